@@ -1,0 +1,298 @@
+/*
+ * Thin system calls for uoa-shim: a TUN device, raw sockets, poll and batches of packets.
+ *
+ * No policy lives here. Every function returns what its system call returned, or -errno; nothing throws but a
+ * call with arguments of the wrong type. Buffers are typed arrays that the caller owns and keeps alive for the
+ * call; nothing is allocated per packet.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if.h>
+#include <linux/if_tun.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <node_api.h>
+
+#define MAX_ARGUMENTS 6
+#define MAX_BATCH 64
+
+/* ---- arguments and results ---------------------------------------------------------------------------- */
+
+static bool read_arguments(napi_env env, napi_callback_info info, size_t wanted, napi_value *values) {
+  size_t count = MAX_ARGUMENTS;
+  if (napi_get_cb_info(env, info, &count, values, NULL, NULL) == napi_ok && count >= wanted) return true;
+  napi_throw_type_error(env, NULL, "too few arguments");
+  return false;
+}
+
+static bool read_int(napi_env env, napi_value value, int32_t *out) {
+  if (napi_get_value_int32(env, value, out) == napi_ok) return true;
+  napi_throw_type_error(env, NULL, "expected a number");
+  return false;
+}
+
+struct array {
+  void *data;
+  size_t length; /* elements */
+};
+
+static bool read_array(napi_env env, napi_value value, napi_typedarray_type type, struct array *out) {
+  napi_typedarray_type actual;
+  if (napi_get_typedarray_info(env, value, &actual, &out->length, &out->data, NULL, NULL) == napi_ok &&
+      actual == type)
+    return true;
+  napi_throw_type_error(env, NULL, "expected a typed array of another kind");
+  return false;
+}
+
+static napi_value give_int(napi_env env, int64_t result) {
+  napi_value value;
+  napi_create_int32(env, (int32_t)result, &value);
+  return value;
+}
+
+static napi_value give_result(napi_env env, int64_t result) { return give_int(env, result < 0 ? -errno : result); }
+
+/* ---- descriptors -------------------------------------------------------------------------------------- */
+
+/* openTun(name): descriptor. A TUN without packet information, with a 12-byte virtio-net header. */
+static napi_value open_tun(napi_env env, napi_callback_info info) {
+  napi_value argument[MAX_ARGUMENTS];
+  if (!read_arguments(env, info, 1, argument)) return NULL;
+
+  struct ifreq request = {.ifr_flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR};
+  size_t length;
+  if (napi_get_value_string_utf8(env, argument[0], request.ifr_name, IFNAMSIZ, &length) != napi_ok) {
+    napi_throw_type_error(env, NULL, "expected a name");
+    return NULL;
+  }
+
+  int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+  if (fd < 0) return give_result(env, fd);
+  int header_size = 12; /* virtio_net_hdr_mrg_rxbuf: keeps the IP header on a 4-byte boundary */
+  if (ioctl(fd, TUNSETIFF, &request) < 0 || ioctl(fd, TUNSETVNETHDRSZ, &header_size) < 0) {
+    int error = errno;
+    close(fd);
+    return give_int(env, -error);
+  }
+  return give_int(env, fd);
+}
+
+/* openSocket(domain, type, protocol): descriptor, non-blocking. */
+static napi_value open_socket(napi_env env, napi_callback_info info) {
+  napi_value argument[MAX_ARGUMENTS];
+  int32_t domain, type, protocol;
+  if (!read_arguments(env, info, 3, argument) || !read_int(env, argument[0], &domain) ||
+      !read_int(env, argument[1], &type) || !read_int(env, argument[2], &protocol))
+    return NULL;
+  return give_result(env, socket(domain, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol));
+}
+
+/* setSocketOption(fd, level, name, integer): 0. */
+static napi_value set_socket_option(napi_env env, napi_callback_info info) {
+  napi_value argument[MAX_ARGUMENTS];
+  int32_t fd, level, name, value;
+  if (!read_arguments(env, info, 4, argument) || !read_int(env, argument[0], &fd) ||
+      !read_int(env, argument[1], &level) || !read_int(env, argument[2], &name) ||
+      !read_int(env, argument[3], &value))
+    return NULL;
+  return give_result(env, setsockopt(fd, level, name, &value, sizeof value));
+}
+
+/* openEvent(): an eventfd for waking a thread that blocks in wait(). */
+static napi_value open_event(napi_env env, napi_callback_info info) {
+  (void)info;
+  return give_result(env, eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+}
+
+/* signalEvent(fd): wakes it. */
+static napi_value signal_event(napi_env env, napi_callback_info info) {
+  napi_value argument[MAX_ARGUMENTS];
+  int32_t fd;
+  if (!read_arguments(env, info, 1, argument) || !read_int(env, argument[0], &fd)) return NULL;
+  uint64_t one = 1;
+  return give_result(env, write(fd, &one, sizeof one));
+}
+
+/* lockFile(fd): an exclusive flock that goes with the descriptor; EWOULDBLOCK if somebody holds it. */
+static napi_value lock_file(napi_env env, napi_callback_info info) {
+  napi_value argument[MAX_ARGUMENTS];
+  int32_t fd;
+  if (!read_arguments(env, info, 1, argument) || !read_int(env, argument[0], &fd)) return NULL;
+  return give_result(env, flock(fd, LOCK_EX | LOCK_NB));
+}
+
+/* closeDescriptor(fd): 0. */
+static napi_value close_descriptor(napi_env env, napi_callback_info info) {
+  napi_value argument[MAX_ARGUMENTS];
+  int32_t fd;
+  if (!read_arguments(env, info, 1, argument) || !read_int(env, argument[0], &fd)) return NULL;
+  return give_result(env, close(fd));
+}
+
+/* ---- waiting ------------------------------------------------------------------------------------------ */
+
+/*
+ * wait(dataFd, eventFd, timeoutMs, clock): a bit per readable descriptor (1 data, 2 event, 4 data descriptor
+ * broken). Drains the event. clock[0] becomes CLOCK_MONOTONIC in milliseconds, its low 32 bits.
+ */
+static napi_value wait_readable(napi_env env, napi_callback_info info) {
+  napi_value argument[MAX_ARGUMENTS];
+  int32_t data_fd, event_fd, timeout;
+  struct array now;
+  if (!read_arguments(env, info, 4, argument) || !read_int(env, argument[0], &data_fd) ||
+      !read_int(env, argument[1], &event_fd) || !read_int(env, argument[2], &timeout) ||
+      !read_array(env, argument[3], napi_int32_array, &now))
+    return NULL;
+
+  struct pollfd watched[2] = {{.fd = data_fd, .events = POLLIN}, {.fd = event_fd, .events = POLLIN}};
+  int ready = poll(watched, 2, timeout);
+  int error = errno;
+
+  struct timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  if (now.length > 0) ((int32_t *)now.data)[0] = (int32_t)(uint32_t)(time.tv_sec * 1000 + time.tv_nsec / 1000000);
+
+  if (ready < 0) return give_int(env, error == EINTR ? 0 : -error);
+  int bits = 0;
+  if (watched[0].revents & POLLIN) bits |= 1;
+  if (watched[0].revents & (POLLERR | POLLHUP | POLLNVAL)) bits |= 4;
+  if (watched[1].revents & POLLIN) {
+    uint64_t drained;
+    if (read(event_fd, &drained, sizeof drained) > 0) bits |= 2;
+  }
+  return give_int(env, bits);
+}
+
+/* ---- batches ------------------------------------------------------------------------------------------ */
+
+struct batch {
+  int32_t fd, count;
+  struct array memory, offsets, lengths;
+};
+
+/* (fd, memory: Uint8Array, offsets: Int32Array, lengths: Int32Array, count) */
+static bool read_batch_arguments(napi_env env, napi_callback_info info, struct batch *batch) {
+  napi_value argument[MAX_ARGUMENTS];
+  if (!read_arguments(env, info, 5, argument) || !read_int(env, argument[0], &batch->fd) ||
+      !read_array(env, argument[1], napi_uint8_array, &batch->memory) ||
+      !read_array(env, argument[2], napi_int32_array, &batch->offsets) ||
+      !read_array(env, argument[3], napi_int32_array, &batch->lengths) ||
+      !read_int(env, argument[4], &batch->count))
+    return false;
+  int32_t *offset = batch->offsets.data, *length = batch->lengths.data;
+  bool fits = batch->count >= 0 && batch->count <= MAX_BATCH && (size_t)batch->count <= batch->offsets.length &&
+              (size_t)batch->count <= batch->lengths.length;
+  for (int32_t i = 0; fits && i < batch->count; i++)
+    fits = offset[i] >= 0 && length[i] >= 0 && (size_t)offset[i] + (size_t)length[i] <= batch->memory.length;
+  if (!fits) napi_throw_range_error(env, NULL, "batch outside its memory");
+  return fits;
+}
+
+/*
+ * readBatch(fd, memory, offsets, lengths, count): how many were read, one read() each, until none is left.
+ * lengths says how much room each has on the way in, and how much was read on the way out.
+ */
+static napi_value read_batch(napi_env env, napi_callback_info info) {
+  struct batch batch;
+  if (!read_batch_arguments(env, info, &batch)) return NULL;
+  int32_t *offset = batch.offsets.data, *length = batch.lengths.data, done = 0;
+  while (done < batch.count) {
+    ssize_t got = read(batch.fd, (uint8_t *)batch.memory.data + offset[done], (size_t)length[done]);
+    if (got <= 0) {
+      if (got == 0 || errno == EAGAIN || errno == EINTR) break;
+      return done > 0 ? give_int(env, done) : give_result(env, -1);
+    }
+    length[done++] = (int32_t)got;
+  }
+  return give_int(env, done);
+}
+
+/*
+ * writeBatch(fd, memory, offsets, lengths, count): how many could not be written, one write() each. Every
+ * length becomes 0, or -errno where it failed.
+ */
+static napi_value write_batch(napi_env env, napi_callback_info info) {
+  struct batch batch;
+  if (!read_batch_arguments(env, info, &batch)) return NULL;
+  int32_t *offset = batch.offsets.data, *length = batch.lengths.data, failed = 0;
+  for (int32_t i = 0; i < batch.count; i++) {
+    ssize_t put = write(batch.fd, (uint8_t *)batch.memory.data + offset[i], (size_t)length[i]);
+    length[i] = put < 0 ? -errno : 0;
+    failed += put < 0;
+  }
+  return give_int(env, failed);
+}
+
+/*
+ * sendBatch4(fd, memory, offsets, lengths, count): the same for whole IPv4 packets through a raw socket
+ * (IP_HDRINCL), each to its header's destination, by sendmmsg().
+ */
+static napi_value send_batch4(napi_env env, napi_callback_info info) {
+  struct batch batch;
+  if (!read_batch_arguments(env, info, &batch)) return NULL;
+  int32_t *offset = batch.offsets.data, *length = batch.lengths.data, failed = 0;
+  struct mmsghdr message[MAX_BATCH];
+  struct iovec piece[MAX_BATCH];
+  struct sockaddr_in target[MAX_BATCH];
+  memset(message, 0, sizeof(struct mmsghdr) * (size_t)batch.count);
+  memset(target, 0, sizeof(struct sockaddr_in) * (size_t)batch.count);
+
+  for (int32_t i = 0; i < batch.count; i++) {
+    if (length[i] < 20) {
+      napi_throw_range_error(env, NULL, "no room for an IPv4 header");
+      return NULL;
+    }
+    uint8_t *packet = (uint8_t *)batch.memory.data + offset[i];
+    target[i].sin_family = AF_INET;
+    memcpy(&target[i].sin_addr, packet + 16, 4);
+    piece[i] = (struct iovec){.iov_base = packet, .iov_len = (size_t)length[i]};
+    message[i].msg_hdr.msg_name = &target[i];
+    message[i].msg_hdr.msg_namelen = sizeof target[i];
+    message[i].msg_hdr.msg_iov = &piece[i];
+    message[i].msg_hdr.msg_iovlen = 1;
+  }
+  for (int32_t i = 0; i < batch.count;) {
+    int sent = sendmmsg(batch.fd, message + i, (unsigned)(batch.count - i), MSG_DONTWAIT);
+    if (sent < 0 && errno == EINTR) continue;
+    int error = errno;
+    for (int32_t k = 0; k < sent; k++) length[i++] = 0;
+    if (sent <= 0) { /* the one at i failed; the rest still deserve their try */
+      length[i++] = -error;
+      failed++;
+    }
+  }
+  return give_int(env, failed);
+}
+
+/* ---- module ------------------------------------------------------------------------------------------- */
+
+static napi_value initialize(napi_env env, napi_value exports) {
+  static const struct {
+    const char *name;
+    napi_callback call;
+  } table[] = {
+      {"openTun", open_tun},           {"openSocket", open_socket},     {"setSocketOption", set_socket_option},
+      {"openEvent", open_event},       {"signalEvent", signal_event},   {"lockFile", lock_file},
+      {"closeDescriptor", close_descriptor}, {"wait", wait_readable},   {"readBatch", read_batch},
+      {"writeBatch", write_batch},     {"sendBatch4", send_batch4},
+  };
+  for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+    napi_value function;
+    napi_create_function(env, table[i].name, NAPI_AUTO_LENGTH, table[i].call, NULL, &function);
+    napi_set_named_property(env, exports, table[i].name, function);
+  }
+  return exports;
+}
+
+NAPI_MODULE(uoa_io, initialize)

@@ -1,0 +1,63 @@
+import { complement, sumWords } from './checksum.js';
+
+/** IPv4 header (RFC 791): byte offsets from its first byte; all fields in network order. */
+export const VERSION_IHL = 0;
+export const TOS = 1;
+export const TOTAL_LENGTH = 2;
+export const IDENTIFICATION = 4;
+export const FRAGMENT = 6;
+export const TTL = 8;
+export const PROTOCOL = 9;
+export const CHECKSUM = 10;
+export const SOURCE = 12;
+export const DESTINATION = 16;
+export const OPTIONS = 20;
+
+export const MIN_HEADER = 20;
+export const MAX_HEADER = 60;
+export const MAX_TOTAL = 65535;
+
+/** Bits of the FRAGMENT field; the offset counts units of 8 bytes. */
+export const DONT_FRAGMENT = 0x4000;
+export const MORE_FRAGMENTS = 0x2000;
+export const FRAGMENT_OFFSET = 0x1fff;
+
+const OPTION_END = 0;
+const OPTION_NOP = 1;
+
+export const OPTION_ABSENT = -1;
+export const OPTION_BROKEN = -2;
+
+/**
+ * Walks IP options in `[start, end)` and gives the offset of the first one of `kind`, OPTION_ABSENT, or
+ * OPTION_BROKEN where an option before it has a length below 2 or reaches past the end. The found option's own
+ * length byte is inside the range and at least 2, and it ends inside too.
+ */
+export function findOption(view: DataView, start: number, end: number, kind: number): number {
+  let offset = start;
+  while (offset < end) {
+    const code = view.getUint8(offset);
+    if (code === OPTION_END) return OPTION_ABSENT;
+    if (code === OPTION_NOP) {
+      offset += 1;
+      continue;
+    }
+    if (offset + 2 > end) return OPTION_BROKEN;
+    const length = view.getUint8(offset + 1);
+    if (length < 2 || offset + length > end) return OPTION_BROKEN;
+    if (code === kind) return offset;
+    offset += length;
+  }
+  return OPTION_ABSENT;
+}
+
+/** Writes the header checksum of a header of `length` bytes at `start`. */
+export function writeHeaderChecksum(view: DataView, start: number, length: number): void {
+  view.setUint16(start + CHECKSUM, 0);
+  view.setUint16(start + CHECKSUM, complement(sumWords(view, start, start + length)));
+}
+
+/** Sum of the UDP pseudo header (RFC 768) for a datagram of `length` bytes (UDP header included). */
+export function pseudoHeaderSum(view: DataView, start: number, protocol: number, length: number): number {
+  return sumWords(view, start + SOURCE, start + OPTIONS, protocol + length);
+}

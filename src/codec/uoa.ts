@@ -1,0 +1,82 @@
+/**
+ * UOA on the wire: the option and the `opp` header around it. `ipo` is the option inside the IPv4 header.
+ *
+ * Option: code 31, length (8 or 20), client port, client address. Header of `opp`: version << 4, next protocol,
+ * length of header plus options (16 bits), then the options. All fields in network order.
+ */
+import { findOption, OPTION_ABSENT } from './ipv4.js';
+import * as udp from './udp.js';
+
+export const OPTION = 31;
+export const OPTION_LENGTH = 1;
+export const OPTION_PORT = 2;
+export const OPTION_ADDRESS = 4;
+
+/** Whole option, in bytes, for a client of either family. */
+export const OPTION_V4 = 8;
+export const OPTION_V6 = 20;
+
+/** IP protocol (next header) of the `opp` carrier. */
+export const OPP_PROTOCOL = 248;
+export const OPP_NEXT = 1;
+export const OPP_LENGTH = 2;
+export const OPP_HEADER = 4;
+/** `version` of an `opp` header, by the family of the client in it. */
+export const OPP_VERSION_V4 = 1;
+export const OPP_VERSION_V6 = 2;
+
+/** How a mark travels. */
+export const Carrier = { none: 0, ipo: 1, opp: 2 } as const;
+export type Carrier = (typeof Carrier)[keyof typeof Carrier];
+
+export const MARK_ABSENT = -1;
+export const MARK_BROKEN = -2;
+
+/** The offset of the mark among the options in `[start, end)`, MARK_ABSENT or MARK_BROKEN. */
+export function findMark(view: DataView, start: number, end: number): number {
+  const offset = findOption(view, start, end, OPTION);
+  if (offset < 0) return offset === OPTION_ABSENT ? MARK_ABSENT : MARK_BROKEN;
+  const length = view.getUint8(offset + OPTION_LENGTH);
+  return length === OPTION_V4 || length === OPTION_V6 ? offset : MARK_BROKEN;
+}
+
+/**
+ * The length in bytes of the `opp` header with its options at `start`, or 0 if UDP can't be found behind it:
+ * shorter than a header, past `end`, another version or another protocol than UDP.
+ */
+export function oppLength(view: DataView, start: number, end: number): number {
+  if (start + OPP_HEADER > end) return 0;
+  const version = view.getUint8(start) >>> 4;
+  if (version !== OPP_VERSION_V4 && version !== OPP_VERSION_V6) return 0;
+  if (view.getUint8(start + OPP_NEXT) !== udp.PROTOCOL) return 0;
+  const length = view.getUint16(start + OPP_LENGTH);
+  return length >= OPP_HEADER && start + length <= end ? length : 0;
+}
+
+/** A client as the mark carries it, for building one; an IPv4 client is in the last of four words. */
+export interface Client {
+  /** true: 16 bytes of address, a 20-byte option. */
+  v6: boolean;
+  /** Four 32-bit words, the first the highest; IPv4 uses the last one alone. */
+  words: ArrayLike<number>;
+  port: number;
+}
+
+/** Writes the option for `client` at `offset` and gives its length. */
+export function writeOption(view: DataView, offset: number, client: Client): number {
+  const length = client.v6 ? OPTION_V6 : OPTION_V4;
+  view.setUint8(offset, OPTION);
+  view.setUint8(offset + OPTION_LENGTH, length);
+  view.setUint16(offset + OPTION_PORT, client.port);
+  for (let word = client.v6 ? 0 : 3, at = offset + OPTION_ADDRESS; word < 4; word++, at += 4)
+    view.setUint32(at, client.words[word] ?? 0);
+  return length;
+}
+
+/** Writes an `opp` header for options of `optionLength` bytes at `offset`. */
+export function writeOppHeader(view: DataView, offset: number, optionLength: number): void {
+  const version = optionLength === OPTION_V6 ? OPP_VERSION_V6 : OPP_VERSION_V4;
+  view.setUint8(offset, version << 4);
+  view.setUint8(offset + OPP_NEXT, udp.PROTOCOL);
+  view.setUint16(offset + OPP_LENGTH, OPP_HEADER + optionLength);
+}

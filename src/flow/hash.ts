@@ -1,0 +1,31 @@
+/**
+ * The seeded hash of a flow's key: lookup3 by Bob Jenkins (2006, public domain), which Linux has as jhash.
+ *
+ * A seed is needed because clients choose half of a key: without one they could choose keys that collide.
+ */
+
+/** Hash of a key of IPv4 addresses: two words of address and one of ports. */
+export function hash3(first: number, second: number, third: number, seed: number): number {
+  return final((first + seed) | 0, (second + seed) | 0, (third + seed) | 0);
+}
+
+/** Hash of nine words: two IPv6 addresses at `a` and `b` in `words`, and one word of ports. */
+export function hash9(words: Int32Array, a: number, b: number, ports: number, seed: number): number {
+  const first = hash3(words[a], words[a + 1], words[a + 2], seed);
+  const second = hash3(words[a + 3], words[b], words[b + 1], first);
+  return hash3(words[b + 2], words[b + 3], ports, second);
+}
+
+function rotate(word: number, by: number): number {
+  return (word << by) | (word >>> (32 - by));
+}
+
+function final(a: number, b: number, c: number): number {
+  c = ((c ^ b) - rotate(b, 14)) | 0;
+  a = ((a ^ c) - rotate(c, 11)) | 0;
+  b = ((b ^ a) - rotate(a, 25)) | 0;
+  c = ((c ^ b) - rotate(b, 16)) | 0;
+  a = ((a ^ c) - rotate(c, 4)) | 0;
+  b = ((b ^ a) - rotate(a, 14)) | 0;
+  return ((c ^ b) - rotate(b, 24)) | 0;
+}

@@ -1,0 +1,447 @@
+/**
+ * The flow table: LIP:lport -> RIP:rport = client:cport, found from both sides, bounded, in one buffer.
+ *
+ * Everything lives in the buffer that the constructor is given (a SharedArrayBuffer lets another thread read it;
+ * a mapped file would let another process take over): a header, the records, their counters, two hash indexes
+ * and the idle wheel. One thread writes. Readers elsewhere check `version`, which is odd during a change.
+ *
+ * Addresses are four 32-bit words, the first the highest; IPv4 is kept as ::ffff:a.b.c.d. Callers put the key
+ * they ask for into `key` and then call `find...`: no objects are made.
+ */
+import { hash3, hash9 } from './hash.js';
+import { HashIndex } from './hash-index.js';
+import { IdleWheel } from './idle-wheel.js';
+
+/** Word offsets in a record of 64 bytes (one cache line), and in `key`, which has the same layout up to FLAGS. */
+export const LB = 0;
+export const SERVER = 4;
+export const CLIENT = 8;
+/** lport << 16 | rport. */
+export const PORTS = 12;
+/** cport << 16 | flags. */
+export const CLIENT_PORT = 13;
+const LAST_USED = 14;
+const PACKETS = 15;
+const RECORD_WORDS = 16;
+
+/** Flags of a record: the low bits hold what the role gave to `learn`, the high ones are the table's. */
+export const ROLE_FLAGS = 0x00ff;
+const LIVE = 0x8000;
+/** Replies to this client go by this record: its flow was heard last of all with the same client. */
+const ANSWERS = 0x4000;
+
+const MAPPED_PREFIX = 0x0000ffff;
+
+/** Header words. */
+const VERSION = 0;
+const COUNT = 1;
+const USED = 2;
+const FREE = 3;
+const HAND = 4;
+const HEADER_BYTES = 64;
+
+/** How many records one eviction looks at before it takes the longest idle of those. */
+const EVICTION_SEARCH = 64;
+
+export interface TableSize {
+  maxFlows: number;
+  /** Milliseconds without a packet, 2^31 at most. */
+  timeout: number;
+}
+
+/** What `learn` did. */
+export const Learned = { refreshed: 0, added: 1, replaced: 2 } as const;
+export type Learned = (typeof Learned)[keyof typeof Learned];
+
+export class FlowTable {
+  /** The key to look for or to learn, set by `setFlow4`, `setReply4` and `setClient...`. */
+  readonly key = new Int32Array(CLIENT_PORT + 1);
+  /** The record that the last `learn` wrote. */
+  learned = -1;
+  /** Flows pushed out by newer ones because the table was full, since this object was made. */
+  evictions = 0;
+
+  private readonly header: Int32Array;
+  private readonly records: Int32Array;
+  private readonly replies: Uint32Array;
+  private readonly byFlow: HashIndex;
+  private readonly byClient: HashIndex;
+  private readonly wheel: IdleWheel;
+  private readonly maxFlows: number;
+  private readonly timeout: number;
+  private readonly seed: number;
+
+  static byteLength({ maxFlows, timeout }: TableSize): number {
+    return (
+      HEADER_BYTES +
+      maxFlows * (RECORD_WORDS + 1) * 4 +
+      2 * HashIndex.byteLength(maxFlows) +
+      IdleWheel.byteLength(maxFlows, timeout)
+    );
+  }
+
+  /**
+   * Opens the table in `buffer`, which is zeroed or holds one of the same size, timeout and seed. Only the first
+   * opener may pass `now` (ticks), which makes it an empty one.
+   */
+  constructor(buffer: ArrayBufferLike, size: TableSize, seed: number, now?: number) {
+    const { maxFlows, timeout } = size;
+    this.maxFlows = maxFlows;
+    this.timeout = timeout;
+    this.seed = seed | 0;
+
+    let offset = HEADER_BYTES;
+    const take = (bytes: number): number => {
+      offset += bytes;
+      return offset - bytes;
+    };
+    this.header = new Int32Array(buffer, 0, HEADER_BYTES / 4);
+    this.records = new Int32Array(buffer, take(maxFlows * RECORD_WORDS * 4), maxFlows * RECORD_WORDS);
+    this.replies = new Uint32Array(buffer, take(maxFlows * 4), maxFlows);
+    this.byFlow = new HashIndex(buffer, take(HashIndex.byteLength(maxFlows)), maxFlows);
+    this.byClient = new HashIndex(buffer, take(HashIndex.byteLength(maxFlows)), maxFlows);
+    this.wheel = new IdleWheel(buffer, take(IdleWheel.byteLength(maxFlows, timeout)), maxFlows, timeout);
+
+    if (now !== undefined) {
+      this.wheel.clear();
+      this.header[FREE] = -1;
+      this.header[HAND] = IdleWheel.bucketOf(now);
+    }
+  }
+
+  get count(): number {
+    return this.header[COUNT];
+  }
+
+  /** One more than the highest record number in use so far. */
+  get extent(): number {
+    return this.header[USED];
+  }
+
+  /** Odd while a change is under way; a reader on another thread compares it before and after. */
+  get version(): number {
+    return Atomics.load(this.header, VERSION);
+  }
+
+  // ---- keys ----------------------------------------------------------------------------------------------
+
+  /** Sets the key to an IPv4 flow's LIP:lport -> RIP:rport; addresses as 32-bit words. */
+  setFlow4(lb: number, lbPort: number, server: number, serverPort: number): void {
+    this.setAddress4(LB, lb);
+    this.setAddress4(SERVER, server);
+    this.key[PORTS] = (lbPort << 16) | serverPort;
+  }
+
+  /** Sets the key to an IPv4 reply's RIP:rport -> client:cport. */
+  setReply4(server: number, serverPort: number, client: number, clientPort: number): void {
+    this.setAddress4(SERVER, server);
+    this.setAddress4(CLIENT, client);
+    this.key[PORTS] = serverPort;
+    this.key[CLIENT_PORT] = clientPort << 16;
+  }
+
+  /** Sets the client to be learned, its address read from `view` at `offset`: 16 bytes if `v6`, else 4. */
+  setClient(view: DataView, offset: number, v6: boolean, port: number): void {
+    if (v6) for (let i = 0; i < 4; i++) this.key[CLIENT + i] = view.getInt32(offset + i * 4);
+    else this.setAddress4(CLIENT, view.getInt32(offset));
+    this.key[CLIENT_PORT] = port << 16;
+  }
+
+  /** Sets four words of an address at LB, SERVER or CLIENT. */
+  setAddress(field: number, words: ArrayLike<number>): void {
+    for (let i = 0; i < 4; i++) this.key[field + i] = words[i];
+  }
+
+  private setAddress4(field: number, address: number): void {
+    const { key } = this;
+    key[field] = 0;
+    key[field + 1] = 0;
+    key[field + 2] = MAPPED_PREFIX;
+    key[field + 3] = address;
+  }
+
+  // ---- looking up ----------------------------------------------------------------------------------------
+
+  /** The record of the flow in `key` (LIP:lport -> RIP:rport), or -1. */
+  findFlow(): number {
+    return this.findByFlow(this.hashFlow(this.key, 0));
+  }
+
+  /** The record by which replies in `key` (RIP:rport -> client:cport) go back, or -1. */
+  findReply(): number {
+    return this.findByClient(this.hashClient(this.key, 0));
+  }
+
+  private findByFlow(hash: number): number {
+    const { byFlow, records, key } = this;
+    for (let at = byFlow.first(hash); ; at = byFlow.next(at)) {
+      const record = byFlow.record(at);
+      if (record < 0) return -1;
+      if (byFlow.hash(at) !== hash) continue;
+      const base = record * RECORD_WORDS;
+      if (
+        records[base + PORTS] === key[PORTS] &&
+        sameAddress(records, base + LB, key, LB) &&
+        sameAddress(records, base + SERVER, key, SERVER)
+      )
+        return record;
+    }
+  }
+
+  private findByClient(hash: number): number {
+    const { byClient, records, key } = this;
+    for (let at = byClient.first(hash); ; at = byClient.next(at)) {
+      const record = byClient.record(at);
+      if (record < 0) return -1;
+      if (byClient.hash(at) !== hash) continue;
+      const base = record * RECORD_WORDS;
+      if (
+        ((records[base + PORTS] ^ key[PORTS]) & 0xffff) === 0 &&
+        records[base + CLIENT_PORT] >>> 16 === key[CLIENT_PORT] >>> 16 &&
+        sameAddress(records, base + CLIENT, key, CLIENT) &&
+        sameAddress(records, base + SERVER, key, SERVER)
+      )
+        return record;
+    }
+  }
+
+  // ---- reading a record ----------------------------------------------------------------------------------
+
+  /** The last word of an address of a record (LB, SERVER or CLIENT): all of an IPv4 address. */
+  address4(record: number, field: number): number {
+    return this.records[record * RECORD_WORDS + field + 3];
+  }
+
+  /** One of the four words of an address of a record. */
+  addressWord(record: number, field: number, word: number): number {
+    return this.records[record * RECORD_WORDS + field + word];
+  }
+
+  lbPort(record: number): number {
+    return this.records[record * RECORD_WORDS + PORTS] >>> 16;
+  }
+
+  serverPort(record: number): number {
+    return this.records[record * RECORD_WORDS + PORTS] & 0xffff;
+  }
+
+  clientPort(record: number): number {
+    return this.records[record * RECORD_WORDS + CLIENT_PORT] >>> 16;
+  }
+
+  /** What the role gave to `learn`. */
+  flags(record: number): number {
+    return this.records[record * RECORD_WORDS + CLIENT_PORT] & ROLE_FLAGS;
+  }
+
+  isLive(record: number): boolean {
+    return (this.records[record * RECORD_WORDS + CLIENT_PORT] & LIVE) !== 0;
+  }
+
+  packets(record: number): number {
+    return this.records[record * RECORD_WORDS + PACKETS] >>> 0;
+  }
+
+  replyCount(record: number): number {
+    return this.replies[record];
+  }
+
+  /** Milliseconds since the last packet either way. */
+  idle(record: number, now: number): number {
+    return (now - this.lastUsed(record)) >>> 0;
+  }
+
+  // ---- hot path ------------------------------------------------------------------------------------------
+
+  /** A packet from the LB: it refreshes the flow, and replies to its client go by this flow from now on. */
+  heard(record: number, now: number): void {
+    const base = record * RECORD_WORDS;
+    this.records[base + LAST_USED] = now;
+    this.records[base + PACKETS]++;
+    if ((this.records[base + CLIENT_PORT] & ANSWERS) === 0) this.takeReplies(record);
+  }
+
+  /** A reply by this flow, which refreshes it too. */
+  answered(record: number, now: number): void {
+    this.records[record * RECORD_WORDS + LAST_USED] = now;
+    this.replies[record]++;
+  }
+
+  // ---- changes -------------------------------------------------------------------------------------------
+
+  /**
+   * Learns the flow in `key` (all of it), with `flags` (ROLE_FLAGS) kept for the role; `learned` is its record.
+   * Pushes out a longest idle flow if the table is full. `heard` is still to be called.
+   */
+  learn(flags: number, now: number): Learned {
+    const hash = this.hashFlow(this.key, 0);
+    const known = this.findByFlow(hash);
+    if (known >= 0) {
+      this.learned = known;
+      return this.relearn(known, flags);
+    }
+    if (this.count >= this.maxFlows) this.evict(now);
+    Atomics.add(this.header, VERSION, 1);
+    const record = this.allocate();
+    const base = record * RECORD_WORDS;
+    this.records.set(this.key, base);
+    this.records[base + CLIENT_PORT] = (this.key[CLIENT_PORT] & ~0xffff) | LIVE | flags;
+    this.records[base + LAST_USED] = now;
+    this.records[base + PACKETS] = 0;
+    this.replies[record] = 0;
+    this.byFlow.insert(hash, record);
+    this.wheel.append(record, now);
+    this.header[COUNT]++;
+    Atomics.add(this.header, VERSION, 1);
+    this.learned = record;
+    return Learned.added;
+  }
+
+  /** Forgets a flow. */
+  forget(record: number): void {
+    Atomics.add(this.header, VERSION, 1);
+    this.giveUpReplies(record);
+    this.byFlow.remove(this.hashFlow(this.records, record * RECORD_WORDS), record);
+    this.wheel.remove(record);
+    this.records[record * RECORD_WORDS + CLIENT_PORT] = 0;
+    this.records[record * RECORD_WORDS] = this.header[FREE];
+    this.header[FREE] = record;
+    this.header[COUNT]--;
+    Atomics.add(this.header, VERSION, 1);
+  }
+
+  /** Looks at up to `budget` records or empty buckets, forgets those idle too long, and says how many. */
+  expire(now: number, budget: number): number {
+    const { wheel, header, timeout } = this;
+    const current = IdleWheel.bucketOf(now);
+    this.catchUp(current);
+    let expired = 0;
+    for (let left = budget; left > 0 && this.isExpiryDue(now); left--) {
+      const hand = header[HAND];
+      const record = wheel.head(hand);
+      if (record < 0) header[HAND] = IdleWheel.following(hand);
+      else if (this.idle(record, now) >= timeout) {
+        this.forget(record);
+        expired++;
+      } else wheel.move(record, this.lastUsed(record));
+    }
+    return expired;
+  }
+
+  /**
+   * Whether the hand has a bucket to work on. The one that `now - timeout` falls into still holds flows with some
+   * time to go, so it has to wait: a flow may outlive its timeout by 1.024 s.
+   */
+  isExpiryDue(now: number): boolean {
+    const current = IdleWheel.bucketOf(now);
+    const waiting = IdleWheel.distance(IdleWheel.bucketOf(now - this.timeout), current);
+    return IdleWheel.distance(this.header[HAND], current) > waiting;
+  }
+
+  /** After a pause longer than the wheel, one round over all its slots sees everything there is. */
+  private catchUp(current: number): void {
+    const { wheel, header } = this;
+    if (IdleWheel.distance(header[HAND], current) >= wheel.size)
+      header[HAND] = IdleWheel.following(current - wheel.size);
+  }
+
+  private relearn(record: number, flags: number): Learned {
+    const { records, key } = this;
+    const base = record * RECORD_WORDS;
+    const portAndFlags = records[base + CLIENT_PORT];
+    const sameClient =
+      (portAndFlags ^ key[CLIENT_PORT]) >>> 16 === 0 && sameAddress(records, base + CLIENT, key, CLIENT);
+    if (sameClient && (portAndFlags & ROLE_FLAGS) === flags) return Learned.refreshed;
+
+    Atomics.add(this.header, VERSION, 1);
+    if (!sameClient) this.giveUpReplies(record);
+    for (let i = 0; i < 4; i++) records[base + CLIENT + i] = key[CLIENT + i];
+    records[base + CLIENT_PORT] =
+      (key[CLIENT_PORT] & ~0xffff) | (records[base + CLIENT_PORT] & (LIVE | ANSWERS)) | flags;
+    Atomics.add(this.header, VERSION, 1);
+    return sameClient ? Learned.refreshed : Learned.replaced;
+  }
+
+  /** Makes a record the one that replies to its client go by. */
+  private takeReplies(record: number): void {
+    const { records, key } = this;
+    const base = record * RECORD_WORDS;
+    for (let i = SERVER; i <= CLIENT_PORT; i++) key[i] = records[base + i];
+    const hash = this.hashClient(key, 0);
+    const before = this.findByClient(hash);
+    Atomics.add(this.header, VERSION, 1);
+    if (before < 0) this.byClient.insert(hash, record);
+    else {
+      this.byClient.replace(hash, before, record);
+      records[before * RECORD_WORDS + CLIENT_PORT] &= ~ANSWERS;
+    }
+    records[base + CLIENT_PORT] |= ANSWERS;
+    Atomics.add(this.header, VERSION, 1);
+  }
+
+  private giveUpReplies(record: number): void {
+    const base = record * RECORD_WORDS;
+    if ((this.records[base + CLIENT_PORT] & ANSWERS) === 0) return;
+    this.byClient.remove(this.hashClient(this.records, base), record);
+    this.records[base + CLIENT_PORT] &= ~ANSWERS;
+  }
+
+  private allocate(): number {
+    const free = this.header[FREE];
+    if (free < 0) return this.header[USED]++;
+    this.header[FREE] = this.records[free * RECORD_WORDS];
+    return free;
+  }
+
+  /**
+   * Forgets the flow that has been idle longest. Exact where the oldest bucket holds up to EVICTION_SEARCH
+   * records; beyond that the longest idle of as many, so that an eviction never takes long.
+   */
+  private evict(now: number): void {
+    const { wheel, header } = this;
+    this.catchUp(IdleWheel.bucketOf(now));
+    let victim = -1;
+    let left = EVICTION_SEARCH;
+    do {
+      while (wheel.head(header[HAND]) < 0) header[HAND] = IdleWheel.following(header[HAND]);
+      for (let record = wheel.head(header[HAND]); record >= 0 && left > 0; left--) {
+        const following = wheel.after(record);
+        if (victim < 0 || this.idle(record, now) > this.idle(victim, now)) victim = record;
+        if (this.lastBucket(record) !== header[HAND]) wheel.move(record, this.lastUsed(record));
+        record = following;
+      }
+    } while (left > 0 && this.lastBucket(victim) !== header[HAND]);
+    this.forget(victim);
+    this.evictions++;
+  }
+
+  private lastUsed(record: number): number {
+    return this.records[record * RECORD_WORDS + LAST_USED];
+  }
+
+  private lastBucket(record: number): number {
+    return IdleWheel.bucketOf(this.lastUsed(record));
+  }
+
+  private hashFlow(words: Int32Array, base: number): number {
+    const ports = words[base + PORTS];
+    return isMapped(words, base + LB) && isMapped(words, base + SERVER)
+      ? hash3(words[base + LB + 3], words[base + SERVER + 3], ports, this.seed)
+      : hash9(words, base + LB, base + SERVER, ports, this.seed);
+  }
+
+  private hashClient(words: Int32Array, base: number): number {
+    const ports = (words[base + CLIENT_PORT] & ~0xffff) | (words[base + PORTS] & 0xffff);
+    return isMapped(words, base + CLIENT) && isMapped(words, base + SERVER)
+      ? hash3(words[base + CLIENT + 3], words[base + SERVER + 3], ports, this.seed)
+      : hash9(words, base + CLIENT, base + SERVER, ports, this.seed);
+  }
+}
+
+function isMapped(words: Int32Array, at: number): boolean {
+  return words[at + 2] === MAPPED_PREFIX && (words[at] | words[at + 1]) === 0;
+}
+
+function sameAddress(a: Int32Array, i: number, b: Int32Array, k: number): boolean {
+  return a[i + 3] === b[k + 3] && a[i] === b[k] && a[i + 1] === b[k + 1] && a[i + 2] === b[k + 2];
+}

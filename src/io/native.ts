@@ -1,0 +1,54 @@
+/**
+ * The addon's system calls: the only file that knows it. Each gives what the call gave, or -errno.
+ */
+import { createRequire } from 'node:module';
+import { constants } from 'node:os';
+import { fileURLToPath } from 'node:url';
+
+interface Native {
+  /** A TUN without packet information, with a 12-byte virtio-net header: descriptor. */
+  openTun(name: string): number;
+  openSocket(domain: number, type: number, protocol: number): number;
+  setSocketOption(fd: number, level: number, name: number, value: number): number;
+  openEvent(): number;
+  signalEvent(fd: number): number;
+  /** Exclusive flock, without waiting; it goes with the descriptor. */
+  lockFile(fd: number): number;
+  closeDescriptor(fd: number): number;
+  /** Waits for either descriptor: WAIT_... bits. `clock[0]` becomes the time in ticks. */
+  wait(dataFd: number, eventFd: number, timeoutMs: number, clock: Int32Array): number;
+  /** Reads up to `count` packets, each to its offset; `lengths` is room before and length after. How many. */
+  readBatch(fd: number, memory: Uint8Array, offsets: Int32Array, lengths: Int32Array, count: number): number;
+  /** Writes packets; `lengths` becomes 0 or -errno for each. How many failed. */
+  writeBatch(fd: number, memory: Uint8Array, offsets: Int32Array, lengths: Int32Array, count: number): number;
+  /** The same for IPv4 packets through a raw socket, each to the destination in its header. */
+  sendBatch4(fd: number, memory: Uint8Array, offsets: Int32Array, lengths: Int32Array, count: number): number;
+}
+
+export const WAIT_DATA = 1;
+export const WAIT_EVENT = 2;
+export const WAIT_BROKEN = 4;
+
+const require = createRequire(import.meta.url);
+const load = require('node-gyp-build') as (root: string) => Native;
+
+export const native: Native = load(fileURLToPath(new URL('../..', import.meta.url)));
+
+const NAMES = new Map(Object.entries(constants.errno).map(([name, number]) => [number, name]));
+
+/** A failed system call, as Node's own errors have it: `code` is the errno's name. */
+export class SystemCallError extends Error {
+  readonly code: string;
+
+  constructor(call: string, errno: number) {
+    const code = NAMES.get(errno) ?? `errno ${errno}`;
+    super(`${call}: ${code}`);
+    this.code = code;
+  }
+}
+
+/** Passes a result on, or throws the SystemCallError it stands for. */
+export function check(call: string, result: number): number {
+  if (result < 0) throw new SystemCallError(call, -result);
+  return result;
+}

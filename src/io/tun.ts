@@ -1,0 +1,85 @@
+/**
+ * A TUN device and a raw socket as a pipeline's device.
+ *
+ * The TUN speaks virtio-net headers, with no offload asked for: the kernel completes checksums and cuts
+ * super-packets before we see them, so every header that is read says "nothing special", and so does every
+ * one that is written.
+ */
+import { Arena, BATCH, type Device, type PacketList } from './device.js';
+import { check, native, SystemCallError, WAIT_BROKEN, WAIT_DATA } from './native.js';
+import { RawSocket } from './raw.js';
+
+const VIRTIO_HEADER = 12;
+const BUSY_RETRIES = 20;
+const BUSY_PAUSE_MS = 50;
+
+/**
+ * Attaches to the TUN `name`, making it if need be: its descriptor. A predecessor's exit can keep it busy for a
+ * moment, so EBUSY is tried again for a second.
+ */
+export function openTun(name: string): number {
+  for (let attempt = 0; ; attempt++) {
+    const fd = native.openTun(name);
+    if (fd >= 0) return fd;
+    const error = new SystemCallError(`open TUN ${name}`, -fd);
+    if (error.code !== 'EBUSY' || attempt === BUSY_RETRIES) throw error;
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, BUSY_PAUSE_MS);
+  }
+}
+
+export interface TunDeviceOptions {
+  tunFd: number;
+  /** An eventfd that ends a wait. */
+  wakeFd: number;
+  /** SO_MARK of what is emitted. */
+  mark: number;
+}
+
+export class TunDevice implements Device {
+  readonly arena = new Arena();
+  readonly clock = new Int32Array(1);
+  private readonly raw: RawSocket;
+  private readonly slots = new Int32Array(BATCH);
+
+  constructor(private readonly options: TunDeviceOptions) {
+    this.raw = new RawSocket(options.mark);
+    for (let i = 0; i < BATCH; i++) this.slots[i] = this.arena.packetOffset(i) - VIRTIO_HEADER;
+  }
+
+  receive(packets: PacketList, timeoutMs: number): void {
+    const { tunFd, wakeFd } = this.options;
+    packets.count = 0;
+    const ready = check('poll', native.wait(tunFd, wakeFd, timeoutMs, this.clock));
+    if ((ready & WAIT_BROKEN) !== 0) throw new Error('the TUN device is gone');
+    if ((ready & WAIT_DATA) === 0) return;
+
+    packets.lengths.fill(this.arena.room + VIRTIO_HEADER);
+    packets.offsets.set(this.slots);
+    packets.count = check(
+      'read TUN',
+      native.readBatch(tunFd, this.arena.bytes, packets.offsets, packets.lengths, BATCH),
+    );
+    for (let i = 0; i < packets.count; i++) {
+      packets.offsets[i] += VIRTIO_HEADER;
+      packets.lengths[i] -= VIRTIO_HEADER;
+    }
+  }
+
+  deliver(packets: PacketList): number {
+    const { bytes } = this.arena;
+    for (let i = 0; i < packets.count; i++) {
+      packets.offsets[i] -= VIRTIO_HEADER;
+      packets.lengths[i] += VIRTIO_HEADER;
+      bytes.fill(0, packets.offsets[i], packets.offsets[i] + VIRTIO_HEADER);
+    }
+    return native.writeBatch(this.options.tunFd, bytes, packets.offsets, packets.lengths, packets.count);
+  }
+
+  emit(packets: PacketList): number {
+    return this.raw.send(this.arena.bytes, packets);
+  }
+
+  close(): void {
+    this.raw.close();
+  }
+}

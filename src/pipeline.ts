@@ -1,0 +1,66 @@
+/**
+ * Joins a device and a role: a batch comes in, each packet gets its verdict, and what is to go out goes out, in
+ * the order it came. Nothing is allocated per packet or per batch.
+ */
+import { Packet } from './codec/packet.js';
+import { BATCH, type Device, PacketList } from './io/device.js';
+import { Counter, type Counters } from './role/counters.js';
+import { type Role, Verdict } from './role/verdict.js';
+
+/** Milliseconds between two looks at the time when no packets come. */
+const IDLE_WAIT = 100;
+/** Milliseconds between two ticks of the role under load. */
+const TICK_INTERVAL = 10;
+
+export class Pipeline {
+  private readonly packet: Packet;
+  private readonly received = new PacketList(BATCH);
+  private readonly toStack = new PacketList(BATCH);
+  private readonly toNetwork = new PacketList(BATCH);
+  private readonly extras = new PacketList(BATCH);
+  private lastTick = 0;
+  private hasBacklog = false;
+
+  constructor(
+    private readonly device: Device,
+    private readonly role: Role,
+    private readonly counters: Counters,
+  ) {
+    this.packet = new Packet(device.arena.buffer);
+  }
+
+  /** Waits for one batch (or a wake-up, or a moment), and sees it through. */
+  turn(): void {
+    const { device } = this;
+    device.receive(this.received, this.hasBacklog ? 0 : IDLE_WAIT);
+    const now = device.clock[0];
+    if (this.received.count > 0) this.handle(now);
+    if (this.hasBacklog || (now - this.lastTick) >>> 0 >= TICK_INTERVAL) {
+      this.lastTick = now;
+      this.hasBacklog = this.role.tick(now);
+    }
+  }
+
+  private handle(now: number): void {
+    const { device, role, counters, packet, received, toStack, toNetwork, extras } = this;
+    toStack.count = 0;
+    toNetwork.count = 0;
+    extras.count = 0;
+    for (let i = 0; i < received.count; i++) {
+      const offset = received.offsets[i];
+      const extraOffset = device.arena.extraOffset(i);
+      packet.parse(offset, offset + received.lengths[i]);
+      const verdict = role.process(packet, now, extraOffset);
+      if ((verdict & Verdict.extra) !== 0) extras.add(extraOffset, role.extraLength);
+      if ((verdict & Verdict.deliver) !== 0) toStack.add(packet.start, packet.end - packet.start);
+      else if ((verdict & Verdict.emit) !== 0) toNetwork.add(packet.start, packet.end - packet.start);
+    }
+    if (extras.count > 0) {
+      const failed = device.emit(extras);
+      counters[Counter.uoa_ack_fail] += failed;
+      counters[Counter.uoa_ack_sent] += extras.count - failed;
+    }
+    if (toStack.count > 0) counters[Counter.dropped_io] += device.deliver(toStack);
+    if (toNetwork.count > 0) counters[Counter.dropped_io] += device.emit(toNetwork);
+  }
+}

@@ -1,0 +1,262 @@
+/**
+ * The real server (PROTOCOL: RS): packets from a load balancer become packets from the client, and replies to
+ * the client go back to the load balancer. Stages, in the order of a packet's way:
+ *
+ *   1. which way: from a load balancer to a service, or from the application
+ *   2. from a load balancer: read the mark, learn, ACK
+ *   3. deliver it: mark off, the client's address as source
+ *   4. from the application: find the flow by its client, turn the reply to LIP:lport
+ *   5. later fragments follow the first one, either way
+ */
+import * as ipv4 from '../codec/ipv4.js';
+import { Kind, Mark, type Packet } from '../codec/packet.js';
+import { setDestination, setFragmentAddresses, setSource, strip } from '../codec/rewrite.js';
+import { writeAck } from '../codec/standalone.js';
+import * as uoa from '../codec/uoa.js';
+import { FragmentTable } from '../flow/fragments.js';
+import { type Prefix, PrefixList } from '../flow/prefixes.js';
+import { CLIENT, type FlowTable, LB, Learned, SERVER } from '../flow/table.js';
+import { isImpossible4, isImpossible6 } from './clients.js';
+import { Counter, type Counters } from './counters.js';
+import { type Service, ServiceList } from './services.js';
+import { type Role, Verdict } from './verdict.js';
+
+/** Records looked at in one tick: some 100 microseconds. */
+const EXPIRY_BUDGET = 1024;
+
+/** Flags of a flow's record: its carrier in the low bits, and whether the client can't be an IPv4 source. */
+export const CARRIER_FLAGS = 0x03;
+const LOOKUP_ONLY = 0x04;
+
+export interface LoadBalancer {
+  prefix: Prefix;
+  /** Whether it understands ACKs. */
+  ack: boolean;
+  /** Whether it puts marks into empty datagrams, so that those aren't standalone packets. */
+  deliverEmpty: boolean;
+}
+
+export interface RealServerOptions {
+  loadBalancers: readonly LoadBalancer[];
+  services: readonly Service[];
+  /** The host's own and broadcast addresses: no client can have one of them. */
+  ownAddresses: readonly Prefix[];
+}
+
+export class RealServer implements Role {
+  extraLength = 0;
+
+  private readonly fragments: FragmentTable;
+  private loadBalancers!: readonly LoadBalancer[];
+  private prefixes!: PrefixList;
+  private services!: ServiceList;
+  private ownAddresses!: PrefixList;
+
+  constructor(
+    options: RealServerOptions,
+    private readonly flows: FlowTable,
+    private readonly counters: Counters,
+    seed: number,
+  ) {
+    this.fragments = new FragmentTable(seed);
+    this.configure(options);
+  }
+
+  /** Takes other options from the next packet on; flows stay. */
+  configure(options: RealServerOptions): void {
+    this.loadBalancers = options.loadBalancers;
+    this.prefixes = new PrefixList(options.loadBalancers.map(({ prefix }) => prefix));
+    this.services = new ServiceList(options.services);
+    this.ownAddresses = new PrefixList(options.ownAddresses);
+  }
+
+  tick(now: number): boolean {
+    this.counters[Counter.flows_expired] += this.flows.expire(now, EXPIRY_BUDGET);
+    this.counters[Counter.flows] = this.flows.count;
+    return this.flows.isExpiryDue(now);
+  }
+
+  // ---- 1. which way --------------------------------------------------------------------------------------
+
+  process(packet: Packet, now: number, extraOffset: number): number {
+    switch (packet.kind) {
+      case Kind.udp: {
+        const lb = this.senderOf(packet);
+        return lb < 0
+          ? this.reply(packet, now)
+          : this.receive(packet, this.loadBalancers[lb], now, extraOffset);
+      }
+      case Kind.fragment:
+        return this.follow(packet, now);
+      case Kind.malformed:
+        this.counters[Counter.dropped_malformed]++;
+        if (packet.mark === Mark.broken) this.counters[Counter.uoa_invalid]++;
+        return Verdict.none;
+      default:
+        this.counters[Counter.packets_ignored]++;
+        return Verdict.none;
+    }
+  }
+
+  /** The load balancer that sent this to a service, or -1. A prefix may well hold the service's address too. */
+  private senderOf(packet: Packet): number {
+    if (!this.services.hasAddress4(packet.destination) || this.services.hasAddress4(packet.source)) return -1;
+    return this.prefixes.match4(packet.source);
+  }
+
+  // ---- 2. from a load balancer ---------------------------------------------------------------------------
+
+  private receive(packet: Packet, lb: LoadBalancer, now: number, extraOffset: number): number {
+    const { counters, flows } = this;
+    if (packet.carrier === uoa.Carrier.opp && packet.fragmented) {
+      counters[Counter.fragments_dropped]++;
+      return Verdict.none;
+    }
+    if (packet.mark === Mark.found) return this.receiveMarked(packet, lb, now, extraOffset);
+    if (packet.mark === Mark.none) counters[Counter.uoa_none]++;
+    else counters[Counter.uoa_invalid]++;
+
+    flows.setFlow4(packet.source, packet.sourcePort, packet.destination, packet.destinationPort);
+    const flow = flows.findFlow();
+    if (flow >= 0) return this.deliverAsClient(packet, flow, now);
+    if (packet.mark === Mark.none && this.isServed(packet)) counters[Counter.uoa_miss]++;
+    return this.deliver(packet);
+  }
+
+  private receiveMarked(packet: Packet, lb: LoadBalancer, now: number, extraOffset: number): number {
+    const { counters } = this;
+    counters[Counter.uoa_got]++;
+    if (!this.isServed(packet)) return this.deliver(packet);
+
+    const learned = this.learn(packet, now);
+    let verdict: number = Verdict.none;
+    if (!learned) counters[Counter.uoa_invalid]++;
+    else if (lb.ack) {
+      this.extraLength = writeAck(packet, packet.view, extraOffset);
+      verdict = Verdict.extra;
+    }
+    const standalone = packet.payloadLength === 0 && !lb.deliverEmpty;
+    if (standalone) {
+      counters[Counter.uoa_standalone]++;
+      if (learned) this.flows.heard(this.flows.learned, now);
+      return verdict;
+    }
+    return verdict | (learned ? this.deliverAsClient(packet, this.flows.learned, now) : this.deliver(packet));
+  }
+
+  private isServed(packet: Packet): boolean {
+    return this.services.has4(packet.destination, packet.destinationPort);
+  }
+
+  /** Learns the marked packet's flow; false if its client is impossible. `flows.learned` is the record. */
+  private learn(packet: Packet, now: number): boolean {
+    const { flows, counters } = this;
+    const { view, option } = packet;
+    const v6 = packet.optionLength === uoa.OPTION_V6;
+    const port = view.getUint16(option + uoa.OPTION_PORT);
+    const address = option + uoa.OPTION_ADDRESS;
+    if (port === 0 || (v6 ? isImpossible6(view, address) : this.isImpossible(view.getInt32(address))))
+      return false;
+
+    flows.setFlow4(packet.source, packet.sourcePort, packet.destination, packet.destinationPort);
+    flows.setClient(view, address, v6, port);
+    const evictions = flows.evictions;
+    if (flows.learn(packet.carrier | (v6 ? LOOKUP_ONLY : 0), now) !== Learned.refreshed)
+      counters[Counter.uoa_saved]++;
+    counters[Counter.flows_evicted] += flows.evictions - evictions;
+    counters[Counter.flows] = flows.count;
+    return true;
+  }
+
+  private isImpossible(address: number): boolean {
+    return isImpossible4(address) || this.ownAddresses.has4(address);
+  }
+
+  // ---- 3. delivery ---------------------------------------------------------------------------------------
+
+  private deliverAsClient(packet: Packet, flow: number, now: number): number {
+    const { flows } = this;
+    flows.heard(flow, now);
+    if ((flows.flags(flow) & LOOKUP_ONLY) !== 0) return this.deliver(packet);
+    const source = packet.source;
+    const client = flows.address4(flow, CLIENT);
+    strip(packet);
+    setSource(packet, client, flows.clientPort(flow));
+    if (packet.fragmented)
+      this.fragments.remember(
+        source,
+        packet.destination,
+        idProtocol(packet),
+        client,
+        packet.destination,
+        now,
+      );
+    this.counters[Counter.packets_delivered]++;
+    return Verdict.deliver;
+  }
+
+  /** Delivery with the load balancer's own address as source, the safest way for whatever has no client. */
+  private deliver(packet: Packet): number {
+    strip(packet);
+    this.counters[Counter.packets_delivered]++;
+    return Verdict.deliver;
+  }
+
+  // ---- 4. from the application ---------------------------------------------------------------------------
+
+  private reply(packet: Packet, now: number): number {
+    const { flows, counters } = this;
+    const flow = this.findReply(packet);
+    if (flow < 0) {
+      counters[Counter.replies_passed]++;
+      return Verdict.emit;
+    }
+    flows.answered(flow, now);
+    const { source, destination } = packet;
+    const server = flows.address4(flow, SERVER);
+    const lb = flows.address4(flow, LB);
+    if (server !== source) setSource(packet, server, packet.sourcePort);
+    setDestination(packet, lb, flows.lbPort(flow));
+    if (packet.fragmented) this.fragments.remember(source, destination, idProtocol(packet), server, lb, now);
+    counters[Counter.replies_translated]++;
+    return Verdict.emit;
+  }
+
+  /**
+   * The flow that a reply belongs to, or -1. A wildcard socket answers from the first service's address,
+   * whichever was asked; so if that one was not, another service with the same port may have been.
+   */
+  private findReply(packet: Packet): number {
+    const { flows, services } = this;
+    const { source, sourcePort, destination, destinationPort } = packet;
+    flows.setReply4(source, sourcePort, destination, destinationPort);
+    const flow = flows.findReply();
+    if (flow >= 0 || services.count < 2 || source !== services.address4(0)) return flow;
+    for (let i = 1; i < services.count; i++) {
+      if (!services.hasPort(i, sourcePort)) continue;
+      flows.setReply4(services.address4(i), sourcePort, destination, destinationPort);
+      const other = flows.findReply();
+      if (other >= 0) return other;
+    }
+    return -1;
+  }
+
+  // ---- 5. later fragments --------------------------------------------------------------------------------
+
+  private follow(packet: Packet, now: number): number {
+    const inbound = this.senderOf(packet) >= 0;
+    if (inbound && packet.protocol === uoa.OPP_PROTOCOL) {
+      this.counters[Counter.fragments_dropped]++;
+      return Verdict.none;
+    }
+    const { fragments } = this;
+    if (fragments.find(packet.source, packet.destination, idProtocol(packet), now))
+      setFragmentAddresses(packet, fragments.newSource, fragments.newDestination);
+    return inbound ? Verdict.deliver : Verdict.emit;
+  }
+}
+
+/** What tells the fragments of one datagram from another's, beside its addresses (RFC 791). */
+function idProtocol(packet: Packet): number {
+  return (packet.view.getUint16(packet.start + ipv4.IDENTIFICATION) << 8) | packet.protocol;
+}

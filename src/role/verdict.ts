@@ -1,0 +1,26 @@
+import type { Packet } from '../codec/packet.js';
+
+/** What becomes of a packet: bits, because an ACK may go along with either of the others. */
+export const Verdict = {
+  /** Nothing more: consumed or dropped. */
+  none: 0,
+  /** Into the host's own stack, as if it had come from the network. */
+  deliver: 1,
+  /** Out to the network. */
+  emit: 2,
+  /** A packet of the role's own goes out to the network: `extraLength` bytes at the offset it was given. */
+  extra: 4,
+} as const;
+
+/** What happens to packets: bytes and time in, a verdict out, no I/O. */
+export interface Role {
+  /** Length in bytes of the packet that goes along with the last one (`Verdict.extra`). */
+  readonly extraLength: number;
+  /**
+   * Handles a parsed packet, in place. `now` is in ticks (milliseconds, low 32 bits); `extraOffset` is where in
+   * the packet's buffer the role may write a packet of its own.
+   */
+  process(packet: Packet, now: number, extraOffset: number): number;
+  /** Does a bounded piece of the work that time brings; true if there is more of it. */
+  tick(now: number): boolean;
+}
