@@ -29,16 +29,17 @@ export class Pipeline {
     this.packet = new Packet(device.arena.buffer);
   }
 
-  /** Waits for one batch (or a wake-up, or a moment), and sees it through. */
-  turn(): void {
+  /** Waits up to `wait` milliseconds for one batch (or a wake-up), sees it through, and says how many it held. */
+  turn(wait = IDLE_WAIT): number {
     const { device } = this;
-    device.receive(this.received, this.hasBacklog ? 0 : IDLE_WAIT);
+    device.receive(this.received, this.hasBacklog ? 0 : wait);
     const now = device.clock[0];
     if (this.received.count > 0) this.handle(now);
     if (this.hasBacklog || (now - this.lastTick) >>> 0 >= TICK_INTERVAL) {
       this.lastTick = now;
       this.hasBacklog = this.role.tick(now);
     }
+    return this.received.count;
   }
 
   private handle(now: number): void {

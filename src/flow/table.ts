@@ -147,9 +147,11 @@ export class FlowTable {
     this.key[CLIENT_PORT] = port << 16;
   }
 
-  /** Sets four words of an address at LB, SERVER or CLIENT. */
-  setAddress(field: number, words: ArrayLike<number>): void {
-    for (let i = 0; i < 4; i++) this.key[field + i] = words[i];
+  /** Sets the key to a flow of either family; addresses as four words. */
+  setFlow(lb: ArrayLike<number>, lbPort: number, server: ArrayLike<number>, serverPort: number): void {
+    this.key.set(lb, LB);
+    this.key.set(server, SERVER);
+    this.key[PORTS] = (lbPort << 16) | serverPort;
   }
 
   private setAddress4(field: number, address: number): void {

@@ -46,6 +46,12 @@ export class TunDevice implements Device {
     for (let i = 0; i < BATCH; i++) this.slots[i] = this.arena.packetOffset(i) - VIRTIO_HEADER;
   }
 
+  /** The time now, in ticks. */
+  now(): number {
+    check('poll', native.wait(-1, -1, 0, this.clock));
+    return this.clock[0];
+  }
+
   receive(packets: PacketList, timeoutMs: number): void {
     const { tunFd, wakeFd } = this.options;
     packets.count = 0;

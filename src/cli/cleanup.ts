@@ -1,0 +1,25 @@
+import { Command } from 'commander';
+import { readTunName } from '../daemon/config/index.js';
+import { undoLeftovers } from '../host/apply.js';
+import { holderOf, tryLock } from '../host/lock.js';
+import { complain, print, sources, withConfiguration } from './context.js';
+
+/** `cleanup`: takes down what a killed `run` left behind. */
+export function cleanupCommand(): Command {
+  return withConfiguration(new Command('cleanup'))
+    .description('take down what a killed `run` left behind')
+    .action(async (_options, command: Command) => {
+      const tun = readTunName(sources(command));
+      const lock = tryLock(`TUN ${tun}`);
+      if (lock === undefined) {
+        complain(`uoa-shim: ${tun} is being served by ${holderOf(`TUN ${tun}`)}: nothing to clean up`);
+        return;
+      }
+      try {
+        const found = await undoLeftovers(tun, { info: print, warn: complain });
+        print(found ? `${tun}: cleaned up` : `${tun}: nothing was left behind`);
+      } finally {
+        lock.release();
+      }
+    });
+}

@@ -1,0 +1,38 @@
+import { Command } from 'commander';
+import type { FlowAnswer, FlowFilters } from '../daemon/answers.js';
+import { askRunning } from './ask.js';
+import { print, wantsJson, withConfiguration, withJson } from './context.js';
+
+/** `flows`: the flow table, like `conntrack -L`. */
+export function flowsCommand(): Command {
+  return withJson(withConfiguration(new Command('flows')))
+    .description('the flow table')
+    .option('--client <address>', 'only this client: address, address:port or prefix')
+    .option('--lb <address>', 'only flows from this LIP, likewise')
+    .option('--server <address>', 'only flows to this RIP, likewise')
+    .action(async (options: FlowFilters, command: Command) => {
+      const { client, lb, server } = options;
+      const filters = { ...(client && { client }), ...(lb && { lb }), ...(server && { server }) };
+      const flows = await askRunning<FlowAnswer>(command, { command: 'flows', filters });
+      if (flows === undefined) return;
+      if (wantsJson(command)) await printArray(flows);
+      else for await (const flow of flows) print(describe(flow));
+    });
+}
+
+/** A JSON array, an element a line: a million flows need no memory here. */
+async function printArray(flows: AsyncIterable<FlowAnswer>): Promise<void> {
+  let separator = '[';
+  for await (const flow of flows) {
+    print(`${separator}${JSON.stringify(flow)}`);
+    separator = ',';
+  }
+  print(separator === '[' ? '[]' : ']');
+}
+
+function describe(flow: FlowAnswer): string {
+  return (
+    `udp ${flow.carrier.padEnd(4)} client=${flow.client} lb=${flow.lb} server=${flow.server} ` +
+    `packets=${flow.packets} replies=${flow.replies} idle=${flow.idleSeconds.toFixed(1)} [${flow.datapath}]`
+  );
+}

@@ -1,0 +1,24 @@
+import { Command } from 'commander';
+import { ExitCode } from '../errors.js';
+import { askForOne } from './ask.js';
+import { complain, print, wantsJson, withConfiguration, withJson } from './context.js';
+
+/** `lookup`: the real client of one flow. */
+export function lookupCommand(): Command {
+  return withJson(withConfiguration(new Command('lookup')))
+    .description('the real client of a flow')
+    .requiredOption('--source <LIP:lport>', 'the source that the network sees')
+    .requiredOption('--destination <RIP:rport>', 'the service’s address and port')
+    .action(async (options: { source: string; destination: string }, command: Command) => {
+      const { source, destination } = options;
+      const answer = await askForOne<{ client: string | null }>(command, { command: 'lookup', source, destination });
+      if (answer === undefined) return;
+      if (answer.client === null) {
+        if (wantsJson(command)) print('{"client":null}');
+        else complain(`uoa-shim: no flow ${source} -> ${destination}`);
+        process.exitCode = ExitCode.failed;
+        return;
+      }
+      print(wantsJson(command) ? JSON.stringify(answer) : answer.client);
+    });
+}

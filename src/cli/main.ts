@@ -1,0 +1,69 @@
+#!/usr/bin/env node
+/** The command line: which command, and what its outcome means for the exit status. */
+import { Command, CommanderError } from 'commander';
+import { ConfigError } from '../daemon/config/index.js';
+import { ExitCode, OperatorError } from '../errors.js';
+import { VERSION } from '../version.js';
+import { checkCommand } from './check.js';
+import { cleanupCommand } from './cleanup.js';
+import { complain } from './context.js';
+import { flowsCommand } from './flows.js';
+import { lookupCommand } from './lookup.js';
+import { planCommand } from './plan.js';
+import { runCommand } from './run.js';
+import { statsCommand } from './stats.js';
+import { statusCommand } from './status.js';
+
+const COMMANDS = [
+  runCommand,
+  checkCommand,
+  planCommand,
+  cleanupCommand,
+  statusCommand,
+  statsCommand,
+  flowsCommand,
+  lookupCommand,
+];
+
+function program(): Command {
+  const root = new Command('uoa-shim')
+    .description('Gives UDP applications behind a source-NATing load balancer their clients’ real addresses.')
+    .version(VERSION)
+    .exitOverride()
+    .configureOutput({ writeErr: () => {} });
+  for (const make of COMMANDS) root.addCommand(make().copyInheritedSettings(root));
+  return root;
+}
+
+async function main(args: string[]): Promise<number> {
+  const root = program();
+  try {
+    if (args.length === 0) throw new CommanderError(ExitCode.usage, 'usage', 'no command; see uoa-shim --help');
+    await root.parseAsync(args, { from: 'user' });
+    return Number(process.exitCode ?? ExitCode.ok);
+  } catch (error) {
+    return report(error, args.includes('debug'));
+  }
+}
+
+/** Says what went wrong, in one line a fault, and gives the exit status. */
+function report(error: unknown, verbose: boolean): number {
+  if (error instanceof CommanderError) {
+    if (error.exitCode === 0) return ExitCode.ok;
+    complain(`uoa-shim: ${error.message.replace(/^error: /, '').replaceAll('\n', ' ')}`);
+    return ExitCode.usage;
+  }
+  if (error instanceof ConfigError) {
+    complain(error.message);
+    return ExitCode.configuration;
+  }
+  const { message, stack } = error as Error;
+  complain(`uoa-shim: ${verbose || !(error instanceof Error) ? (stack ?? String(error)) : message}`);
+  return error instanceof OperatorError ? error.exitCode : ExitCode.failed;
+}
+
+// `uoa-shim flows | head` is no error.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(ExitCode.ok);
+});
+process.exitCode = await main(process.argv.slice(2));

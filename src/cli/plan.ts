@@ -1,0 +1,31 @@
+import { Command } from 'commander';
+import { loadConfig } from '../daemon/config/index.js';
+import { planFor } from '../daemon/real-server.js';
+import { downCommand, downScript, upCommand, upScript } from '../host/script.js';
+import { print, sources, wantsJson, withConfiguration, withJson } from './context.js';
+
+/** `plan`: the commands that `run` makes its changes with, and those that undo them. */
+export function planCommand(): Command {
+  return withJson(withConfiguration(new Command('plan')))
+    .description('print the commands that `run` changes this host with, and those that undo them')
+    .option('--up', 'only the changes')
+    .option('--down', 'only what undoes them')
+    .action(async (options: { up?: true; down?: true }, command: Command) => {
+      const { changes } = await planFor(loadConfig(sources(command)));
+      const both = options.up === options.down;
+      if (wantsJson(command)) {
+        const down = changes.map(downCommand).filter(text => text !== undefined);
+        print(
+          JSON.stringify({
+            ...((both || options.up) && { up: changes.map(upCommand) }),
+            ...((both || options.down) && { down: down.reverse() }),
+          }),
+        );
+        return;
+      }
+      const parts = [];
+      if (both || options.up) parts.push(upScript(changes));
+      if (both || options.down) parts.push(downScript(changes));
+      print(`#!/bin/sh\n${parts.join('\n')}`.trimEnd());
+    });
+}

@@ -1,0 +1,78 @@
+import { Command } from 'commander';
+import { loadConfig } from '../daemon/config/index.js';
+import { Daemon } from '../daemon/daemon.js';
+import { type Logger, makeLogger } from '../daemon/log.js';
+import { ExitCode } from '../errors.js';
+import { VERSION } from '../version.js';
+import { sources, withConfiguration } from './context.js';
+
+/** `run`: serves in the foreground until SIGTERM or SIGINT; SIGHUP re-reads the configuration. */
+export function runCommand(): Command {
+  return withConfiguration(new Command('run'))
+    .description('set up TUN and routes, and serve in the foreground')
+    .action(async (_options, command: Command) => {
+      const config = loadConfig(sources(command));
+      const log = makeLogger(config.log);
+      // From here on a signal waits for its turn: a half-made set-up is not left behind.
+      const signals = new Signals();
+      log.info(`uoa-shim ${VERSION}, ${config.role}, process ${process.pid}`);
+      const daemon = await Daemon.start(config, log);
+      process.exitCode = await serve(daemon, signals, log, () => loadConfig(sources(command)));
+      log.info('stopped');
+    });
+}
+
+async function serve(
+  daemon: Daemon,
+  signals: Signals,
+  log: Logger,
+  reread: () => ReturnType<typeof loadConfig>,
+): Promise<number> {
+  let status: number = ExitCode.ok;
+  for (;;) {
+    try {
+      const signal = await Promise.race([signals.next(), daemon.failed]);
+      if (signal !== 'SIGHUP') {
+        log.info(`${signal}: stopping`);
+        break;
+      }
+    } catch (error) {
+      log.error((error as Error).message);
+      status = ExitCode.failed;
+      break;
+    }
+    try {
+      await daemon.reload(reread());
+    } catch (error) {
+      for (const line of (error as Error).message.split('\n')) log.error(`configuration kept as it was: ${line}`);
+    }
+  }
+  await daemon.stop();
+  return status;
+}
+
+type Signal = 'SIGTERM' | 'SIGINT' | 'SIGHUP';
+
+/** The signals that came, one after the other. */
+class Signals {
+  private readonly pending: Signal[] = [];
+  private wake: (() => void) | undefined;
+
+  constructor() {
+    for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const)
+      process.on(signal, () => {
+        this.pending.push(signal);
+        this.wake?.();
+      });
+  }
+
+  async next(): Promise<Signal> {
+    for (;;) {
+      const signal = this.pending.shift();
+      if (signal !== undefined) return signal;
+      await new Promise<void>(resolve => {
+        this.wake = resolve;
+      });
+    }
+  }
+}

@@ -1,0 +1,82 @@
+/** What the control socket answers: the shapes of `status`, `stats`, `flows` and `lookup`. */
+import { Carrier } from '../codec/uoa.js';
+import type { FlowEntry } from '../flow/reader.js';
+import { PrefixList } from '../flow/prefixes.js';
+import { formatEndpoint, parseEndpoint, parsePrefix } from '../host/addresses.js';
+import { CARRIER_FLAGS } from '../role/real-server.js';
+
+export interface FlowAnswer {
+  lb: string;
+  server: string;
+  client: string;
+  carrier: string;
+  /** From the LB, those that carried nothing but a mark included. */
+  packets: number;
+  replies: number;
+  idleSeconds: number;
+  datapath: string;
+}
+
+export interface StatusAnswer {
+  state: 'starting' | 'running' | 'stopping';
+  role: string;
+  version: string;
+  pid: number;
+  uptimeSeconds: number;
+  tun: string;
+  datapath: string;
+  steering: string;
+  healthy: boolean;
+  warnings: string[];
+}
+
+const CARRIERS = new Map<number, string>([
+  [Carrier.ipo, 'ipo'],
+  [Carrier.opp, 'opp'],
+]);
+
+export function describeFlow(entry: FlowEntry): FlowAnswer {
+  return {
+    lb: formatEndpoint(entry.lb, entry.lbPort),
+    server: formatEndpoint(entry.server, entry.serverPort),
+    client: formatEndpoint(entry.client, entry.clientPort),
+    carrier: CARRIERS.get(entry.flags & CARRIER_FLAGS) ?? 'unknown',
+    packets: entry.packets,
+    replies: entry.replies,
+    idleSeconds: entry.idle / 1000,
+    datapath: 'tun',
+  };
+}
+
+/** Filters of `flows`: an address, a prefix, or an address with a port. */
+export interface FlowFilters {
+  client?: string;
+  lb?: string;
+  server?: string;
+}
+
+type EndpointTest = (words: readonly number[], port: number) => boolean;
+
+/** Whether a flow passes all filters. Throws a RangeError that says which filter is none. */
+export function flowFilter(filters: FlowFilters): (entry: FlowEntry) => boolean {
+  const client = endpointTest('client', filters.client);
+  const lb = endpointTest('lb', filters.lb);
+  const server = endpointTest('server', filters.server);
+  return entry =>
+    client(entry.client, entry.clientPort) && lb(entry.lb, entry.lbPort) && server(entry.server, entry.serverPort);
+}
+
+function endpointTest(name: string, text: string | undefined): EndpointTest {
+  if (text === undefined) return () => true;
+  const endpoint = parseEndpoint(text);
+  if (endpoint !== undefined)
+    return (words, port) => port === endpoint.port && words.every((word, i) => word === endpoint.words[i]);
+  let prefix: ReturnType<typeof parsePrefix>;
+  try {
+    prefix = parsePrefix(text);
+  } catch {
+    throw new RangeError(`--${name} ${text} is not allowed; allowed: an address, address:port or prefix`);
+  }
+  const list = new PrefixList([prefix]);
+  return words => words[2] === 0xffff && list.has4(words[3]);
+}

@@ -1,0 +1,58 @@
+/** What lists and mappings may be, element by element and key by key. */
+import { below, type Fault, missing } from './faults.js';
+import { nearest } from './near.js';
+import type { Rule } from './rules.js';
+
+export type Mapping = Record<string, unknown>;
+
+export function isMapping(value: unknown): value is Mapping {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** A list with at least one element; `together` looks at the elements side by side. */
+export function list(
+  item: Rule,
+  allowed: string,
+  together?: (key: string, items: unknown[]) => Fault[],
+): Rule {
+  return (key, value) => {
+    if (!Array.isArray(value) || value.length === 0) return [{ key, value, allowed }];
+    const faults = value.flatMap((element, i) => item(`${key}[${i}]`, element));
+    return together === undefined ? faults : [...faults, ...together(key, value)];
+  };
+}
+
+/** A mapping with these keys and no others; those in `optional` may be left out. */
+export function mapping(rules: Record<string, Rule>, optional: readonly string[], example: string): Rule {
+  const names = Object.keys(rules);
+  return (key, value) => {
+    if (!isMapping(value)) return [{ key, value, allowed: `a mapping such as ${example}` }];
+    const faults: Fault[] = [];
+    for (const name of names) {
+      if (Object.hasOwn(value, name)) faults.push(...rules[name](below(key, name), value[name]));
+      else if (!optional.includes(name)) faults.push(missingBy(rules[name], below(key, name)));
+    }
+    for (const name of Object.keys(value))
+      if (!names.includes(name)) faults.push(unknownKey(key, name, value[name], names));
+    return faults;
+  };
+}
+
+/** A rule knows best what is missing: it says so of `undefined`. */
+function missingBy(rule: Rule, key: string): Fault {
+  return missing(key, rule(key, undefined)[0].allowed);
+}
+
+/** `elsewhere` is the path of a key of that name in another place, if there is one. */
+export function unknownKey(
+  parent: string,
+  name: string,
+  value: unknown,
+  known: readonly string[],
+  elsewhere?: string,
+): Fault {
+  const meant = nearest(name, known) ?? elsewhere;
+  const problem = meant === undefined ? 'unknown key' : `unknown key (did you mean ${meant}?)`;
+  // An empty key in YAML has null for a value; undefined would read as a missing key.
+  return { key: below(parent, name), value: value ?? null, allowed: known.join(', '), problem };
+}

@@ -1,0 +1,64 @@
+/** What is wrong with a configuration, and the error that carries all of it at once. */
+
+export interface Fault {
+  /** Path of the key, such as `realServer.services[0].port`; the file's own path if the file itself is at fault. */
+  key: string;
+  /** undefined: the key is missing. */
+  value: unknown;
+  /** What would be right, or '' where that goes without saying. */
+  allowed: string;
+  /** What is wrong, if it isn't just that the value is not allowed. */
+  problem?: string;
+  /** The environment variable or flag that the value came from, if it wasn't the file. */
+  source?: string;
+}
+
+export class ConfigError extends Error {
+  readonly code = 'CONFIG_FAULTS';
+
+  constructor(readonly faults: readonly Fault[]) {
+    super(faults.map(faultLine).join('\n'));
+    this.name = 'ConfigError';
+  }
+}
+
+/** A fault as one line. */
+export function faultLine(fault: Fault): string {
+  const where = fault.source === undefined ? fault.key : `${fault.key} (from ${fault.source})`;
+  const what = fault.problem ?? `${show(fault.value)} is not allowed`;
+  if (fault.allowed === '') return `${where}: ${what}`;
+  return `${where}: ${what}; ${fault.value === undefined ? 'required' : 'allowed'}: ${fault.allowed}`;
+}
+
+export function missing(key: string, required: string): Fault {
+  return { key, value: undefined, allowed: required, problem: 'missing' };
+}
+
+export function notBuilt(key: string, value: unknown, allowed: string): Fault {
+  return { key, value, allowed, problem: `${show(value)} is not built yet` };
+}
+
+const LONGEST = 80;
+
+/** A value the way an operator would write it, on one line and not too long. */
+export function show(value: unknown): string {
+  const text = typeof value === 'number' ? String(value) : toJson(value);
+  return text.length > LONGEST ? `${text.slice(0, LONGEST)}...` : text;
+}
+
+function toJson(value: unknown): string {
+  try {
+    return JSON.stringify(value) ?? String(value);
+  } catch {
+    // A YAML alias may stand inside what it names, and then there is no end to it.
+    return Array.isArray(value) ? '[...]' : '{...}';
+  }
+}
+
+const PLAIN_NAME = /^[\w-]+$/;
+
+/** The path of a key inside `parent`; '' is the whole configuration. */
+export function below(parent: string, name: string): string {
+  const safe = PLAIN_NAME.test(name) ? name : show(name);
+  return parent === '' ? safe : `${parent}.${safe}`;
+}

@@ -1,0 +1,6 @@
+/** The configuration: one file, with the environment and flags on top of it. */
+export { ConfigError, type Fault } from './faults.js';
+export { type FlagDefinition, flagDefinitions } from './keys.js';
+export { readControlSocket, readTunName } from './lenient.js';
+export { loadConfig, type Sources } from './load.js';
+export type * from './types.js';

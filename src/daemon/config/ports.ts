@@ -1,0 +1,30 @@
+/** Which ports a service has: `N`, `"N-M"` or `"any"`. */
+import { rule } from './rules.js';
+
+export interface PortRange {
+  /** First and last port; 0 and 65535 stand for any. */
+  from: number;
+  to: number;
+}
+
+const ANY: PortRange = { from: 0, to: 65535 };
+const LAST = 65535;
+
+/** Reads ports, or gives undefined where they aren't any. */
+export function readPorts(value: unknown): PortRange | undefined {
+  if (value === 'any') return ANY;
+  const match = /^(\d{1,5})(?:-(\d{1,5}))?$/.exec(typeof value === 'number' ? String(value) : text(value));
+  if (match === null) return undefined;
+  const from = Number(match[1]);
+  const to = Number(match[2] ?? match[1]);
+  return from >= 1 && from <= to && to <= LAST ? { from, to } : undefined;
+}
+
+function text(value: unknown): string {
+  return typeof value === 'string' ? value : '';
+}
+
+export const ports = rule(
+  'a port from 1 to 65535, a range such as "5000-5999", or "any"',
+  value => readPorts(value) !== undefined,
+);

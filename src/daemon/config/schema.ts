@@ -1,0 +1,109 @@
+/**
+ * Every key of the configuration: what it is for, its default, what it may be. The order is that of the
+ * documentation. Everything else (environment variables, flags, the unknown ones) follows from this table.
+ */
+import { interfaceAddress } from './addresses.js';
+import { localAddresses, virtualServices } from './load-balancer.js';
+import { loadBalancers, services } from './real-server.js';
+import {
+  choice,
+  interfaceName,
+  interfaceNameOrNone,
+  nothingYet,
+  type Rule,
+  socketPath,
+  wholeNumber,
+} from './rules.js';
+
+/** How text from the environment or a flag becomes a value. */
+export type Format = 'text' | 'whole-number' | 'list';
+
+export interface Key {
+  doc: string;
+  /** null: there is none; what that means is said where the defaults are filled in. */
+  default: string | number | readonly never[] | null;
+  format: Format;
+  rule: Rule;
+  /** Accepted, but nothing that works yet hangs on it: no place in `--help`. */
+  later?: true;
+}
+
+export interface Section {
+  [name: string]: Key | Section;
+}
+
+/** An interval in seconds, a day at most: expiry counts ticks of a millisecond in 32 bits. */
+const timeout = wholeNumber(1, 86_400, 'whole seconds');
+const flows = wholeNumber(1, 16_777_216);
+
+export const schema = {
+  role: text('what this host is', 'real-server', choice(['real-server'], ['load-balancer'])),
+  tun: {
+    name: text('name of the TUN interface', 'uoa0', interfaceName),
+    address: text('address of the TUN interface', '192.0.2.254/32', interfaceAddress),
+  },
+  log: {
+    level: text('how much is logged', 'info', choice(['error', 'warn', 'info', 'debug'])),
+    format: text('how it is logged', 'text', choice(['text', 'json'])),
+  },
+  control: {
+    socket: text("the command line's way in: /run/uoa-shim/<tun.name>.sock", null, socketPath),
+  },
+  metrics: {
+    listen: later(text('address and port that /metrics is served on', '', nothingYet)),
+  },
+  routing: {
+    // 253 to 255 are the system's own (default, main, local), and the table after this one is used too.
+    table: number(
+      'routing table; the one after it is used too',
+      248,
+      wholeNumber(1, 4_294_967_293, 'a table number', [252, 253, 254, 255]),
+    ),
+    priority: number('priority of the first of two routing rules', 21, wholeNumber(1, 32_765)),
+    localPriority: number('priority that the rule for the local table moves to', 100, wholeNumber(1, 32_700)),
+    mark: number('firewall mark of packets from the TUN interface', 0x20, wholeNumber(1, 0xffff_ffff)),
+    steering: text(
+      'how packets get to the shim',
+      'policy-routing',
+      choice(['policy-routing'], ['nft-ingress']),
+    ),
+  },
+  realServer: {
+    interface: text("the load balancers' side; empty: by the route to them", '', interfaceNameOrNone),
+    loadBalancers: list('the only sources whose marks count', null, loadBalancers),
+    services: list("the application's own sockets", null, services),
+    datapath: text('what translates the packets', 'tun', choice(['tun', 'auto'], ['conntrack'])),
+    flowTimeout: number('seconds without a packet until a flow is forgotten', 360, timeout),
+    maxFlows: number('flows at most', 1_048_576, flows),
+    nat64: text("what an IPv6 client's IPv4 datagrams become", 'keep', choice(['keep'], ['deliver'])),
+  },
+  loadBalancer: {
+    carrier: later(text('how marks travel', 'ipo', choice(['ipo', 'opp', 'dstopt']))),
+    maxTrails: later(number('packets of a flow that carry a mark, at most', 3, wholeNumber(0, 255))),
+    interface: {
+      clients: later(text("the clients' side", '', interfaceNameOrNone)),
+      servers: later(text("the real servers' side", '', interfaceNameOrNone)),
+    },
+    nat: later(text('who makes the NAT rules', 'managed', choice(['managed', 'external']))),
+    localAddresses: later(list('sources towards the real servers', [], localAddresses)),
+    services: later(list('what is balanced', [], virtualServices)),
+    flowTimeout: later(number('seconds without a packet until a flow is forgotten', 360, timeout)),
+    maxFlows: later(number('flows at most', 1_048_576, flows)),
+  },
+} satisfies Section;
+
+function text(doc: string, fallback: string | null, rule: Rule): Key {
+  return { doc, default: fallback, format: 'text', rule };
+}
+
+function number(doc: string, fallback: number, rule: Rule): Key {
+  return { doc, default: fallback, format: 'whole-number', rule };
+}
+
+function list(doc: string, fallback: readonly never[] | null, rule: Rule): Key {
+  return { doc, default: fallback, format: 'list', rule };
+}
+
+function later(key: Key): Key {
+  return { ...key, later: true };
+}

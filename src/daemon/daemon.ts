@@ -1,0 +1,274 @@
+/**
+ * A running shim: locks, TUN, data plane, control socket and host set-up, taken up in this order and down in the
+ * reverse one. The way in is opened last and closed first, so packets never go where nobody reads them.
+ */
+import { DataPlane } from '../dataplane.js';
+import { ExitCode, OperatorError } from '../errors.js';
+import { HostSetup, undoLeftovers } from '../host/apply.js';
+import { parseEndpoint } from '../host/addresses.js';
+import { type Facts, readLocalAddresses, tableHasRoutes } from '../host/facts.js';
+import { lockAll } from '../host/lock.js';
+import { hostWarnings } from '../host/warnings.js';
+import { native } from '../io/native.js';
+import { openTun } from '../io/tun.js';
+import { Counter, readCounters } from '../role/counters.js';
+import { VERSION } from '../version.js';
+import { describeFlow, type FlowAnswer, type FlowFilters, flowFilter, type StatusAnswer } from './answers.js';
+import { ticks } from './clock.js';
+import type { Config } from './config/index.js';
+import { type ControlHandler, ControlServer } from './control.js';
+import type { Logger } from './log.js';
+import { planFor, roleOptions } from './real-server.js';
+import { CounterWatch } from './watch.js';
+
+const HEARTBEAT_CHECK_MS = 1000;
+/** Checks without a heartbeat before the data plane counts as stuck. */
+const MISSED_HEARTBEATS = 5;
+const LOOK_AROUND_MS = 10_000;
+
+type Undo = () => void | Promise<void>;
+
+export class Daemon implements ControlHandler {
+  /** Rejected when the data plane has failed; the caller then calls `stop`. */
+  readonly failed: Promise<never>;
+  private fail!: (error: Error) => void;
+  private readonly undo: Undo[] = [];
+  private readonly started = Date.now();
+  private state: StatusAnswer['state'] = 'starting';
+  private warnings: string[] = [];
+  private plane!: DataPlane;
+  private setup!: HostSetup;
+  private ownAddresses = '';
+
+  private constructor(
+    private config: Config,
+    private readonly log: Logger,
+  ) {
+    this.failed = new Promise((_, reject) => {
+      this.fail = reject;
+    });
+    this.failed.catch(() => {});
+  }
+
+  /** Takes everything up, or nothing: what was done is undone when a later step fails. */
+  static async start(config: Config, log: Logger): Promise<Daemon> {
+    const daemon = new Daemon(config, log);
+    try {
+      await daemon.up();
+    } catch (error) {
+      await daemon.stop();
+      throw error;
+    }
+    return daemon;
+  }
+
+  private async up(): Promise<void> {
+    const { config, log } = this;
+    const { table } = config.routing;
+    const lock = lockAll([`TUN ${config.tun.name}`, `table ${table}`, `table ${table + 1}`]);
+    this.undo.push(() => lock.release());
+    if (await undoLeftovers(config.tun.name, log)) log.warn('a killed run had left changes behind: undone');
+    await refuseUsedTables(table);
+
+    const { facts, changes } = await planFor(config);
+    const tunFd = this.openTun();
+    this.plane = await DataPlane.start({
+      tunFd,
+      mark: config.routing.mark,
+      size: { maxFlows: config.realServer.maxFlows, timeout: config.realServer.flowTimeout * 1000 },
+      role: roleOptions(config, facts),
+    });
+    this.undo.push(() => this.plane.stop());
+    this.plane.ended.then(
+      () => this.fail(new Error('the data plane has ended')),
+      error => this.fail(error),
+    );
+    const control = await ControlServer.listen(config.control.socket, this);
+    this.undo.push(() => control.close());
+
+    this.setup = new HostSetup(config.tun.name, facts.localRule, log);
+    this.undo.push(() => this.setup.down());
+    await this.setup.change(changes);
+    await this.takeNoteOf(facts);
+    this.watch();
+    this.state = 'running';
+    log.info(`serving ${config.realServer.services.length} services on ${config.tun.name}`);
+  }
+
+  /** Takes everything down again. Safe to call twice. */
+  async stop(): Promise<void> {
+    this.state = 'stopping';
+    for (const undo of this.undo.splice(0).reverse())
+      try {
+        await undo();
+      } catch (error) {
+        this.log.warn(`stop: ${(error as Error).message}`);
+      }
+  }
+
+  /** Takes another configuration without losing flows. Throws without having changed anything but the host. */
+  async reload(config: Config): Promise<void> {
+    const later = needsRestart(this.config, config);
+    if (later.length > 0) this.log.warn(`${later.join(', ')}: changed, but needs a restart; kept as it was`);
+    const next: Config = {
+      ...config,
+      role: this.config.role,
+      tun: this.config.tun,
+      control: this.config.control,
+      routing: this.config.routing,
+      realServer: {
+        ...config.realServer,
+        maxFlows: this.config.realServer.maxFlows,
+        flowTimeout: this.config.realServer.flowTimeout,
+      },
+    };
+    const { facts, changes } = await planFor(next);
+    this.plane.configure(roleOptions(next, facts));
+    await this.setup.change(changes);
+    await this.takeNoteOf(facts);
+    this.log.level = next.log.level;
+    this.config = next;
+    this.log.info('configuration re-read');
+  }
+
+  // ---- answers -------------------------------------------------------------------------------------------
+
+  status(): StatusAnswer {
+    const { config } = this;
+    return {
+      state: this.state,
+      role: config.role,
+      version: VERSION,
+      pid: process.pid,
+      uptimeSeconds: Math.floor((Date.now() - this.started) / 1000),
+      tun: config.tun.name,
+      datapath: 'tun',
+      steering: config.routing.steering,
+      healthy: this.state === 'running',
+      warnings: this.warnings,
+    };
+  }
+
+  stats(): Record<string, number> {
+    return readCounters(this.plane.counters);
+  }
+
+  *flows(filters: FlowFilters): Generator<FlowAnswer> {
+    const passes = flowFilter(filters);
+    for (const entry of this.plane.flows.entries(ticks())) if (passes(entry)) yield describeFlow(entry);
+  }
+
+  lookup(source: string, destination: string): { client: string | null } {
+    const lb = requireEndpoint('source', source);
+    const server = requireEndpoint('destination', destination);
+    const entry = this.plane.flows.find(lb.words, lb.port, server.words, server.port, ticks());
+    this.plane.counters[entry === undefined ? Counter.lookup_miss : Counter.lookup_success]++;
+    return { client: entry === undefined ? null : describeFlow(entry).client };
+  }
+
+  // ---- parts ---------------------------------------------------------------------------------------------
+
+  private openTun(): number {
+    const { name } = this.config.tun;
+    try {
+      const fd = openTun(name);
+      this.undo.push(() => void native.closeDescriptor(fd));
+      return fd;
+    } catch (error) {
+      throw tunError(name, error as NodeJS.ErrnoException);
+    }
+  }
+
+  private async takeNoteOf(facts: Facts): Promise<void> {
+    this.ownAddresses = JSON.stringify([facts.ownAddresses, facts.broadcastAddresses]);
+    const warnings = await hostWarnings(facts, this.config.tun.name);
+    for (const warning of warnings) if (!this.warnings.includes(warning)) this.log.warn(warning);
+    this.warnings = warnings;
+  }
+
+  private watch(): void {
+    let lastBeat = this.plane.heartbeat;
+    let missed = 0;
+    const heartbeat = setInterval(() => {
+      const beat = this.plane.heartbeat;
+      missed = beat === lastBeat ? missed + 1 : 0;
+      lastBeat = beat;
+      if (missed >= MISSED_HEARTBEATS) this.fail(new Error('the data plane is stuck'));
+    }, HEARTBEAT_CHECK_MS);
+    const counters = new CounterWatch(() => readCounters(this.plane.counters));
+    const around = setInterval(() => void this.lookAround(counters), LOOK_AROUND_MS);
+    this.undo.push(() => {
+      clearInterval(heartbeat);
+      clearInterval(around);
+    });
+  }
+
+  /** Warns of what the counters tell, and follows addresses that came or went on this host. */
+  private async lookAround(counters: CounterWatch): Promise<void> {
+    const warning = counters.look();
+    if (warning !== undefined) this.log.warn(warning);
+    try {
+      const { own, broadcast } = await readLocalAddresses();
+      const text = JSON.stringify([own, broadcast]);
+      if (text === this.ownAddresses || this.state !== 'running') return;
+      this.ownAddresses = text;
+      this.plane.configure(roleOptions(this.config, { ownAddresses: own, broadcastAddresses: broadcast }));
+    } catch (error) {
+      this.log.warn((error as Error).message);
+    }
+  }
+}
+
+async function refuseUsedTables(table: number): Promise<void> {
+  for (const number of [table, table + 1])
+    if (await tableHasRoutes(number))
+      throw new OperatorError(
+        `routing table ${number} has routes already (ip route show table ${number}); ` +
+          'name a free pair with routing.table',
+        ExitCode.failed,
+      );
+}
+
+function requireEndpoint(name: string, text: string): { words: number[]; port: number } {
+  const endpoint = parseEndpoint(text);
+  if (endpoint === undefined)
+    throw new RangeError(`--${name} ${text} is not allowed; allowed: address:port, IPv6 as [address]:port`);
+  return endpoint;
+}
+
+function tunError(name: string, error: NodeJS.ErrnoException): OperatorError {
+  switch (error.code) {
+    case 'EPERM':
+    case 'EACCES':
+      return new OperatorError(
+        `TUN ${name}: not permitted; run as root or with CAP_NET_ADMIN`,
+        ExitCode.notPermitted,
+      );
+    case 'ENOENT':
+    case 'ENODEV':
+    case 'ENXIO':
+      return new OperatorError(
+        '/dev/net/tun is missing; load the kernel module (modprobe tun) or allow the device in the container',
+        ExitCode.unavailable,
+      );
+    case 'EBUSY':
+      return new OperatorError(`TUN ${name} is in use by another process`, ExitCode.failed);
+    case 'EINVAL':
+      return new OperatorError(`${name} exists and is not such a TUN; name another in tun.name`, ExitCode.failed);
+    default:
+      return new OperatorError(error.message, ExitCode.failed);
+  }
+}
+
+/** Keys that differ and that a running shim can't change. */
+function needsRestart(before: Config, after: Config): string[] {
+  const fixed: [string, unknown, unknown][] = [
+    ['role', before.role, after.role],
+    ['tun', before.tun, after.tun],
+    ['control', before.control, after.control],
+    ['routing', before.routing, after.routing],
+    ['realServer.maxFlows', before.realServer.maxFlows, after.realServer.maxFlows],
+    ['realServer.flowTimeout', before.realServer.flowTimeout, after.realServer.flowTimeout],
+  ];
+  return fixed.filter(([, a, b]) => JSON.stringify(a) !== JSON.stringify(b)).map(([key]) => key);
+}

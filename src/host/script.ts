@@ -1,0 +1,31 @@
+/** A plan as a shell script: what `plan` prints, and what the log says before each change. */
+import type { Change } from './plan.js';
+
+/** The command that makes a change. */
+export function upCommand(change: Change): string {
+  if (change.kind === 'tun') return `ip tuntap add dev ${change.name} mode tun vnet_hdr`;
+  if (change.kind === 'sysctl') return `sysctl -q -w ${change.key}=${change.value}`;
+  return ['ip', ...change.up].join(' ');
+}
+
+/** The command that undoes a change; undefined where it goes with the TUN. */
+export function downCommand(change: Change): string | undefined {
+  if (change.kind === 'tun') return `ip tuntap del dev ${change.name} mode tun`;
+  if (change.kind === 'sysctl')
+    return change.before === undefined ? undefined : `sysctl -q -w ${change.key}=${change.before}`;
+  return change.down === undefined ? undefined : ['ip', ...change.down].join(' ');
+}
+
+export function upScript(changes: readonly Change[]): string {
+  return [
+    '# What `uoa-shim run` changes on this host, in this order.',
+    'set -e',
+    ...changes.flatMap(change => [`# ${change.reason}`, upCommand(change)]),
+    '',
+  ].join('\n');
+}
+
+export function downScript(changes: readonly Change[]): string {
+  const commands = changes.map(downCommand).filter(command => command !== undefined);
+  return ['# What takes it all back.', 'set +e', ...commands.reverse(), ''].join('\n');
+}

@@ -1,0 +1,61 @@
+/**
+ * What a `run` has changed on this host, written down before it is changed, so that a `cleanup` or the next
+ * `run` can undo it after a kill. One file per network namespace and TUN, on a file system that a reboot empties,
+ * as it does the changes.
+ */
+import { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { LocalRule } from './facts.js';
+import type { IpArguments } from './plan.js';
+
+export const RUN_DIRECTORY = '/run/uoa-shim';
+
+/** Put back only if the value is still the one that we set. */
+export interface SysctlUndo {
+  kind: 'sysctl';
+  key: string;
+  value: string;
+  before: string;
+}
+
+export type Undo = { kind: 'ip'; args: IpArguments } | SysctlUndo;
+
+export interface HostState {
+  pid: number;
+  /** Where the local rule was. */
+  localRule: LocalRule;
+  /** In the order in which the changes were made. */
+  undo: Undo[];
+}
+
+/** A path in the run directory for something of this network namespace. */
+export function runPath(name: string): string {
+  return join(RUN_DIRECTORY, `${statSync('/proc/self/ns/net').ino}-${name}`);
+}
+
+export function makeRunDirectory(): void {
+  mkdirSync(RUN_DIRECTORY, { recursive: true, mode: 0o755 });
+}
+
+function statePath(tun: string): string {
+  return runPath(`${tun}.json`);
+}
+
+/** What is written down for this TUN, or undefined. */
+export function readState(tun: string): HostState | undefined {
+  try {
+    return JSON.parse(readFileSync(statePath(tun), 'utf8')) as HostState;
+  } catch {
+    return undefined;
+  }
+}
+
+export function writeState(tun: string, state: HostState): void {
+  const path = statePath(tun);
+  writeFileSync(`${path}.new`, JSON.stringify(state), { mode: 0o600 });
+  renameSync(`${path}.new`, path);
+}
+
+export function removeState(tun: string): void {
+  rmSync(statePath(tun), { force: true });
+}

@@ -1,0 +1,27 @@
+/**
+ * Kernel settings by their sysctl names. A dot inside an interface's name is written as a slash, as sysctl(8)
+ * has it: net.ipv4.conf.eth0/100.forwarding.
+ */
+import { readFileSync, writeFileSync } from 'node:fs';
+
+export function interfaceKey(name: string, setting: string): string {
+  return `net.ipv4.conf.${name.replaceAll('.', '/')}.${setting}`;
+}
+
+function path(key: string): string {
+  const parts = key.split('.').map(part => part.replaceAll('/', '.'));
+  return `/proc/sys/${parts.join('/')}`;
+}
+
+/** The value, or undefined if there is no such setting. */
+export function readSysctl(key: string): string | undefined {
+  try {
+    return readFileSync(path(key), 'utf8').trim();
+  } catch {
+    return undefined;
+  }
+}
+
+export function writeSysctl(key: string, value: string): void {
+  writeFileSync(path(key), value);
+}

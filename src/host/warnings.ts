@@ -1,0 +1,51 @@
+/** What on this host keeps the shim from working, or works otherwise than without it, and the remedy. */
+import { readdirSync } from 'node:fs';
+import { run } from './command.js';
+import type { Facts } from './facts.js';
+import { interfaceKey, readSysctl } from './sysctl.js';
+
+export async function hostWarnings(facts: Facts, tun: string): Promise<string[]> {
+  return [...(await forwardPolicy(facts, tun)), ...strictInterfaces(facts, tun)];
+}
+
+interface NftObject {
+  chain?: { family: string; table: string; name: string; hook?: string; policy?: string };
+}
+
+/** A chain at the forward hook whose policy is drop: it sees what goes to the TUN. */
+async function forwardPolicy(facts: Facts, tun: string): Promise<string[]> {
+  let text: string;
+  try {
+    text = (await run('nft', ['-j', 'list', 'chains'])).stdout;
+  } catch {
+    return []; // without nft there is no telling
+  }
+  if (text === '') return [];
+  const { nftables } = JSON.parse(text) as { nftables: NftObject[] };
+  return nftables
+    .flatMap(({ chain }) => (chain === undefined ? [] : [chain]))
+    .filter(({ family, hook, policy }) => family !== 'ip6' && hook === 'forward' && policy === 'drop')
+    .map(({ family, table, name }) => {
+      const accept = facts.towardsLb.map(lb => `iptables -I FORWARD -i ${lb.name} -o ${tun} -j ACCEPT`);
+      return (
+        `the chain ${family} ${table} ${name} drops what it is not told to forward, and with it what is to go ` +
+        `to ${tun}, unless a rule accepts it: ${[...new Set(accept)].join('; ')}`
+      );
+    });
+}
+
+/** Interfaces apart from the LBs' with strict rp_filter: direct clients behind them are dropped. */
+function strictInterfaces(facts: Facts, tun: string): string[] {
+  const ours = new Set(['all', 'default', 'lo', tun, ...facts.towardsLb.map(({ name }) => name)]);
+  const strict = readdirSync('/proc/sys/net/ipv4/conf')
+    .filter(name => !ours.has(name))
+    .filter(name => {
+      const own = Number(readSysctl(interfaceKey(name, 'rp_filter')) ?? '0');
+      return Math.max(own, Number(facts.allRpFilter)) === 1;
+    });
+  if (strict.length === 0) return [];
+  return [
+    `strict rp_filter on ${strict.join(', ')} drops clients that come to a service there without a load balancer; ` +
+      `to allow them: ${strict.map(name => `sysctl -w ${interfaceKey(name, 'rp_filter')}=2`).join('; ')}`,
+  ];
+}
