@@ -24,7 +24,11 @@ function serve(setup: DataPlaneSetup, port: MessagePort): void {
     pipeline.turn();
     Atomics.add(signals, Signal.heartbeat, 1);
     if (Atomics.exchange(signals, Signal.message, 0) === 0) continue;
-    for (let received = receiveMessageOnPort(port); received !== undefined; received = receiveMessageOnPort(port))
+    for (
+      let received = receiveMessageOnPort(port);
+      received !== undefined;
+      received = receiveMessageOnPort(port)
+    )
       role.configure(received.message as RealServerOptions);
   }
   for (let turns = LAST_TURNS; turns > 0 && pipeline.turn(0) > 0; turns--);

@@ -11,7 +11,11 @@ export function lookupCommand(): Command {
     .requiredOption('--destination <RIP:rport>', 'the service’s address and port')
     .action(async (options: { source: string; destination: string }, command: Command) => {
       const { source, destination } = options;
-      const answer = await askForOne<{ client: string | null }>(command, { command: 'lookup', source, destination });
+      const answer = await askForOne<{ client: string | null }>(command, {
+        command: 'lookup',
+        source,
+        destination,
+      });
       if (answer === undefined) return;
       if (answer.client === null) {
         if (wantsJson(command)) print('{"client":null}');

@@ -7,6 +7,7 @@ import { VERSION } from '../version.js';
 import { checkCommand } from './check.js';
 import { cleanupCommand } from './cleanup.js';
 import { complain } from './context.js';
+import { demoCommand } from './demo.js';
 import { flowsCommand } from './flows.js';
 import { lookupCommand } from './lookup.js';
 import { planCommand } from './plan.js';
@@ -23,6 +24,7 @@ const COMMANDS = [
   statsCommand,
   flowsCommand,
   lookupCommand,
+  demoCommand,
 ];
 
 function program(): Command {
@@ -38,7 +40,8 @@ function program(): Command {
 async function main(args: string[]): Promise<number> {
   const root = program();
   try {
-    if (args.length === 0) throw new CommanderError(ExitCode.usage, 'usage', 'no command; see uoa-shim --help');
+    if (args.length === 0)
+      throw new CommanderError(ExitCode.usage, 'usage', 'no command; see uoa-shim --help');
     await root.parseAsync(args, { from: 'user' });
     return Number(process.exitCode ?? ExitCode.ok);
   } catch (error) {

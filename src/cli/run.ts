@@ -44,7 +44,8 @@ async function serve(
     try {
       await daemon.reload(reread());
     } catch (error) {
-      for (const line of (error as Error).message.split('\n')) log.error(`configuration kept as it was: ${line}`);
+      for (const line of (error as Error).message.split('\n'))
+        log.error(`configuration kept as it was: ${line}`);
     }
   }
   await daemon.stop();

@@ -1,7 +1,7 @@
 /** What the control socket answers: the shapes of `status`, `stats`, `flows` and `lookup`. */
 import { Carrier } from '../codec/uoa.js';
-import type { FlowEntry } from '../flow/reader.js';
 import { PrefixList } from '../flow/prefixes.js';
+import type { FlowEntry } from '../flow/reader.js';
 import { formatEndpoint, parseEndpoint, parsePrefix } from '../host/addresses.js';
 import { CARRIER_FLAGS } from '../role/real-server.js';
 
@@ -63,7 +63,9 @@ export function flowFilter(filters: FlowFilters): (entry: FlowEntry) => boolean 
   const lb = endpointTest('lb', filters.lb);
   const server = endpointTest('server', filters.server);
   return entry =>
-    client(entry.client, entry.clientPort) && lb(entry.lb, entry.lbPort) && server(entry.server, entry.serverPort);
+    client(entry.client, entry.clientPort) &&
+    lb(entry.lb, entry.lbPort) &&
+    server(entry.server, entry.serverPort);
 }
 
 function endpointTest(name: string, text: string | undefined): EndpointTest {

@@ -120,7 +120,10 @@ async function readLine(socket: Socket): Promise<string> {
 }
 
 /** Asks a running shim; undefined if nobody answers at `path`. Throws an OperatorError if the answer is one. */
-export async function ask(path: string, request: ControlRequest): Promise<AsyncIterable<unknown> | undefined> {
+export async function ask(
+  path: string,
+  request: ControlRequest,
+): Promise<AsyncIterable<unknown> | undefined> {
   const socket = connect(path);
   try {
     await once(socket, 'connect');

@@ -4,8 +4,8 @@
  */
 import { DataPlane } from '../dataplane.js';
 import { ExitCode, OperatorError } from '../errors.js';
-import { HostSetup, undoLeftovers } from '../host/apply.js';
 import { parseEndpoint } from '../host/addresses.js';
+import { HostSetup, undoLeftovers } from '../host/apply.js';
 import { type Facts, readLocalAddresses, tableHasRoutes } from '../host/facts.js';
 import { lockAll } from '../host/lock.js';
 import { hostWarnings } from '../host/warnings.js';
@@ -254,7 +254,10 @@ function tunError(name: string, error: NodeJS.ErrnoException): OperatorError {
     case 'EBUSY':
       return new OperatorError(`TUN ${name} is in use by another process`, ExitCode.failed);
     case 'EINVAL':
-      return new OperatorError(`${name} exists and is not such a TUN; name another in tun.name`, ExitCode.failed);
+      return new OperatorError(
+        `${name} exists and is not such a TUN; name another in tun.name`,
+        ExitCode.failed,
+      );
     default:
       return new OperatorError(error.message, ExitCode.failed);
   }

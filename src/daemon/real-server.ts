@@ -1,6 +1,7 @@
 /** From the configuration to what the host's plan and the packets' role take. */
-import { type Facts, readFacts } from '../host/facts.js';
+
 import { parseAddress, parsePrefix } from '../host/addresses.js';
+import { type Facts, readFacts } from '../host/facts.js';
 import { type Change, planRealServer } from '../host/plan.js';
 import type { RealServerOptions } from '../role/real-server.js';
 import type { Config } from './config/index.js';
@@ -13,7 +14,10 @@ export async function planFor(config: Config): Promise<{ facts: Facts; changes: 
     loadBalancers,
     interface: config.realServer.interface,
   });
-  const changes = planRealServer({ tun: config.tun, routing: config.routing, loadBalancers, services }, facts);
+  const changes = planRealServer(
+    { tun: config.tun, routing: config.routing, loadBalancers, services },
+    facts,
+  );
   return { facts, changes };
 }
 

@@ -46,13 +46,13 @@ export function parseEndpoint(text: string): { words: number[]; port: number } |
 
 function words4(address: Address4): number[] {
   const [a, b, c, d] = address.toArray();
-  return [0, 0, MAPPED, ((a << 24) | (b << 16) | (c << 8) | d) | 0];
+  return [0, 0, MAPPED, (a << 24) | (b << 16) | (c << 8) | d | 0];
 }
 
 function words6(address: Address6): number[] {
   const bytes = address.toUnsignedByteArray();
   const padded = [...Array(16 - bytes.length).fill(0), ...bytes] as number[];
   return [0, 4, 8, 12].map(
-    i => ((padded[i] << 24) | (padded[i + 1] << 16) | (padded[i + 2] << 8) | padded[i + 3]) | 0,
+    i => (padded[i] << 24) | (padded[i + 1] << 16) | (padded[i + 2] << 8) | padded[i + 3] | 0,
   );
 }

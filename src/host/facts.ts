@@ -50,7 +50,9 @@ export async function readFacts(request: FactsRequest): Promise<Facts> {
   const changed = readState(request.tun);
   const [localRule, addresses] = await Promise.all([readLocalRule(), readLocalAddresses()]);
   const original = (key: string): string =>
-    changed?.undo.find((undo): undo is SysctlUndo => undo.kind === 'sysctl' && undo.key === key)?.before ?? readSysctl(key) ?? '0';
+    changed?.undo.find((undo): undo is SysctlUndo => undo.kind === 'sysctl' && undo.key === key)?.before ??
+    readSysctl(key) ??
+    '0';
   const towardsLb: LbInterface[] = [];
   for (const { prefix } of request.loadBalancers) {
     const { name, mtu } = await readInterface(prefix, request.interface, addresses.own);

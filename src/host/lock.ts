@@ -1,7 +1,16 @@
 /**
  * Who uses a TUN or a routing table of this network namespace: a lock that its holder's death frees.
  */
-import { closeSync, fstatSync, ftruncateSync, openSync, readFileSync, rmSync, statSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  fstatSync,
+  ftruncateSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
 import { ExitCode, OperatorError } from '../errors.js';
 import { native } from '../io/native.js';
 import { makeRunDirectory, runPath } from './state.js';

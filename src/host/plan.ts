@@ -23,8 +23,8 @@ export type IpArguments = readonly string[];
 
 export type Change = { reason: string } & (
   | { kind: 'tun'; name: string }
-  | { kind: 'ip'; up: IpArguments; /** Absent: it goes with the TUN. */ down?: IpArguments }
-  | { kind: 'sysctl'; key: string; value: string; /** Absent: it goes with the TUN. */ before?: string }
+  | { kind: 'ip'; up: IpArguments /** Absent: it goes with the TUN. */; down?: IpArguments }
+  | { kind: 'sysctl'; key: string; value: string /** Absent: it goes with the TUN. */; before?: string }
 );
 
 export interface PlanOptions {
@@ -101,7 +101,12 @@ function routes({ tun, routing, services }: PlanOptions, facts: Facts): Change[]
 }
 
 function route(reason: string, spec: string[]): Change {
-  return { kind: 'ip', up: ['-4', 'route', 'replace', ...spec], down: ['-4', 'route', 'del', ...spec], reason };
+  return {
+    kind: 'ip',
+    up: ['-4', 'route', 'replace', ...spec],
+    down: ['-4', 'route', 'del', ...spec],
+    reason,
+  };
 }
 
 function rule(reason: string, preference: number, spec: string[]): Change {

@@ -38,7 +38,7 @@ export function notBuilt(key: string, value: unknown, allowed: string): Fault {
   return { key, value, allowed, problem: `${show(value)} is not built yet` };
 }
 
-const LONGEST = 80;
+const LONGEST = 120;
 
 /** A value the way an operator would write it, on one line and not too long. */
 export function show(value: unknown): string {

@@ -1,0 +1,9 @@
+/** An unmodified UDP program: says whom it sees, and answers. Arguments: port. */
+import { createSocket } from 'node:dgram';
+
+const socket = createSocket('udp4');
+socket.on('message', (message, { address, port }) => {
+  process.stdout.write(`${address}:${port}\n`);
+  socket.send(`hello, ${message}`, port, address);
+});
+socket.bind(Number(process.argv[2]), () => process.stdout.write('ready\n'));
