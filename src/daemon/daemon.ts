@@ -7,6 +7,7 @@ import { ExitCode, OperatorError } from '../errors.js';
 import { parseEndpoint } from '../host/addresses.js';
 import { HostSetup, undoLeftovers } from '../host/apply.js';
 import { type Facts, readLocalAddresses, tableHasRoutes } from '../host/facts.js';
+import { Integrity } from '../host/integrity.js';
 import { lockAll } from '../host/lock.js';
 import { hostWarnings } from '../host/warnings.js';
 import { native } from '../io/native.js';
@@ -35,9 +36,12 @@ export class Daemon implements ControlHandler {
   private readonly undo: Undo[] = [];
   private readonly started = Date.now();
   private state: StatusAnswer['state'] = 'starting';
-  private warnings: string[] = [];
+  private hostWarnings: string[] = [];
+  /** Rules and routes of ours that somebody took away. */
+  private gone: string[] = [];
   private plane!: DataPlane;
   private setup!: HostSetup;
+  private integrity!: Integrity;
   private ownAddresses = '';
 
   private constructor(
@@ -144,8 +148,8 @@ export class Daemon implements ControlHandler {
       tun: config.tun.name,
       datapath: 'tun',
       steering: config.routing.steering,
-      healthy: this.state === 'running',
-      warnings: this.warnings,
+      healthy: this.state === 'running' && this.gone.length === 0,
+      warnings: [...this.gone.map(line => `gone from this host: ${line}`), ...this.hostWarnings],
     };
   }
 
@@ -180,10 +184,11 @@ export class Daemon implements ControlHandler {
   }
 
   private async takeNoteOf(facts: Facts): Promise<void> {
+    const { table } = this.config.routing;
     this.ownAddresses = JSON.stringify([facts.ownAddresses, facts.broadcastAddresses]);
-    const warnings = await hostWarnings(facts, this.config.tun.name);
-    for (const warning of warnings) if (!this.warnings.includes(warning)) this.log.warn(warning);
-    this.warnings = warnings;
+    this.integrity = await Integrity.of([table, table + 1]);
+    this.hostWarnings = await hostWarnings(facts, this.config.tun.name);
+    for (const warning of this.hostWarnings) this.log.warn(warning);
   }
 
   private watch(): void {
@@ -203,14 +208,18 @@ export class Daemon implements ControlHandler {
     });
   }
 
-  /** Warns of what the counters tell, and follows addresses that came or went on this host. */
+  /** Warns of what the counters tell, of rules that are gone, and follows addresses that came or went. */
   private async lookAround(counters: CounterWatch): Promise<void> {
     const warning = counters.look();
     if (warning !== undefined) this.log.warn(warning);
     try {
+      const gone = await this.integrity.gone();
       const { own, broadcast } = await readLocalAddresses();
+      if (this.state !== 'running') return;
+      for (const line of gone) if (!this.gone.includes(line)) this.log.warn(`gone from this host: ${line}`);
+      this.gone = gone;
       const text = JSON.stringify([own, broadcast]);
-      if (text === this.ownAddresses || this.state !== 'running') return;
+      if (text === this.ownAddresses) return;
       this.ownAddresses = text;
       this.plane.configure(roleOptions(this.config, { ownAddresses: own, broadcastAddresses: broadcast }));
     } catch (error) {

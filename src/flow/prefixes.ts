@@ -20,7 +20,7 @@ export class PrefixList {
   constructor(prefixes: readonly Prefix[]) {
     const longestFirst = prefixes
       .map((prefix, position) => ({ prefix, position }))
-      .filter(({ prefix }) => prefix.length >= IPV4_BITS && prefix.words[2] === 0xffff)
+      .filter(({ prefix }) => prefix.length >= IPV4_BITS && isIpv4(prefix.words))
       .sort((a, b) => b.prefix.length - a.prefix.length);
     this.masks4 = Int32Array.from(longestFirst, ({ prefix }) => mask4(prefix.length - IPV4_BITS));
     this.networks4 = Int32Array.from(longestFirst, ({ prefix }, i) => prefix.words[3] & this.masks4[i]);
@@ -38,6 +38,11 @@ export class PrefixList {
   has4(address: number): boolean {
     return this.match4(address) >= 0;
   }
+}
+
+/** Whether four words are an IPv4 address, ::ffff:a.b.c.d. */
+export function isIpv4(words: readonly number[]): boolean {
+  return words[0] === 0 && words[1] === 0 && words[2] === 0xffff;
 }
 
 function mask4(bits: number): number {

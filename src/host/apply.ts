@@ -5,7 +5,7 @@
 import { commandFailed, run } from './command.js';
 import type { LocalRule } from './facts.js';
 import type { Change } from './plan.js';
-import { upCommand } from './script.js';
+import { command, setCommand, upCommand } from './script.js';
 import { type HostState, readState, removeState, type Undo, writeState } from './state.js';
 import { readSysctl, writeSysctl } from './sysctl.js';
 
@@ -104,12 +104,12 @@ async function undoAll(undo: readonly Undo[], log: HostLog): Promise<void> {
 async function makeUndone(undo: Undo, log: HostLog): Promise<void> {
   try {
     if (undo.kind === 'ip') {
-      log.info(`host: ip ${undo.args.join(' ')}`);
+      log.info(`host: ${command('ip', undo.args)}`);
       const outcome = await run('ip', undo.args);
       if (outcome.status !== 0 && !EXISTS.test(outcome.stderr) && !GONE.test(outcome.stderr))
         log.warn(`undo: ${commandFailed('ip', undo.args, outcome).message}`);
     } else if (readSysctl(undo.key) === undo.value) {
-      log.info(`host: sysctl -q -w ${undo.key}=${undo.before}`);
+      log.info(`host: ${setCommand(undo.key, undo.before)}`);
       writeSysctl(undo.key, undo.before);
     }
   } catch (error) {

@@ -3,17 +3,29 @@ import type { Change } from './plan.js';
 
 /** The command that makes a change. */
 export function upCommand(change: Change): string {
-  if (change.kind === 'tun') return `ip tuntap add dev ${change.name} mode tun vnet_hdr`;
-  if (change.kind === 'sysctl') return `sysctl -q -w ${change.key}=${change.value}`;
-  return ['ip', ...change.up].join(' ');
+  if (change.kind === 'tun')
+    return command('ip', ['tuntap', 'add', 'dev', change.name, 'mode', 'tun', 'vnet_hdr']);
+  if (change.kind === 'sysctl') return setCommand(change.key, change.value);
+  return command('ip', change.up);
 }
 
 /** The command that undoes a change; undefined where it goes with the TUN. */
 export function downCommand(change: Change): string | undefined {
-  if (change.kind === 'tun') return `ip tuntap del dev ${change.name} mode tun`;
+  if (change.kind === 'tun') return command('ip', ['tuntap', 'del', 'dev', change.name, 'mode', 'tun']);
   if (change.kind === 'sysctl')
-    return change.before === undefined ? undefined : `sysctl -q -w ${change.key}=${change.before}`;
-  return change.down === undefined ? undefined : ['ip', ...change.down].join(' ');
+    return change.before === undefined ? undefined : setCommand(change.key, change.before);
+  return change.down === undefined ? undefined : command('ip', change.down);
+}
+
+/** The command that sets a sysctl. */
+export function setCommand(key: string, value: string): string {
+  return command('sysctl', ['-q', '-w', `${key}=${value}`]);
+}
+
+/** A command for a shell; an interface may have any name. */
+export function command(program: string, args: readonly string[]): string {
+  const quoted = args.map(arg => (/^[\w@%+=:,./-]+$/.test(arg) ? arg : `'${arg.replaceAll("'", "'\\''")}'`));
+  return [program, ...quoted].join(' ');
 }
 
 export function upScript(changes: readonly Change[]): string {

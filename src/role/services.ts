@@ -1,4 +1,5 @@
 /** The application's own sockets: which addresses and ports are ours to serve. */
+import { isIpv4 } from '../flow/prefixes.js';
 
 export interface Service {
   /** Four 32-bit words, IPv4 as ::ffff:a.b.c.d. */
@@ -14,9 +15,10 @@ export class ServiceList {
   private readonly to: Int32Array;
 
   constructor(services: readonly Service[]) {
-    this.addresses4 = Int32Array.from(services, ({ words }) => words[3]);
-    this.from = Int32Array.from(services, ({ from }) => from);
-    this.to = Int32Array.from(services, ({ to }) => to);
+    const services4 = services.filter(({ words }) => isIpv4(words));
+    this.addresses4 = Int32Array.from(services4, ({ words }) => words[3]);
+    this.from = Int32Array.from(services4, ({ from }) => from);
+    this.to = Int32Array.from(services4, ({ to }) => to);
   }
 
   get count(): number {

@@ -1,0 +1,385 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { afterAll, expect, test } from 'vitest';
+import { ConfigError, loadConfig, type Sources } from '../../src/daemon/config/index.js';
+
+const directory = mkdtempSync(join(tmpdir(), 'uoa-config-'));
+afterAll(() => rmSync(directory, { recursive: true }));
+const yaml = join(directory, 'config.yaml');
+const json = join(directory, 'config.json');
+
+const GOOD = {
+  role: 'real-server',
+  tun: { name: 'uoa0', address: '192.0.2.254/32' },
+  log: { level: 'info', format: 'text' },
+  control: { socket: '/run/uoa-shim/uoa0.sock' },
+  metrics: { listen: '' },
+  routing: { table: 248, priority: 21, localPriority: 100, mark: 32, steering: 'policy-routing' },
+  realServer: {
+    interface: '',
+    loadBalancers: [{ prefix: '10.10.1.0/24', ack: true, deliverEmpty: false }],
+    services: [{ address: '10.10.1.2', port: 53 }],
+    datapath: 'tun',
+    flowTimeout: 360,
+    maxFlows: 1048576,
+    nat64: 'keep',
+  },
+  loadBalancer: {
+    carrier: 'ipo',
+    maxTrails: 3,
+    interface: { clients: '', servers: '' },
+    nat: 'managed',
+    localAddresses: ['10.10.2.1'],
+    services: [
+      {
+        vip: '198.51.100.10',
+        port: 53,
+        schedule: 'source-hash',
+        realServers: [{ address: '10.10.2.2', port: 53, weight: 1 }],
+      },
+    ],
+    flowTimeout: 360,
+    maxFlows: 1048576,
+  },
+};
+
+/** The good configuration with other values at some paths. */
+function changed(changes: Record<string, unknown>): unknown {
+  const copy: unknown = structuredClone(GOOD);
+  for (const [path, value] of Object.entries(changes)) {
+    const names = path.split(/[.[\]]+/).filter(name => name !== '');
+    const last = names.pop() ?? '';
+    let at = copy as Record<string, unknown>;
+    for (const name of names) at = at[name] as Record<string, unknown>;
+    at[last] = value;
+  }
+  return copy;
+}
+
+/** The faults of a configuration, a line each. */
+function faultsOf(config: unknown): string[] {
+  // JSON has no way to write undefined: such a key is left out.
+  writeFileSync(json, JSON.stringify(config));
+  return faultsFrom({ file: json, env: {}, flags: {} });
+}
+
+function faultsFrom(sources: Sources): string[] {
+  try {
+    loadConfig(sources);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    const lines = error.message.split('\n');
+    expect(lines).toHaveLength(error.faults.length);
+    return lines;
+  }
+  return [];
+}
+
+const INTERFACE = 'an interface name of 1 to 15 bytes, without "/", ":", "%" or blanks';
+const TUN_ADDRESS = 'an IPv4 unicast address with its prefix length, such as 192.0.2.254/32';
+const PREFIX = 'an IPv4 prefix such as 10.10.1.0/24';
+const SERVICE = 'an IPv4 unicast address of this host, such as 10.10.1.2';
+const PORTS = 'a port from 1 to 65535, a range such as "5000-5999", or "any"';
+const TABLE = 'a table number from 1 to 4294967293, but not 252, 253, 254 or 255';
+
+/** Key, values that it must refuse, and what it says is allowed. */
+const REFUSED: [string, unknown[], string][] = [
+  [
+    'tun.name',
+    ['', 'a234567890123456', 'a/b', 'a b', 'a:b', '.', '..', 'uoa%d', 'all', 5, null, ['a']],
+    INTERFACE,
+  ],
+  ['tun.name', ['ä234567890123456', 'a\n', 'a\u0000'], INTERFACE],
+  [
+    'tun.address',
+    ['', '192.0.2.254/33', '127.0.0.1/8', '0.0.0.0/0', '224.0.0.1/32', '1.2.3', 7],
+    TUN_ADDRESS,
+  ],
+  ['log.level', ['', 'trace', 'INFO', 1, true], 'error, warn, info or debug'],
+  ['log.format', ['xml', null], 'text or json'],
+  [
+    'control.socket',
+    ['', 'x', './x', '/x/', `/${'x'.repeat(107)}`, 1],
+    'an absolute path of at most 107 bytes',
+  ],
+  ['metrics.listen', [9248, null], '""'],
+  ['routing.table', [0, -1, 1.5, 252, 253, 254, 255, 4294967294, 'x', '', null], TABLE],
+  ['routing.priority', [0, 32766, '1.5'], 'a whole number from 1 to 32765'],
+  ['routing.localPriority', [0, 32701, [1]], 'a whole number from 1 to 32700'],
+  ['routing.mark', [0, 0x1_0000_0000, '0x', '0xg', '1 '], 'a whole number from 1 to 4294967295'],
+  ['routing.steering', ['iptables'], 'policy-routing'],
+  ['realServer.interface', ['a b', 7, 'a/b'], `${INTERFACE}, or ""`],
+  ['realServer.datapath', ['xdp', ''], 'tun or auto'],
+  ['realServer.flowTimeout', [0, 86401, 0.5, '6m', true], 'whole seconds from 1 to 86400'],
+  ['realServer.maxFlows', [0, 16777217], 'a whole number from 1 to 16777216'],
+  ['realServer.nat64', ['drop'], 'keep'],
+  [
+    'realServer.loadBalancers',
+    [[], '10.0.0.0/8', {}, { prefix: '10.0.0.0/8' }, 1],
+    'a list of the load balancers, at least one, such as [{ prefix: 10.10.1.0/24 }]',
+  ],
+  ['realServer.loadBalancers[0]', ['10.0.0.0/8', null, []], 'a mapping such as { prefix: 10.10.1.0/24 }'],
+  [
+    'realServer.loadBalancers[0].prefix',
+    ['10.0.0.0/33', '10.0.0/24', '', 'lb1', '010.0.0.0/8', 10, null],
+    PREFIX,
+  ],
+  ['realServer.loadBalancers[0].ack', ['yes', 'true', 1, null], 'true or false'],
+  ['realServer.loadBalancers[0].deliverEmpty', ['no'], 'true or false'],
+  ['realServer.services[0].address', ['0.0.0.0', '127.0.0.1', '224.0.0.1', '255.255.255.255'], SERVICE],
+  ['realServer.services[0].address', ['10.0.0.1/24', '10.0.0.256', '', null, 10], SERVICE],
+  [
+    'realServer.services[0].port',
+    [0, 65536, -1, 5.3, '0', '9-3', '0-9', '1-65536', '1-', 'dns', '', null],
+    PORTS,
+  ],
+  ['loadBalancer.carrier', ['tcp'], 'ipo, opp or dstopt'],
+  ['loadBalancer.localAddresses[0]', ['10.0.0.0/8', 'x'], 'an IP address such as 10.10.2.1'],
+  ['loadBalancer.services[0].realServers[0].weight', [-1], 'a whole number from 0 to 65535'],
+  ['loadBalancer.services[0].schedule', ['wrr'], 'source-hash, round-robin or random'],
+];
+
+test('the good configuration is good', () => {
+  expect(faultsOf(GOOD)).toEqual([]);
+});
+
+test.each(REFUSED)('%s refuses %j', (key, values, allowed) => {
+  for (const value of values)
+    expect(faultsOf(changed({ [key]: value }))).toEqual([
+      `${key}: ${JSON.stringify(value)} is not allowed; allowed: ${allowed}`,
+    ]);
+});
+
+test.each([
+  ['tun.name', ['a', 'a23456789012345', 'uoa-0.1']],
+  ['tun.address', ['10.1.2.3/24', '10.1.2.3']],
+  ['control.socket', [`/${'x'.repeat(106)}`]],
+  ['routing.table', [1, 251, 256, 4294967293, '0x200', '7']],
+  ['routing.mark', [1, 0xffffffff]],
+  ['routing.localPriority', [23, 32700]],
+  ['realServer.loadBalancers[0].prefix', ['10.0.0.1', '10.0.0.0/8', '0.0.0.0/0', '10.0.0.1/32']],
+  ['realServer.services[0].port', [1, 65535, '53', '1-65535', '7-7', 'any']],
+])('%s takes %j', (key, values) => {
+  for (const value of values) expect(faultsOf(changed({ [key]: value }))).toEqual([]);
+});
+
+test.each([
+  ['role', 'load-balancer', 'real-server'],
+  ['routing.steering', 'nft-ingress', 'policy-routing'],
+  ['realServer.datapath', 'conntrack', 'tun or auto'],
+  ['realServer.nat64', 'deliver', 'keep'],
+  ['metrics.listen', '127.0.0.1:9248', '""'],
+  ['tun.address', 'fd00::1/128', TUN_ADDRESS],
+  ['realServer.loadBalancers[0].prefix', 'fd00:1::/64', PREFIX],
+  ['realServer.services[0].address', 'fd00::2', SERVICE],
+])('%s: %s is not built yet', (key, value, allowed) => {
+  expect(faultsOf(changed({ [key]: value }))).toEqual([
+    `${key}: "${value}" is not built yet; allowed: ${allowed}`,
+  ]);
+});
+
+test('a load balancer is not told to have what a real server needs', () => {
+  expect(faultsOf({ role: 'load-balancer' })).toEqual([
+    'role: "load-balancer" is not built yet; allowed: real-server',
+  ]);
+});
+
+test('the rule for the local table comes after both of ours', () => {
+  const fault = (value: number, bound: number) =>
+    `routing.localPriority: ${value} is not allowed; ` +
+    `allowed: a whole number above ${bound} (routing.priority and its next) up to 32700`;
+  expect(faultsOf(changed({ 'routing.priority': 100 }))).toEqual([fault(100, 101)]);
+  expect(faultsOf(changed({ 'routing.localPriority': 22 }))).toEqual([fault(22, 22)]);
+  expect(faultsOf(changed({ 'routing.priority': 0, 'routing.localPriority': 1 }))).toEqual([
+    'routing.priority: 0 is not allowed; allowed: a whole number from 1 to 32765',
+  ]);
+});
+
+test('host bits: the fault says what was probably meant', () => {
+  expect(faultsOf(changed({ 'realServer.loadBalancers[0].prefix': '10.10.1.5/24' }))).toEqual([
+    'realServer.loadBalancers[0].prefix: "10.10.1.5/24" is not allowed; ' +
+      'allowed: 10.10.1.0/24 (the whole prefix) or 10.10.1.5/32 (one host)',
+  ]);
+});
+
+test('a prefix counts once, however it is written', () => {
+  const loadBalancers = [
+    { prefix: '10.1.1.1' },
+    { prefix: '10.1.1.0/24' },
+    { prefix: '10.1.1.1/32' },
+    { prefix: '10.1.1.0/24' },
+  ];
+  expect(faultsOf(changed({ 'realServer.loadBalancers': loadBalancers }))).toEqual([
+    'realServer.loadBalancers[2].prefix: "10.1.1.1/32" is not allowed; ' +
+      "allowed: a prefix that realServer.loadBalancers[0] doesn't have",
+    'realServer.loadBalancers[3].prefix: "10.1.1.0/24" is not allowed; ' +
+      "allowed: a prefix that realServer.loadBalancers[1] doesn't have",
+  ]);
+});
+
+test('services of one address share no port', () => {
+  const services = [
+    { address: '10.0.0.1', port: '50-60' },
+    { address: '10.0.0.1', port: 61 },
+    { address: '10.0.0.2', port: 'any' },
+    { address: '10.0.0.1', port: '60-61' },
+    { address: '10.0.0.2', port: 9 },
+  ];
+  expect(faultsOf(changed({ 'realServer.services': services }))).toEqual([
+    'realServer.services[3].port: "60-61" is not allowed; ' +
+      "allowed: ports of 10.0.0.1 that realServer.services[0] doesn't have",
+    'realServer.services[4].port: 9 is not allowed; ' +
+      "allowed: ports of 10.0.0.2 that realServer.services[2] doesn't have",
+  ]);
+});
+
+test('what is missing is named, in elements too', () => {
+  expect(faultsOf(changed({ 'realServer.services[0].port': undefined }))).toEqual([
+    `realServer.services[0].port: missing; required: ${PORTS}`,
+  ]);
+  expect(faultsOf(changed({ 'realServer.services': null }))).toEqual([
+    expect.stringMatching(/^realServer\.services: missing; required: a list of the application's sockets/),
+  ]);
+});
+
+const REAL_SERVER = 'interface, loadBalancers, services, datapath, flowTimeout, maxFlows, nat64';
+const TOP = 'role, tun, log, control, metrics, routing, realServer, loadBalancer';
+
+test.each([
+  ['tun.mtu', 'tun.mtu: unknown key; allowed: name, address'],
+  [
+    'realServer.flowTimout',
+    `realServer.flowTimout: unknown key (did you mean flowTimeout?); allowed: ${REAL_SERVER}`,
+  ],
+  ['realServer.flow_timeout', expect.stringContaining('(did you mean flowTimeout?)')],
+  ['realServer.maxFlwos', expect.stringContaining('(did you mean maxFlows?)')],
+  ['real-server', expect.stringContaining('(did you mean realServer?)')],
+  ['flowTimeout', `flowTimeout: unknown key (did you mean realServer.flowTimeout?); allowed: ${TOP}`],
+  [
+    'realServer.loadBalancers[0].akc',
+    expect.stringContaining('[0].akc: unknown key (did you mean ack?); allowed: '),
+  ],
+  ['realServer.services[0].weight', 'realServer.services[0].weight: unknown key; allowed: address, port'],
+  [
+    'loadBalancer.services[0].realServers[0].x',
+    expect.stringContaining('unknown key; allowed: address, port, weight'),
+  ],
+  ['loadBalancer.interface.client', expect.stringContaining('(did you mean clients?)')],
+  ['constructor', `constructor: unknown key; allowed: ${TOP}`],
+  ['a\nb', `"a\\nb": unknown key; allowed: ${TOP}`],
+])('unknown key %j', (path, line) => {
+  expect(faultsOf(changed({ [path]: 1 }))).toEqual([line]);
+});
+
+test('names that mean something to JavaScript are only unknown keys', () => {
+  writeFileSync(json, `{"__proto__": {"role": 1}, ${JSON.stringify(GOOD).slice(1)}`);
+  expect(() => loadConfig({ file: json, env: {}, flags: {} })).toThrow(
+    `__proto__: unknown key; allowed: ${TOP}`,
+  );
+  expect(faultsOf(changed({ tun: { 'name.x': 1, toString: 1, prototype: {} } }))).toHaveLength(3);
+});
+
+test('values where sections belong, and sections where values belong', () => {
+  expect(faultsOf(changed({ log: 'debug', 'realServer.maxFlows': { a: { b: 1 } } }))).toEqual([
+    'log: "debug" is not allowed; allowed: a mapping with level, format',
+    'realServer.maxFlows: {"a":{"b":1}} is not allowed; allowed: a whole number from 1 to 16777216',
+  ]);
+});
+
+test('all faults at once', () => {
+  const lines = faultsOf(
+    changed({
+      role: 'x',
+      'tun.name': '',
+      'log.levle': 'info',
+      'routing.table': 254,
+      'realServer.loadBalancers': [{ prefix: 'a', ack: 1, x: 1 }, { prefix: '10.0.0.0/33' }],
+      'realServer.services': undefined,
+      'realServer.flowTimeout': 0,
+    }),
+  );
+  expect(lines.map(line => line.slice(0, line.indexOf(':')))).toEqual([
+    'log.levle',
+    'role',
+    'tun.name',
+    'routing.table',
+    'realServer.loadBalancers[0].prefix',
+    'realServer.loadBalancers[0].ack',
+    'realServer.loadBalancers[0].x',
+    'realServer.loadBalancers[1].prefix',
+    'realServer.flowTimeout',
+    'realServer.services',
+  ]);
+  expect(lines).toContain(
+    `realServer.loadBalancers[1].prefix: "10.0.0.0/33" is not allowed; allowed: ${PREFIX}`,
+  );
+});
+
+test('faults carry their parts', () => {
+  writeFileSync(yaml, 'realServer: { services: [{ address: 10.0.0.1, port: 0 }], loadBalancers: }');
+  try {
+    loadConfig({ file: yaml, env: {}, flags: {} });
+    expect.unreachable();
+  } catch (error) {
+    expect((error as ConfigError).faults).toEqual([
+      { key: 'realServer.services[0].port', value: 0, allowed: PORTS },
+      expect.objectContaining({ key: 'realServer.loadBalancers', value: undefined, problem: 'missing' }),
+    ]);
+  }
+});
+
+test('a long value, and one without end, stay one short line', () => {
+  for (const line of faultsOf(changed({ 'tun.name': 'x'.repeat(1000), 'log.level': Array(999).fill('a\n') })))
+    expect(line.length).toBeLessThan(250);
+  writeFileSync(yaml, 'realServer: { services: &all [*all], loadBalancers: [{ prefix: 10.0.0.1 }] }');
+  expect(() => loadConfig({ file: yaml, env: {}, flags: {} })).toThrow(
+    'realServer.services[0]: [...] is not allowed; allowed: a mapping such as { address: 10.10.1.2, port: 53 }',
+  );
+});
+
+/** Paths of all keys, sections and elements of the good configuration. */
+function paths(value: unknown, at = ''): string[] {
+  if (typeof value !== 'object' || value === null) return [at];
+  const inner = Object.entries(value).flatMap(([name, child]) =>
+    paths(child, at === '' ? name : `${at}.${name}`),
+  );
+  return at === '' ? inner : [at, ...inner];
+}
+
+test('any JSON is a configuration or a ConfigError', () => {
+  fc.assert(
+    fc.property(fc.jsonValue(), value => {
+      faultsOf(value);
+    }),
+    { numRuns: 300 },
+  );
+});
+
+test('any JSON anywhere in a configuration gives a configuration or a ConfigError', () => {
+  const anywhere = fc.tuple(fc.constantFrom(...paths(GOOD)), fc.jsonValue({ maxDepth: 3 }));
+  fc.assert(
+    fc.property(anywhere, fc.string(), fc.jsonValue({ maxDepth: 2 }), ([path, value], name, other) => {
+      faultsOf(changed({ [path]: value }));
+      faultsOf({ ...GOOD, realServer: { ...GOOD.realServer, [name]: other }, [name]: value });
+    }),
+    { numRuns: 250 },
+  );
+});
+
+test('any text is a configuration or a ConfigError, in a file or a variable', () => {
+  const ascii = fc.string({ unit: fc.constantFrom(...'{}[]:,-&*!|>\'"#% \n\ta0~?<'), maxLength: 40 });
+  fc.assert(
+    fc.property(fc.oneof(ascii, fc.string({ unit: 'binary' })), text => {
+      for (const file of [yaml, json]) {
+        writeFileSync(file, text);
+        const env = { UOA_SHIM_REAL_SERVER_SERVICES: text, UOA_SHIM_ROUTING_MARK: text, UOA_SHIM_ROLE: text };
+        expect(faultsFrom({ file, env, flags: {} })).not.toEqual([]);
+        writeFileSync(file, '');
+        expect(faultsFrom({ file, env: {}, flags: { 'tun.name': text } })).not.toEqual([]);
+      }
+    }),
+    { numRuns: 250 },
+  );
+});
