@@ -11,7 +11,7 @@ import { PrefixList } from '../flow/prefixes.js';
 import { formatAddress, parseAddress, parsePrefix } from './addresses.js';
 import { run, runChecked } from './command.js';
 import { readState, type SysctlUndo } from './state.js';
-import { interfaceKey, readSysctl } from './sysctl.js';
+import { interfaceKey, readSysctl, UDP_EARLY_DEMUX } from './sysctl.js';
 
 export interface LocalRule {
   priority: number;
@@ -31,6 +31,8 @@ export interface Facts {
   localRule: LocalRule;
   /** Effective for an interface is the larger of its own rp_filter and this one. */
   allRpFilter: string;
+  /** Whether the kernel looks for a UDP packet's socket before it routes the packet. */
+  udpEarlyDemux: string;
   /** For each load-balancer prefix, the interface towards it, in the order of the configuration. */
   towardsLb: LbInterface[];
   /** The host's own addresses as prefixes, broadcast addresses apart. */
@@ -62,6 +64,7 @@ export async function readFacts(request: FactsRequest): Promise<Facts> {
   return {
     localRule: changed?.localRule ?? localRule,
     allRpFilter: readSysctl(interfaceKey('all', 'rp_filter')) ?? '0',
+    udpEarlyDemux: original(UDP_EARLY_DEMUX),
     towardsLb,
     ownAddresses: addresses.own,
     broadcastAddresses: addresses.broadcast,

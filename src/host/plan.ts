@@ -16,7 +16,7 @@
  */
 import { ExitCode, OperatorError } from '../errors.js';
 import { type Facts, isOwn, type LbInterface } from './facts.js';
-import { interfaceKey } from './sysctl.js';
+import { interfaceKey, UDP_EARLY_DEMUX } from './sysctl.js';
 
 /** Arguments of `ip`. */
 export type IpArguments = readonly string[];
@@ -48,6 +48,7 @@ export function planRealServer(options: PlanOptions, facts: Facts): Change[] {
     ...tunDevice(options, facts),
     ...routes(options, facts),
     ...interfaces.flatMap(lb => receiving(options, facts, lb)),
+    ...earlyDemux(facts),
     ...replies(options, facts),
     ...steering(options, facts),
     ...localRule(options, facts),
@@ -151,6 +152,20 @@ function receiving({ routing }: PlanOptions, facts: Facts, lb: LbInterface): Cha
       reason: 'strict rp_filter would drop direct clients: the way back to them is the TUN',
     });
   return changes;
+}
+
+/** ip_forward() drops what has a socket already: packets from an LB that some socket here is connected to. */
+function earlyDemux({ udpEarlyDemux }: Facts): Change[] {
+  if (udpEarlyDemux === '0') return [];
+  return [
+    {
+      kind: 'sysctl',
+      key: UDP_EARLY_DEMUX,
+      value: '0',
+      before: udpEarlyDemux,
+      reason: 'sockets connected to a load balancer would lose its packets on their way to the TUN',
+    },
+  ];
 }
 
 function replies({ routing, services }: PlanOptions, facts: Facts): Change[] {

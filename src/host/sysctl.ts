@@ -4,6 +4,8 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 
+export const UDP_EARLY_DEMUX = 'net.ipv4.udp_early_demux';
+
 export function interfaceKey(name: string, setting: string): string {
   return `net.ipv4.conf.${name.replaceAll('.', '/')}.${setting}`;
 }

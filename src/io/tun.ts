@@ -5,6 +5,7 @@
  * super-packets before we see them, so every header that is read says "nothing special", and so does every
  * one that is written.
  */
+import * as ipv4 from '../codec/ipv4.js';
 import { Arena, BATCH, type Device, type PacketList } from './device.js';
 import { check, native, SystemCallError, WAIT_BROKEN, WAIT_DATA } from './native.js';
 import { RawSocket } from './raw.js';
@@ -74,6 +75,7 @@ export class TunDevice implements Device {
   deliver(packets: PacketList): number {
     const { bytes } = this.arena;
     for (let i = 0; i < packets.count; i++) {
+      giveHopBack(bytes, packets.offsets[i]);
       packets.offsets[i] -= VIRTIO_HEADER;
       packets.lengths[i] += VIRTIO_HEADER;
       bytes.fill(0, packets.offsets[i], packets.offsets[i] + VIRTIO_HEADER);
@@ -88,4 +90,17 @@ export class TunDevice implements Device {
   close(): void {
     this.raw.close();
   }
+}
+
+/**
+ * Adds one to the TTL of the packet at `offset`: forwarding it to the TUN took one off, so there is room. The TTL is
+ * the high byte of its word, and a header checksum is never 0xffff (RFC 1624, 3).
+ */
+function giveHopBack(bytes: Uint8Array, offset: number): void {
+  bytes[offset + ipv4.TTL]++;
+  const at = offset + ipv4.CHECKSUM;
+  const checksum = ((bytes[at] << 8) | bytes[at + 1]) - 0x0100;
+  const folded = checksum < 0 ? checksum + 0xffff : checksum;
+  bytes[at] = folded >>> 8;
+  bytes[at + 1] = folded & 0xff;
 }
