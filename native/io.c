@@ -109,6 +109,31 @@ static napi_value set_socket_option(napi_env env, napi_callback_info info) {
   return give_result(env, setsockopt(fd, level, name, &value, sizeof value));
 }
 
+/* getSocketOption(fd, level, name): the integer, which has to be 0 or more. */
+static napi_value get_socket_option(napi_env env, napi_callback_info info) {
+  napi_value argument[MAX_ARGUMENTS];
+  int32_t fd, level, name, value = 0;
+  if (!read_arguments(env, info, 3, argument) || !read_int(env, argument[0], &fd) ||
+      !read_int(env, argument[1], &level) || !read_int(env, argument[2], &name))
+    return NULL;
+  socklen_t size = sizeof value;
+  int result = getsockopt(fd, level, name, &value, &size);
+  return give_result(env, result < 0 ? result : value);
+}
+
+/* connect4(fd, address, port): 0. The address is a word in host order. */
+static napi_value connect4(napi_env env, napi_callback_info info) {
+  napi_value argument[MAX_ARGUMENTS];
+  int32_t fd, address, port;
+  if (!read_arguments(env, info, 3, argument) || !read_int(env, argument[0], &fd) ||
+      !read_int(env, argument[1], &address) || !read_int(env, argument[2], &port))
+    return NULL;
+  struct sockaddr_in target = {.sin_family = AF_INET,
+                               .sin_port = htons((uint16_t)port),
+                               .sin_addr.s_addr = htonl((uint32_t)address)};
+  return give_result(env, connect(fd, (struct sockaddr *)&target, sizeof target));
+}
+
 /* openEvent(): an eventfd for waking a thread that blocks in wait(). */
 static napi_value open_event(napi_env env, napi_callback_info info) {
   (void)info;
@@ -172,6 +197,39 @@ static napi_value wait_readable(napi_env env, napi_callback_info info) {
     if (read(event_fd, &drained, sizeof drained) > 0) bits |= 2;
   }
   return give_int(env, bits);
+}
+
+/* ---- single messages ---------------------------------------------------------------------------------- */
+
+struct message {
+  int32_t fd, length;
+  struct array memory;
+};
+
+/* (fd, memory: Uint8Array, length) */
+static bool read_message_arguments(napi_env env, napi_callback_info info, struct message *message) {
+  napi_value argument[MAX_ARGUMENTS];
+  if (!read_arguments(env, info, 3, argument) || !read_int(env, argument[0], &message->fd) ||
+      !read_array(env, argument[1], napi_uint8_array, &message->memory) ||
+      !read_int(env, argument[2], &message->length))
+    return false;
+  if (message->length >= 0 && (size_t)message->length <= message->memory.length) return true;
+  napi_throw_range_error(env, NULL, "message outside its memory");
+  return false;
+}
+
+/* sendMessage(fd, memory, length): bytes sent. */
+static napi_value send_message(napi_env env, napi_callback_info info) {
+  struct message message;
+  if (!read_message_arguments(env, info, &message)) return NULL;
+  return give_result(env, send(message.fd, message.memory.data, (size_t)message.length, MSG_DONTWAIT));
+}
+
+/* receiveMessage(fd, memory, length): bytes received, at most `length`. */
+static napi_value receive_message(napi_env env, napi_callback_info info) {
+  struct message message;
+  if (!read_message_arguments(env, info, &message)) return NULL;
+  return give_result(env, recv(message.fd, message.memory.data, (size_t)message.length, MSG_DONTWAIT));
 }
 
 /* ---- batches ------------------------------------------------------------------------------------------ */
@@ -283,9 +341,11 @@ static napi_value initialize(napi_env env, napi_value exports) {
     napi_callback call;
   } table[] = {
       {"openTun", open_tun},           {"openSocket", open_socket},     {"setSocketOption", set_socket_option},
+      {"getSocketOption", get_socket_option}, {"connect4", connect4},
       {"openEvent", open_event},       {"signalEvent", signal_event},   {"lockFile", lock_file},
       {"closeDescriptor", close_descriptor}, {"wait", wait_readable},   {"readBatch", read_batch},
       {"writeBatch", write_batch},     {"sendBatch4", send_batch4},
+      {"sendMessage", send_message},   {"receiveMessage", receive_message},
   };
   for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
     napi_value function;

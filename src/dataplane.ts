@@ -4,12 +4,12 @@
  */
 import { randomInt } from 'node:crypto';
 import { Worker } from 'node:worker_threads';
+import type { RoleSettings } from './dataplane-role.js';
 import { SIGNAL_BYTES, Signal } from './dataplane-signals.js';
 import { FlowReader } from './flow/reader.js';
 import { FlowTable, type TableSize } from './flow/table.js';
 import { check, native } from './io/native.js';
 import { COUNTERS_BYTES, type Counters, makeCounters } from './role/counters.js';
-import type { RealServerOptions } from './role/real-server.js';
 
 /** How long a worker may take to end by itself. */
 const STOP_PATIENCE_MS = 1000;
@@ -21,7 +21,7 @@ export interface DataPlaneSetup {
   mark: number;
   size: TableSize;
   seed: number;
-  role: RealServerOptions;
+  role: RoleSettings;
   flows: SharedArrayBuffer;
   counters: SharedArrayBuffer;
   signals: SharedArrayBuffer;
@@ -31,7 +31,7 @@ export interface DataPlaneOptions {
   tunFd: number;
   mark: number;
   size: TableSize;
-  role: RealServerOptions;
+  role: RoleSettings;
 }
 
 export class DataPlane {
@@ -72,8 +72,8 @@ export class DataPlane {
     return plane;
   }
 
-  /** Other prefixes, services or own addresses, from the next packet on. */
-  configure(role: RealServerOptions): void {
+  /** Other settings for the same role, from the next packet on. */
+  configure(role: RoleSettings): void {
     this.worker.postMessage(role);
     Atomics.store(this.signals, Signal.message, 1);
     native.signalEvent(this.setup.wakeFd);

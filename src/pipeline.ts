@@ -4,7 +4,6 @@
  */
 import { Packet } from './codec/packet.js';
 import { BATCH, type Device, PacketList } from './io/device.js';
-import { Counter, type Counters } from './role/counters.js';
 import { type Role, Verdict } from './role/verdict.js';
 
 /** Milliseconds between two looks at the time when no packets come. */
@@ -24,7 +23,6 @@ export class Pipeline {
   constructor(
     private readonly device: Device,
     private readonly role: Role,
-    private readonly counters: Counters,
   ) {
     this.packet = new Packet(device.arena.buffer);
   }
@@ -43,7 +41,7 @@ export class Pipeline {
   }
 
   private handle(now: number): void {
-    const { device, role, counters, packet, received, toStack, toNetwork, extras } = this;
+    const { device, role, packet, received, toStack, toNetwork, extras } = this;
     toStack.count = 0;
     toNetwork.count = 0;
     extras.count = 0;
@@ -56,12 +54,10 @@ export class Pipeline {
       if ((verdict & Verdict.deliver) !== 0) toStack.add(packet.start, packet.end - packet.start);
       else if ((verdict & Verdict.emit) !== 0) toNetwork.add(packet.start, packet.end - packet.start);
     }
-    if (extras.count > 0) {
-      const failed = device.emit(extras);
-      counters[Counter.uoa_ack_fail] += failed;
-      counters[Counter.uoa_ack_sent] += extras.count - failed;
-    }
-    if (toStack.count > 0) counters[Counter.dropped_io] += device.deliver(toStack);
-    if (toNetwork.count > 0) counters[Counter.dropped_io] += device.emit(toNetwork);
+    const extrasRefused = extras.count > 0 ? device.emit(extras) : 0;
+    let refused = 0;
+    if (toStack.count > 0) refused += device.deliver(toStack);
+    if (toNetwork.count > 0) refused += device.emit(toNetwork);
+    role.settle(extras.count - extrasRefused, extrasRefused, refused);
   }
 }

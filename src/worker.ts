@@ -1,12 +1,12 @@
 /** The data plane's thread: blocks in poll, sees packets through, and looks up only when the main thread wakes it. */
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import type { DataPlaneSetup } from './dataplane.js';
+import { makeRole, type RoleSettings } from './dataplane-role.js';
 import { Signal } from './dataplane-signals.js';
 import { FlowTable } from './flow/table.js';
 import { TunDevice } from './io/tun.js';
 import { Pipeline } from './pipeline.js';
 import { makeCounters } from './role/counters.js';
-import { RealServer, type RealServerOptions } from './role/real-server.js';
 
 /** Turns given to packets that are still in the TUN when the routes to it are gone. */
 const LAST_TURNS = 64;
@@ -16,8 +16,13 @@ function serve(setup: DataPlaneSetup, port: MessagePort): void {
   const device = new TunDevice({ tunFd: setup.tunFd, wakeFd: setup.wakeFd, mark: setup.mark });
   const counters = makeCounters(setup.counters);
   const flows = new FlowTable(setup.flows, setup.size, setup.seed, device.now());
-  const role = new RealServer(setup.role, flows, counters, setup.seed);
-  const pipeline = new Pipeline(device, role, counters);
+  const { role, configure, close } = makeRole(setup.role, {
+    flows,
+    counters,
+    seed: setup.seed,
+    mark: setup.mark,
+  });
+  const pipeline = new Pipeline(device, role);
 
   port.postMessage('ready');
   while (Atomics.load(signals, Signal.stop) === 0) {
@@ -29,9 +34,10 @@ function serve(setup: DataPlaneSetup, port: MessagePort): void {
       received !== undefined;
       received = receiveMessageOnPort(port)
     )
-      role.configure(received.message as RealServerOptions);
+      configure(received.message as RoleSettings);
   }
   for (let turns = LAST_TURNS; turns > 0 && pipeline.turn(0) > 0; turns--);
+  close();
   device.close();
 }
 

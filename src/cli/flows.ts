@@ -1,5 +1,5 @@
-import { Command } from 'commander';
-import type { FlowAnswer, FlowFilters } from '../daemon/answers.js';
+import { Command, InvalidArgumentError } from 'commander';
+import { type FlowAnswer, type FlowFilters, flowFilter } from '../daemon/answers.js';
 import { askRunning } from './ask.js';
 import { print, wantsJson, withConfiguration, withJson } from './context.js';
 
@@ -7,9 +7,9 @@ import { print, wantsJson, withConfiguration, withJson } from './context.js';
 export function flowsCommand(): Command {
   return withJson(withConfiguration(new Command('flows')))
     .description('the flow table')
-    .option('--client <address>', 'only this client: address, address:port or prefix')
-    .option('--lb <address>', 'only flows from this LIP, likewise')
-    .option('--server <address>', 'only flows to this RIP, likewise')
+    .option('--client <address>', 'only this client: address, address:port or prefix', filter)
+    .option('--lb <address>', 'only flows from this LIP, likewise', filter)
+    .option('--server <address>', 'only flows to this RIP, likewise', filter)
     .action(async (options: FlowFilters, command: Command) => {
       const { client, lb, server } = options;
       const filters = { ...(client && { client }), ...(lb && { lb }), ...(server && { server }) };
@@ -35,4 +35,13 @@ function describe(flow: FlowAnswer): string {
     `udp ${flow.carrier.padEnd(4)} client=${flow.client} lb=${flow.lb} server=${flow.server} ` +
     `packets=${flow.packets} replies=${flow.replies} idle=${flow.idleSeconds.toFixed(1)} [${flow.datapath}]`
   );
+}
+
+function filter(text: string): string {
+  try {
+    flowFilter({ client: text });
+    return text;
+  } catch {
+    throw new InvalidArgumentError('Allowed: an address, address:port or prefix.');
+  }
 }

@@ -1,5 +1,6 @@
-import { Command } from 'commander';
+import { Command, InvalidArgumentError } from 'commander';
 import { ExitCode } from '../errors.js';
+import { parseEndpoint } from '../host/addresses.js';
 import { askForOne } from './ask.js';
 import { complain, print, wantsJson, withConfiguration, withJson } from './context.js';
 
@@ -7,8 +8,8 @@ import { complain, print, wantsJson, withConfiguration, withJson } from './conte
 export function lookupCommand(): Command {
   return withJson(withConfiguration(new Command('lookup')))
     .description('the real client of a flow')
-    .requiredOption('--source <LIP:lport>', 'the source that the network sees')
-    .requiredOption('--destination <RIP:rport>', 'the service’s address and port')
+    .requiredOption('--source <LIP:lport>', 'the source that the network sees', endpoint)
+    .requiredOption('--destination <RIP:rport>', 'the service’s address and port', endpoint)
     .action(async (options: { source: string; destination: string }, command: Command) => {
       const { source, destination } = options;
       const answer = await askForOne<{ client: string | null }>(command, {
@@ -25,4 +26,11 @@ export function lookupCommand(): Command {
       }
       print(wantsJson(command) ? JSON.stringify(answer) : answer.client);
     });
+}
+
+/** What isn't an endpoint is a wrong command line; the exit status 1 says only that the flow is unknown. */
+function endpoint(text: string): string {
+  if (parseEndpoint(text) === undefined)
+    throw new InvalidArgumentError('Allowed: address:port, IPv6 as [address]:port.');
+  return text;
 }

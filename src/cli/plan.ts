@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { loadConfig } from '../daemon/config/index.js';
-import { planFor } from '../daemon/real-server.js';
+import { roleKit } from '../daemon/role-kit.js';
 import { downCommand, downScript, upCommand, upScript } from '../host/script.js';
 import { print, sources, wantsJson, withConfiguration, withJson } from './context.js';
 
@@ -11,7 +11,8 @@ export function planCommand(): Command {
     .option('--up', 'only the changes')
     .option('--down', 'only what undoes them')
     .action(async (options: { up?: true; down?: true }, command: Command) => {
-      const { changes } = await planFor(loadConfig(sources(command)));
+      const config = loadConfig(sources(command));
+      const { changes } = await roleKit(config.role).plan(config);
       const both = options.up === options.down;
       if (wantsJson(command)) {
         const down = changes.map(downCommand).filter(text => text !== undefined);

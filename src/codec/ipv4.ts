@@ -23,7 +23,7 @@ export const MORE_FRAGMENTS = 0x2000;
 export const FRAGMENT_OFFSET = 0x1fff;
 
 const OPTION_END = 0;
-const OPTION_NOP = 1;
+export const OPTION_NOP = 1;
 
 export const OPTION_ABSENT = -1;
 export const OPTION_BROKEN = -2;

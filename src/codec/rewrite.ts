@@ -35,6 +35,37 @@ function stripOpp(packet: Packet): void {
   writeLengths(packet);
 }
 
+/**
+ * Overwrites every option of UOA's number in the header with NOPs, whatever its length, and says how many there
+ * were: marks that the sender put there itself.
+ */
+export function eraseOptions(packet: Packet): number {
+  const { view, start, transport } = packet;
+  let erased = 0;
+  for (;;) {
+    const option = ipv4.findOption(view, start + ipv4.OPTIONS, transport, uoa.OPTION);
+    if (option < 0) break;
+    packet.bytes.fill(ipv4.OPTION_NOP, option, option + view.getUint8(option + uoa.OPTION_LENGTH));
+    erased++;
+  }
+  if (erased === 0) return 0;
+  ipv4.writeHeaderChecksum(view, start, transport - start);
+  packet.carrier = uoa.Carrier.none;
+  packet.mark = Mark.none;
+  return erased;
+}
+
+/** Gives back a hop that the packet lost on its way to us and not in the network. */
+export function restoreHop(packet: Packet): void {
+  const { view, start } = packet;
+  const before = view.getUint16(start + ipv4.TTL);
+  if (before >>> 8 === 0xff) return;
+  const after = before + 0x100;
+  view.setUint16(start + ipv4.TTL, after);
+  const checksum = view.getUint16(start + ipv4.CHECKSUM);
+  view.setUint16(start + ipv4.CHECKSUM, applyChange(checksum, wordChange(before, after)));
+}
+
 /** Whether an option of `length` bytes finds room: in the IPv4 header, and in a packet of `mtu` bytes. */
 export function fitsOption(packet: Packet, length: number, mtu: number): boolean {
   return (

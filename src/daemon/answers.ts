@@ -1,9 +1,7 @@
 /** What the control socket answers: the shapes of `status`, `stats`, `flows` and `lookup`. */
-import { Carrier } from '../codec/uoa.js';
 import { PrefixList } from '../flow/prefixes.js';
 import type { FlowEntry } from '../flow/reader.js';
 import { formatEndpoint, parseEndpoint, parsePrefix } from '../host/addresses.js';
-import { CARRIER_FLAGS } from '../role/real-server.js';
 
 export interface FlowAnswer {
   lb: string;
@@ -14,6 +12,7 @@ export interface FlowAnswer {
   packets: number;
   replies: number;
   idleSeconds: number;
+  /** Who moves the flow's packets: `tun`, the shim; `kernel`, the kernel alone. */
   datapath: string;
 }
 
@@ -30,21 +29,12 @@ export interface StatusAnswer {
   warnings: string[];
 }
 
-const CARRIERS = new Map<number, string>([
-  [Carrier.ipo, 'ipo'],
-  [Carrier.opp, 'opp'],
-]);
-
-export function describeFlow(entry: FlowEntry): FlowAnswer {
+/** The three ends of a flow as text. */
+export function describeEnds(entry: FlowEntry): Pick<FlowAnswer, 'lb' | 'server' | 'client'> {
   return {
     lb: formatEndpoint(entry.lb, entry.lbPort),
     server: formatEndpoint(entry.server, entry.serverPort),
     client: formatEndpoint(entry.client, entry.clientPort),
-    carrier: CARRIERS.get(entry.flags & CARRIER_FLAGS) ?? 'unknown',
-    packets: entry.packets,
-    replies: entry.replies,
-    idleSeconds: entry.idle / 1000,
-    datapath: 'tun',
   };
 }
 

@@ -4,22 +4,21 @@
  */
 import { DataPlane } from '../dataplane.js';
 import { ExitCode, OperatorError } from '../errors.js';
-import { parseEndpoint } from '../host/addresses.js';
-import { HostSetup, undoLeftovers } from '../host/apply.js';
-import { type Facts, readLocalAddresses, tableHasRoutes } from '../host/facts.js';
+import { formatEndpoint, parseEndpoint } from '../host/addresses.js';
+import { HostSetup } from '../host/apply.js';
+import { readLocalAddresses, tableHasRoutes } from '../host/facts.js';
 import { Integrity } from '../host/integrity.js';
 import { lockAll } from '../host/lock.js';
-import { hostWarnings } from '../host/warnings.js';
 import { native } from '../io/native.js';
 import { openTun } from '../io/tun.js';
-import { Counter, readCounters } from '../role/counters.js';
+import { readCounters } from '../role/counters.js';
 import { VERSION } from '../version.js';
-import { describeFlow, type FlowAnswer, type FlowFilters, flowFilter, type StatusAnswer } from './answers.js';
+import { type FlowAnswer, type FlowFilters, flowFilter, type StatusAnswer } from './answers.js';
 import { ticks } from './clock.js';
 import type { Config } from './config/index.js';
 import { type ControlHandler, ControlServer } from './control.js';
 import type { Logger } from './log.js';
-import { planFor, roleOptions } from './real-server.js';
+import { type HostPlan, type RoleKit, roleKit } from './role-kit.js';
 import { CounterWatch } from './watch.js';
 
 const HEARTBEAT_CHECK_MS = 1000;
@@ -39,6 +38,7 @@ export class Daemon implements ControlHandler {
   private hostWarnings: string[] = [];
   /** Rules and routes of ours that somebody took away. */
   private gone: string[] = [];
+  private readonly kit: RoleKit;
   private plane!: DataPlane;
   private setup!: HostSetup;
   private integrity!: Integrity;
@@ -48,6 +48,7 @@ export class Daemon implements ControlHandler {
     private config: Config,
     private readonly log: Logger,
   ) {
+    this.kit = roleKit(config.role);
     this.failed = new Promise((_, reject) => {
       this.fail = reject;
     });
@@ -67,20 +68,20 @@ export class Daemon implements ControlHandler {
   }
 
   private async up(): Promise<void> {
-    const { config, log } = this;
-    const { table } = config.routing;
-    const lock = lockAll([`TUN ${config.tun.name}`, `table ${table}`, `table ${table + 1}`]);
+    const { config, log, kit } = this;
+    const tables = kit.tables(config);
+    const lock = lockAll([`TUN ${config.tun.name}`, ...tables.map(table => `table ${table}`)]);
     this.undo.push(() => lock.release());
-    if (await undoLeftovers(config.tun.name, log)) log.warn('a killed run had left changes behind: undone');
-    await refuseUsedTables(table);
+    await refuseUsedTables(tables);
 
-    const { facts, changes } = await planFor(config);
+    const plan = await kit.plan(config);
+    const { maxFlows, flowTimeout } = kit.limits(config);
     const tunFd = this.openTun();
     this.plane = await DataPlane.start({
       tunFd,
       mark: config.routing.mark,
-      size: { maxFlows: config.realServer.maxFlows, timeout: config.realServer.flowTimeout * 1000 },
-      role: roleOptions(config, facts),
+      size: { maxFlows, timeout: flowTimeout * 1000 },
+      role: kit.settings(config, plan.facts),
     });
     this.undo.push(() => this.plane.stop());
     this.plane.ended.then(
@@ -90,13 +91,14 @@ export class Daemon implements ControlHandler {
     const control = await ControlServer.listen(config.control.socket, this);
     this.undo.push(() => control.close());
 
-    this.setup = new HostSetup(config.tun.name, facts.localRule, log);
+    this.setup = new HostSetup(config.tun.name, plan.localRule, log);
+    if (this.setup.hasPredecessor) log.warn('a killed run has left its changes behind: taken over');
     this.undo.push(() => this.setup.down());
-    await this.setup.change(changes);
-    await this.takeNoteOf(facts);
+    await this.setup.change(plan.changes);
+    await this.takeNoteOf(plan);
     this.watch();
     this.state = 'running';
-    log.info(`serving ${config.realServer.services.length} services on ${config.tun.name}`);
+    log.info(`serving as ${config.role} on ${config.tun.name}`);
   }
 
   /** Takes everything down again. Safe to call twice. */
@@ -112,24 +114,17 @@ export class Daemon implements ControlHandler {
 
   /** Takes another configuration without losing flows. Throws without having changed anything but the host. */
   async reload(config: Config): Promise<void> {
-    const later = needsRestart(this.config, config);
+    const later = needsRestart(this.config, config, this.kit);
     if (later.length > 0) this.log.warn(`${later.join(', ')}: changed, but needs a restart; kept as it was`);
-    const next: Config = {
-      ...config,
-      role: this.config.role,
-      tun: this.config.tun,
-      control: this.config.control,
-      routing: this.config.routing,
-      realServer: {
-        ...config.realServer,
-        maxFlows: this.config.realServer.maxFlows,
-        flowTimeout: this.config.realServer.flowTimeout,
-      },
-    };
-    const { facts, changes } = await planFor(next);
-    this.plane.configure(roleOptions(next, facts));
-    await this.setup.change(changes);
-    await this.takeNoteOf(facts);
+    const { role, tun, control, routing } = this.config;
+    const next = this.kit.withLimits(
+      { ...config, role, tun, control, routing },
+      this.kit.limits(this.config),
+    );
+    const plan = await this.kit.plan(next);
+    this.plane.configure(this.kit.settings(next, plan.facts));
+    await this.setup.change(plan.changes);
+    await this.takeNoteOf(plan);
     this.log.level = next.log.level;
     this.config = next;
     this.log.info('configuration re-read');
@@ -154,20 +149,22 @@ export class Daemon implements ControlHandler {
   }
 
   stats(): Record<string, number> {
-    return readCounters(this.plane.counters);
+    return readCounters(this.plane.counters, this.kit.counters);
   }
 
   *flows(filters: FlowFilters): Generator<FlowAnswer> {
     const passes = flowFilter(filters);
-    for (const entry of this.plane.flows.entries(ticks())) if (passes(entry)) yield describeFlow(entry);
+    for (const entry of this.plane.flows.entries(ticks()))
+      if (passes(entry)) yield this.kit.describeFlow(entry, this.config);
   }
 
   lookup(source: string, destination: string): { client: string | null } {
     const lb = requireEndpoint('source', source);
     const server = requireEndpoint('destination', destination);
     const entry = this.plane.flows.find(lb.words, lb.port, server.words, server.port, ticks());
-    this.plane.counters[entry === undefined ? Counter.lookup_miss : Counter.lookup_success]++;
-    return { client: entry === undefined ? null : describeFlow(entry).client };
+    const { success, miss } = this.kit.lookupCounters;
+    this.plane.counters[entry === undefined ? miss : success]++;
+    return { client: entry === undefined ? null : formatEndpoint(entry.client, entry.clientPort) };
   }
 
   // ---- parts ---------------------------------------------------------------------------------------------
@@ -183,12 +180,11 @@ export class Daemon implements ControlHandler {
     }
   }
 
-  private async takeNoteOf(facts: Facts): Promise<void> {
-    const { table } = this.config.routing;
+  private async takeNoteOf({ facts, warnings }: HostPlan): Promise<void> {
     this.ownAddresses = JSON.stringify([facts.ownAddresses, facts.broadcastAddresses]);
-    this.integrity = await Integrity.of([table, table + 1]);
-    this.hostWarnings = await hostWarnings(facts, this.config.tun.name);
-    for (const warning of this.hostWarnings) this.log.warn(warning);
+    this.integrity = await Integrity.of(this.kit.tables(this.config));
+    this.hostWarnings = warnings;
+    for (const warning of warnings) this.log.warn(warning);
   }
 
   private watch(): void {
@@ -200,7 +196,7 @@ export class Daemon implements ControlHandler {
       lastBeat = beat;
       if (missed >= MISSED_HEARTBEATS) this.fail(new Error('the data plane is stuck'));
     }, HEARTBEAT_CHECK_MS);
-    const counters = new CounterWatch(() => readCounters(this.plane.counters));
+    const counters = new CounterWatch(this.kit.worrying, () => this.stats());
     const around = setInterval(() => void this.lookAround(counters), LOOK_AROUND_MS);
     this.undo.push(() => {
       clearInterval(heartbeat);
@@ -214,22 +210,22 @@ export class Daemon implements ControlHandler {
     if (warning !== undefined) this.log.warn(warning);
     try {
       const gone = await this.integrity.gone();
-      const { own, broadcast } = await readLocalAddresses();
+      const addresses = await readLocalAddresses();
       if (this.state !== 'running') return;
       for (const line of gone) if (!this.gone.includes(line)) this.log.warn(`gone from this host: ${line}`);
       this.gone = gone;
-      const text = JSON.stringify([own, broadcast]);
+      const text = JSON.stringify([addresses.ownAddresses, addresses.broadcastAddresses]);
       if (text === this.ownAddresses) return;
       this.ownAddresses = text;
-      this.plane.configure(roleOptions(this.config, { ownAddresses: own, broadcastAddresses: broadcast }));
+      this.plane.configure(this.kit.settings(this.config, addresses));
     } catch (error) {
       this.log.warn((error as Error).message);
     }
   }
 }
 
-async function refuseUsedTables(table: number): Promise<void> {
-  for (const number of [table, table + 1])
+async function refuseUsedTables(tables: readonly number[]): Promise<void> {
+  for (const number of tables)
     if (await tableHasRoutes(number))
       throw new OperatorError(
         `routing table ${number} has routes already (ip route show table ${number}); ` +
@@ -273,14 +269,13 @@ function tunError(name: string, error: NodeJS.ErrnoException): OperatorError {
 }
 
 /** Keys that differ and that a running shim can't change. */
-function needsRestart(before: Config, after: Config): string[] {
+function needsRestart(before: Config, after: Config, kit: RoleKit): string[] {
   const fixed: [string, unknown, unknown][] = [
     ['role', before.role, after.role],
     ['tun', before.tun, after.tun],
     ['control', before.control, after.control],
     ['routing', before.routing, after.routing],
-    ['realServer.maxFlows', before.realServer.maxFlows, after.realServer.maxFlows],
-    ['realServer.flowTimeout', before.realServer.flowTimeout, after.realServer.flowTimeout],
+    ['maxFlows and flowTimeout', kit.limits(before), kit.limits(after)],
   ];
   return fixed.filter(([, a, b]) => JSON.stringify(a) !== JSON.stringify(b)).map(([key]) => key);
 }

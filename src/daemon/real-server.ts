@@ -1,42 +1,61 @@
-/** From the configuration to what the host's plan and the packets' role take. */
-
+import { Carrier } from '../codec/uoa.js';
 import { parseAddress, parsePrefix } from '../host/addresses.js';
-import { type Facts, readFacts } from '../host/facts.js';
-import { type Change, planRealServer } from '../host/plan.js';
-import type { RealServerOptions } from '../role/real-server.js';
-import type { Config } from './config/index.js';
+import { readRealServerFacts } from '../host/facts-real-server.js';
+import { planRealServer } from '../host/plan-real-server.js';
+import { realServerWarnings } from '../host/warnings.js';
+import { Counter, REAL_SERVER_COUNTERS } from '../role/counters.js';
+import { CARRIER_FLAGS } from '../role/real-server.js';
+import { describeEnds } from './answers.js';
+import type { RoleKit } from './role-kit.js';
 
-/** Reads the host, and says what is to be changed on it. */
-export async function planFor(config: Config): Promise<{ facts: Facts; changes: Change[] }> {
-  const { loadBalancers, services } = config.realServer;
-  const facts = await readFacts({
-    tun: config.tun.name,
-    loadBalancers,
-    interface: config.realServer.interface,
-  });
-  const changes = planRealServer(
-    { tun: config.tun, routing: config.routing, loadBalancers, services },
-    facts,
-  );
-  return { facts, changes };
-}
+const CARRIERS = new Map<number, string>([
+  [Carrier.ipo, 'ipo'],
+  [Carrier.opp, 'opp'],
+]);
 
-/** What the role needs to know, in the words that packets are read in. */
-export function roleOptions(
-  config: Config,
-  addresses: Pick<Facts, 'ownAddresses' | 'broadcastAddresses'>,
-): RealServerOptions {
-  return {
-    loadBalancers: config.realServer.loadBalancers.map(({ prefix, ack, deliverEmpty }) => ({
-      prefix: parsePrefix(prefix),
-      ack,
-      deliverEmpty,
-    })),
-    services: config.realServer.services.map(({ address, from, to }) => ({
-      words: parseAddress(address),
-      from,
-      to,
-    })),
-    ownAddresses: [...addresses.ownAddresses, ...addresses.broadcastAddresses],
-  };
-}
+export const realServerKit: RoleKit = {
+  async plan({ tun, routing, realServer: { loadBalancers, services, interface: lbInterface } }) {
+    const facts = await readRealServerFacts({ tun: tun.name, loadBalancers, interface: lbInterface });
+    return {
+      facts,
+      changes: planRealServer({ tun, routing, loadBalancers, services }, facts),
+      localRule: facts.localRule,
+      warnings: await realServerWarnings(facts, tun.name),
+    };
+  },
+
+  settings({ realServer }, { ownAddresses, broadcastAddresses }) {
+    const options = {
+      loadBalancers: realServer.loadBalancers.map(lb => ({ ...lb, prefix: parsePrefix(lb.prefix) })),
+      services: realServer.services.map(({ address, from, to }) => ({
+        words: parseAddress(address),
+        from,
+        to,
+      })),
+      ownAddresses: [...ownAddresses, ...broadcastAddresses],
+    };
+    return { name: 'real-server', options };
+  },
+
+  limits: ({ realServer: { maxFlows, flowTimeout } }) => ({ maxFlows, flowTimeout }),
+  withLimits: (config, limits) => ({ ...config, realServer: { ...config.realServer, ...limits } }),
+  tables: ({ routing: { table } }) => [table, table + 1],
+  counters: REAL_SERVER_COUNTERS,
+  worrying: [
+    ['uoa_invalid', 'malformed marks or impossible clients'],
+    ['dropped_malformed', 'malformed packets dropped'],
+    ['dropped_io', 'packets that the kernel refused'],
+    ['uoa_ack_fail', 'ACKs that could not be sent'],
+    ['flows_evicted', 'flows pushed out of a full table (realServer.maxFlows)'],
+    ['fragments_dropped', 'fragments dropped'],
+  ],
+  lookupCounters: { success: Counter.lookup_success, miss: Counter.lookup_miss },
+  describeFlow: entry => ({
+    ...describeEnds(entry),
+    carrier: CARRIERS.get(entry.flags & CARRIER_FLAGS) ?? 'unknown',
+    packets: entry.packets,
+    replies: entry.replies,
+    idleSeconds: entry.idle / 1000,
+    datapath: 'tun',
+  }),
+};

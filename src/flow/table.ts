@@ -64,6 +64,7 @@ export class FlowTable {
   private readonly header: Int32Array;
   private readonly records: Int32Array;
   private readonly replies: Uint32Array;
+  private readonly tags: Int32Array;
   private readonly byFlow: HashIndex;
   private readonly byClient: HashIndex;
   private readonly wheel: IdleWheel;
@@ -74,7 +75,7 @@ export class FlowTable {
   static byteLength({ maxFlows, timeout }: TableSize): number {
     return (
       HEADER_BYTES +
-      maxFlows * (RECORD_WORDS + 1) * 4 +
+      maxFlows * (RECORD_WORDS + 2) * 4 +
       2 * HashIndex.byteLength(maxFlows) +
       IdleWheel.byteLength(maxFlows, timeout)
     );
@@ -98,6 +99,7 @@ export class FlowTable {
     this.header = new Int32Array(buffer, 0, HEADER_BYTES / 4);
     this.records = new Int32Array(buffer, take(maxFlows * RECORD_WORDS * 4), maxFlows * RECORD_WORDS);
     this.replies = new Uint32Array(buffer, take(maxFlows * 4), maxFlows);
+    this.tags = new Int32Array(buffer, take(maxFlows * 4), maxFlows);
     this.byFlow = new HashIndex(buffer, take(HashIndex.byteLength(maxFlows)), maxFlows);
     this.byClient = new HashIndex(buffer, take(HashIndex.byteLength(maxFlows)), maxFlows);
     this.wheel = new IdleWheel(buffer, take(IdleWheel.byteLength(maxFlows, timeout)), maxFlows, timeout);
@@ -138,6 +140,12 @@ export class FlowTable {
     this.setAddress4(CLIENT, client);
     this.key[PORTS] = serverPort;
     this.key[CLIENT_PORT] = clientPort << 16;
+  }
+
+  /** Sets the client to be learned; its address is a 32-bit word. */
+  setClient4(address: number, port: number): void {
+    this.setAddress4(CLIENT, address);
+    this.key[CLIENT_PORT] = port << 16;
   }
 
   /** Sets the client to be learned, its address read from `view` at `offset`: 16 bytes if `v6`, else 4. */
@@ -236,6 +244,11 @@ export class FlowTable {
     return this.records[record * RECORD_WORDS + CLIENT_PORT] & ROLE_FLAGS;
   }
 
+  /** A word that belongs to the role. */
+  tag(record: number): number {
+    return this.tags[record];
+  }
+
   isLive(record: number): boolean {
     return (this.records[record * RECORD_WORDS + CLIENT_PORT] & LIVE) !== 0;
   }
@@ -255,12 +268,17 @@ export class FlowTable {
 
   // ---- hot path ------------------------------------------------------------------------------------------
 
-  /** A packet from the LB: it refreshes the flow, and replies to its client go by this flow from now on. */
-  heard(record: number, now: number): void {
+  /** A packet of the flow: it refreshes it. */
+  touch(record: number, now: number): void {
     const base = record * RECORD_WORDS;
     this.records[base + LAST_USED] = now;
     this.records[base + PACKETS]++;
-    if ((this.records[base + CLIENT_PORT] & ANSWERS) === 0) this.takeReplies(record);
+  }
+
+  /** A packet from the LB: replies to its client go by this flow from now on. May overwrite `key`. */
+  heard(record: number, now: number): void {
+    this.touch(record, now);
+    if ((this.records[record * RECORD_WORDS + CLIENT_PORT] & ANSWERS) === 0) this.takeReplies(record);
   }
 
   /** A reply by this flow, which refreshes it too. */
@@ -297,6 +315,15 @@ export class FlowTable {
     Atomics.add(this.header, VERSION, 1);
     this.learned = record;
     return Learned.added;
+  }
+
+  setFlags(record: number, flags: number): void {
+    const at = record * RECORD_WORDS + CLIENT_PORT;
+    this.records[at] = (this.records[at] & ~ROLE_FLAGS) | flags;
+  }
+
+  setTag(record: number, tag: number): void {
+    this.tags[record] = tag;
   }
 
   /** Forgets a flow. */

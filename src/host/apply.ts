@@ -2,11 +2,11 @@
  * Making a plan's changes, undoing them, and going from one plan to another by the difference. Every change is
  * logged, and written down for `cleanup`, before it is made.
  */
-import { commandFailed, run } from './command.js';
-import type { LocalRule } from './facts.js';
-import type { Change } from './plan.js';
-import { command, setCommand, upCommand } from './script.js';
-import { type HostState, readState, removeState, type Undo, writeState } from './state.js';
+import { ExitCode, OperatorError } from '../errors.js';
+import type { Change, IpChange, NftChange, SysctlChange } from './change.js';
+import { commandFailed, type Outcome, run } from './command.js';
+import { command, nftCommand, setCommand, upCommand } from './script.js';
+import { type HostState, type LocalRule, readState, removeState, type Undo, writeState } from './state.js';
 import { readSysctl, writeSysctl } from './sysctl.js';
 
 export interface HostLog {
@@ -19,64 +19,95 @@ const EXISTS = /File exists/;
 const GONE = /No such (file or directory|process|device)|Cannot find device|does not exist/;
 
 export class HostSetup {
-  private applied: Change[] = [];
+  /** Commands of the changes made. */
+  private readonly made = new Set<string>();
   private readonly state: HostState;
+  /** Whether there is something of a killed predecessor's, which is taken over. */
+  readonly hasPredecessor: boolean;
 
+  /** `localRule`: where it was, if the plan moves it. */
   constructor(
     private readonly tun: string,
-    localRule: LocalRule,
+    localRule: LocalRule | undefined,
     private readonly log: HostLog,
   ) {
-    this.state = { pid: process.pid, localRule, undo: [] };
+    const left = readState(tun);
+    this.hasPredecessor = left !== undefined;
+    this.state = { ...(localRule && { localRule }), ...left, pid: process.pid, undo: left?.undo ?? [] };
   }
 
-  /** Makes the host what `changes` says. Throws at the first that fails; `down` then undoes the others. */
+  /**
+   * Makes the host what `changes` says: first what is new, then without what is no longer wanted, be it ours or a
+   * killed predecessor's. Throws at the first change that fails; `down` then undoes the others.
+   */
   async change(changes: readonly Change[]): Promise<void> {
-    const before = new Set(this.applied.map(upCommand));
-    const after = new Set(changes.map(upCommand));
-    for (const change of changes) if (!before.has(upCommand(change))) await this.make(change);
-    for (const change of this.applied.filter(change => !after.has(upCommand(change))).reverse()) {
-      const undo = undoOf(change);
-      if (undo !== undefined && this.forget(undo)) await makeUndone(undo, this.log);
+    for (const change of changes) if (!this.made.has(upCommand(change))) await this.make(change);
+    const wanted = new Set(changes.map(change => JSON.stringify(undoOf(change))));
+    for (const undo of this.state.undo.filter(entry => !wanted.has(JSON.stringify(entry))).reverse()) {
+      await makeUndone(undo, this.log);
+      this.strike(undo);
     }
-    this.applied = [...changes];
+    this.made.clear();
+    for (const change of changes) this.made.add(upCommand(change));
   }
 
   /** Undoes everything. Safe to call twice. */
   async down(): Promise<void> {
     await undoAll(this.state.undo.splice(0), this.log);
-    this.applied = [];
+    this.made.clear();
     removeState(this.tun);
   }
 
   private async make(change: Change): Promise<void> {
     if (change.kind === 'tun') return; // the process has it already: that is how it lives as long as we do
     if (change.kind === 'sysctl' && readSysctl(change.key) === change.value) return;
-    this.log.info(`host: ${upCommand(change)}  # ${change.reason}`);
+    for (const line of `${upCommand(change)}  # ${change.reason}`.split('\n')) this.log.info(`host: ${line}`);
     const undo = undoOf(change);
-    if (undo !== undefined) {
-      this.state.undo.push(undo);
-      writeState(this.tun, this.state);
-    }
-    if (change.kind === 'sysctl') {
-      writeSysctl(change.key, change.value);
-      return;
-    }
-    const outcome = await run('ip', change.up);
-    if (outcome.status === 0) return;
-    // What did not happen, or was there before us, isn't ours to undo.
-    if (undo !== undefined) this.forget(undo);
-    if (!EXISTS.test(outcome.stderr)) throw commandFailed('ip', change.up, outcome);
+    const isNew = undo !== undefined && this.note(undo);
+    if (change.kind === 'sysctl') this.set(change);
+    else await this.runFor(change, () => isNew && this.strike(undo));
   }
 
-  /** Strikes an undo off the list; false if it wasn't there. */
-  private forget(undo: Undo): boolean {
-    const text = JSON.stringify(undo);
-    const at = this.state.undo.findIndex(other => JSON.stringify(other) === text);
+  private set({ key, value }: SysctlChange): void {
+    try {
+      writeSysctl(key, value);
+    } catch (error) {
+      // Conntrack's settings come with its first user, which is a later change of the same plan.
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+      this.log.warn(`host: there is no ${key} yet`);
+    }
+  }
+
+  /** Runs the change's command; `disown` is called where it did not happen, or had happened before us. */
+  private async runFor(change: IpChange | NftChange, disown: () => boolean): Promise<void> {
+    const outcome = await (change.kind === 'ip' ? run('ip', change.up) : run('nft', ['-f', '-'], change.up));
+    if (outcome.status === 0) return;
+    const isOurs = !disown();
+    if (change.kind === 'nft') throw nftFailed(outcome);
+    if (EXISTS.test(outcome.stderr) || (isOurs && GONE.test(outcome.stderr))) return;
+    throw commandFailed('ip', change.up, outcome);
+  }
+
+  /** Writes an undo down; false if it stands there already. */
+  private note(undo: Undo): boolean {
+    if (this.find(undo) >= 0) return false;
+    this.state.undo.push(undo);
+    writeState(this.tun, this.state);
+    return true;
+  }
+
+  /** Strikes an undo off; false if it wasn't there. */
+  private strike(undo: Undo): boolean {
+    const at = this.find(undo);
     if (at < 0) return false;
     this.state.undo.splice(at, 1);
     writeState(this.tun, this.state);
     return true;
+  }
+
+  private find(undo: Undo): number {
+    const text = JSON.stringify(undo);
+    return this.state.undo.findIndex(other => JSON.stringify(other) === text);
   }
 }
 
@@ -90,10 +121,17 @@ export async function undoLeftovers(tun: string, log: HostLog): Promise<boolean>
 }
 
 function undoOf(change: Change): Undo | undefined {
-  if (change.kind === 'sysctl' && change.before !== undefined)
-    return { kind: 'sysctl', key: change.key, value: change.value, before: change.before };
-  if (change.kind === 'ip' && change.down !== undefined) return { kind: 'ip', args: change.down };
-  return undefined;
+  switch (change.kind) {
+    case 'sysctl':
+      if (change.before === undefined) return undefined;
+      return { kind: 'sysctl', key: change.key, value: change.value, before: change.before };
+    case 'ip':
+      return change.down === undefined ? undefined : { kind: 'ip', args: change.down };
+    case 'nft':
+      return { kind: 'nft', script: change.down };
+    case 'tun':
+      return undefined;
+  }
 }
 
 async function undoAll(undo: readonly Undo[], log: HostLog): Promise<void> {
@@ -103,16 +141,28 @@ async function undoAll(undo: readonly Undo[], log: HostLog): Promise<void> {
 /** Undoes one change. Never throws: what can't be undone is logged, and the rest still gets its turn. */
 async function makeUndone(undo: Undo, log: HostLog): Promise<void> {
   try {
-    if (undo.kind === 'ip') {
-      log.info(`host: ${command('ip', undo.args)}`);
-      const outcome = await run('ip', undo.args);
-      if (outcome.status !== 0 && !EXISTS.test(outcome.stderr) && !GONE.test(outcome.stderr))
-        log.warn(`undo: ${commandFailed('ip', undo.args, outcome).message}`);
-    } else if (readSysctl(undo.key) === undo.value) {
+    if (undo.kind === 'sysctl') {
+      if (readSysctl(undo.key) !== undo.value) return;
       log.info(`host: ${setCommand(undo.key, undo.before)}`);
       writeSysctl(undo.key, undo.before);
+      return;
     }
+    const text = undo.kind === 'ip' ? command('ip', undo.args) : nftCommand(undo.script);
+    for (const line of text.split('\n')) log.info(`host: ${line}`);
+    const outcome = await (undo.kind === 'ip' ? run('ip', undo.args) : run('nft', ['-f', '-'], undo.script));
+    if (outcome.status !== 0 && !EXISTS.test(outcome.stderr) && !GONE.test(outcome.stderr))
+      log.warn(`undo: ${commandFailed(text.split('\n')[0], [], outcome).message}`);
   } catch (error) {
     log.warn(`undo: ${(error as Error).message}`);
   }
+}
+
+/** The kernel may lack a hook or an expression that the rules need. */
+function nftFailed(outcome: Outcome): OperatorError {
+  const failed = commandFailed('nft', ['-f', '-'], outcome);
+  if (!/not supported|No such file/.test(outcome.stderr)) return failed;
+  return new OperatorError(
+    `${failed.message}; a kernel with nftables, conntrack and the netdev egress hook (5.16 or later) is needed`,
+    ExitCode.unavailable,
+  );
 }

@@ -11,10 +11,10 @@ export interface Outcome {
 const PACKAGES: Record<string, string> = { ip: 'iproute2', nft: 'nftables' };
 const LARGEST_OUTPUT = 64 << 20;
 
-/** Runs a program without a shell. Throws an OperatorError only if it isn't there. */
-export function run(program: string, args: readonly string[]): Promise<Outcome> {
+/** Runs a program without a shell, on `input`. Throws an OperatorError only if it isn't there. */
+export function run(program: string, args: readonly string[], input = ''): Promise<Outcome> {
   return new Promise((resolve, reject) => {
-    execFile(program, args, { maxBuffer: LARGEST_OUTPUT }, (error, stdout, stderr) => {
+    const child = execFile(program, args, { maxBuffer: LARGEST_OUTPUT }, (error, stdout, stderr) => {
       if (error === null) resolve({ status: 0, stdout, stderr });
       else if (typeof error.code === 'number') resolve({ status: error.code, stdout, stderr });
       else if (error.code === 'ENOENT')
@@ -26,6 +26,8 @@ export function run(program: string, args: readonly string[]): Promise<Outcome> 
         );
       else reject(error);
     });
+    // A program that ends before it has read its input says so by its exit status.
+    child.stdin?.on('error', () => {}).end(input);
   });
 }
 

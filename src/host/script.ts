@@ -1,11 +1,12 @@
 /** A plan as a shell script: what `plan` prints, and what the log says before each change. */
-import type { Change } from './plan.js';
+import type { Change } from './change.js';
 
 /** The command that makes a change. */
 export function upCommand(change: Change): string {
   if (change.kind === 'tun')
     return command('ip', ['tuntap', 'add', 'dev', change.name, 'mode', 'tun', 'vnet_hdr']);
   if (change.kind === 'sysctl') return setCommand(change.key, change.value);
+  if (change.kind === 'nft') return nftCommand(change.up);
   return command('ip', change.up);
 }
 
@@ -14,12 +15,18 @@ export function downCommand(change: Change): string | undefined {
   if (change.kind === 'tun') return command('ip', ['tuntap', 'del', 'dev', change.name, 'mode', 'tun']);
   if (change.kind === 'sysctl')
     return change.before === undefined ? undefined : setCommand(change.key, change.before);
+  if (change.kind === 'nft') return nftCommand(change.down);
   return change.down === undefined ? undefined : command('ip', change.down);
 }
 
 /** The command that sets a sysctl. */
 export function setCommand(key: string, value: string): string {
   return command('sysctl', ['-q', '-w', `${key}=${value}`]);
+}
+
+/** The command that runs a script of nft's. */
+export function nftCommand(script: string): string {
+  return `nft -f - <<'END'\n${script}\nEND`;
 }
 
 /** A command for a shell; an interface may have any name. */

@@ -5,8 +5,7 @@
  */
 import { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { LocalRule } from './facts.js';
-import type { IpArguments } from './plan.js';
+import type { IpArguments } from './change.js';
 
 export const RUN_DIRECTORY = '/run/uoa-shim';
 
@@ -18,12 +17,19 @@ export interface SysctlUndo {
   before: string;
 }
 
-export type Undo = { kind: 'ip'; args: IpArguments } | SysctlUndo;
+export type Undo = { kind: 'ip'; args: IpArguments } | { kind: 'nft'; script: string } | SysctlUndo;
+
+/** The rule for the table local. */
+export interface LocalRule {
+  priority: number;
+  /** Who made it, as `ip -d rule` has it: kernel, unless somebody moved it. */
+  protocol: string;
+}
 
 export interface HostState {
   pid: number;
-  /** Where the local rule was. */
-  localRule: LocalRule;
+  /** Where the local rule was, if the plan moves it. */
+  localRule?: LocalRule;
   /** In the order in which the changes were made. */
   undo: Undo[];
 }

@@ -4,6 +4,7 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 
+export const NF_CONNTRACK_ACCT = 'net.netfilter.nf_conntrack_acct';
 export const UDP_EARLY_DEMUX = 'net.ipv4.udp_early_demux';
 
 export function interfaceKey(name: string, setting: string): string {

@@ -1,11 +1,19 @@
 /** What on this host keeps the shim from working, or works otherwise than without it, and the remedy. */
 import { readdirSync } from 'node:fs';
 import { run } from './command.js';
-import type { Facts } from './facts.js';
+import type { RealServerFacts } from './facts-real-server.js';
 import { interfaceKey, readSysctl } from './sysctl.js';
 
-export async function hostWarnings(facts: Facts, tun: string): Promise<string[]> {
+export async function realServerWarnings(facts: RealServerFacts, tun: string): Promise<string[]> {
   return [...(await forwardPolicy(facts, tun)), ...strictInterfaces(facts, tun)];
+}
+
+/** Without a NAT there is nothing to mark: the shim stands beside rules that somebody else makes. */
+export async function loadBalancerWarnings(nat: 'managed' | 'external'): Promise<string[]> {
+  if (nat === 'managed') return [];
+  const rules = (await run('nft', ['list', 'ruleset'])).stdout;
+  if (/\b(dnat|redirect|DNAT|REDIRECT)\b.* to|xt target "?DNAT/.test(rules)) return [];
+  return ['loadBalancer.nat is external, but nftables has no DNAT rule: no flow will get a mark'];
 }
 
 interface NftObject {
@@ -13,7 +21,7 @@ interface NftObject {
 }
 
 /** A chain at the forward hook whose policy is drop: it sees what goes to the TUN. */
-async function forwardPolicy(facts: Facts, tun: string): Promise<string[]> {
+async function forwardPolicy(facts: RealServerFacts, tun: string): Promise<string[]> {
   let text: string;
   try {
     text = (await run('nft', ['-j', 'list', 'chains'])).stdout;
@@ -35,7 +43,7 @@ async function forwardPolicy(facts: Facts, tun: string): Promise<string[]> {
 }
 
 /** Interfaces apart from the LBs' with strict rp_filter: direct clients behind them are dropped. */
-function strictInterfaces(facts: Facts, tun: string): string[] {
+function strictInterfaces(facts: RealServerFacts, tun: string): string[] {
   const ours = new Set(['all', 'default', 'lo', tun, ...facts.towardsLb.map(({ name }) => name)]);
   const strict = readdirSync('/proc/sys/net/ipv4/conf')
     .filter(name => !ours.has(name))

@@ -10,6 +10,10 @@ interface Native {
   openTun(name: string): number;
   openSocket(domain: number, type: number, protocol: number): number;
   setSocketOption(fd: number, level: number, name: number, value: number): number;
+  /** The option's value, 0 or more. */
+  getSocketOption(fd: number, level: number, name: number): number;
+  /** Address as a 32-bit word. */
+  connect4(fd: number, address: number, port: number): number;
   openEvent(): number;
   signalEvent(fd: number): number;
   /** Exclusive flock, without waiting; it goes with the descriptor. */
@@ -17,6 +21,10 @@ interface Native {
   closeDescriptor(fd: number): number;
   /** Waits for either descriptor: WAIT_... bits. `clock[0]` becomes the time in ticks. */
   wait(dataFd: number, eventFd: number, timeoutMs: number, clock: Int32Array): number;
+  /** Sends `length` bytes: how many went. */
+  sendMessage(fd: number, memory: Uint8Array, length: number): number;
+  /** Receives up to `length` bytes: how many came. */
+  receiveMessage(fd: number, memory: Uint8Array, length: number): number;
   /** Reads up to `count` packets, each to its offset; `lengths` is room before and length after. How many. */
   readBatch(fd: number, memory: Uint8Array, offsets: Int32Array, lengths: Int32Array, count: number): number;
   /** Writes packets; `lengths` becomes 0 or -errno for each. How many failed. */

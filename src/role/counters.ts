@@ -1,8 +1,9 @@
 /**
- * The real server's counters, under the names that `stats --json` shows: one double each, so that a thread may
- * read what another one counts.
+ * The counters of both roles, under the names that `stats --json` shows: a double each, in memory that another
+ * thread may read.
  */
-const NAMES = [
+
+export const REAL_SERVER_COUNTERS = [
   'uoa_got',
   'uoa_none',
   'uoa_saved',
@@ -27,20 +28,48 @@ const NAMES = [
   'fragments_dropped',
 ] as const;
 
-export type CounterName = (typeof NAMES)[number];
+export type RealServerCounter = (typeof REAL_SERVER_COUNTERS)[number];
 
-/** The place of each counter in the array. */
-export const Counter = Object.fromEntries(NAMES.map((name, i) => [name, i])) as Record<CounterName, number>;
+export const LOAD_BALANCER_COUNTERS = [
+  'packets_seen',
+  'marks_inserted',
+  'marks_standalone',
+  'marks_forged',
+  'acks_received',
+  'acks_unmatched',
+  'packets_unmarked',
+  'dropped_malformed',
+  'dropped_io',
+  'packets_ignored',
+  'flows',
+  'flows_acked',
+  'flows_expired',
+  'flows_evicted',
+  'lookup_success',
+  'lookup_miss',
+] as const;
 
 export type Counters = Float64Array;
 
-export const COUNTERS_BYTES = NAMES.length * Float64Array.BYTES_PER_ELEMENT;
+/** The place of each counter in the array. */
+export const Counter = places(REAL_SERVER_COUNTERS);
+export const LbCounter = places(LOAD_BALANCER_COUNTERS);
+
+const PLACES = Math.max(REAL_SERVER_COUNTERS.length, LOAD_BALANCER_COUNTERS.length);
+export const COUNTERS_BYTES = PLACES * Float64Array.BYTES_PER_ELEMENT;
 
 export function makeCounters(buffer: ArrayBufferLike = new ArrayBuffer(COUNTERS_BYTES)): Counters {
-  return new Float64Array(buffer, 0, NAMES.length);
+  return new Float64Array(buffer, 0, PLACES);
 }
 
 /** The counters as a flat object of integers. */
-export function readCounters(counters: Counters): Record<CounterName, number> {
-  return Object.fromEntries(NAMES.map((name, i) => [name, counters[i]])) as Record<CounterName, number>;
+export function readCounters<Name extends string>(
+  counters: Counters,
+  names: readonly Name[],
+): Record<Name, number> {
+  return Object.fromEntries(names.map((name, i) => [name, counters[i]])) as Record<Name, number>;
+}
+
+function places<Name extends string>(names: readonly Name[]): Record<Name, number> {
+  return Object.fromEntries(names.map((name, i) => [name, i])) as Record<Name, number>;
 }

@@ -76,6 +76,12 @@ export class RealServer implements Role {
     return this.flows.isExpiryDue(now);
   }
 
+  settle(extrasSent: number, extrasRefused: number, refused: number): void {
+    this.counters[Counter.uoa_ack_sent] += extrasSent;
+    this.counters[Counter.uoa_ack_fail] += extrasRefused;
+    this.counters[Counter.dropped_io] += refused;
+  }
+
   // ---- 1. which way --------------------------------------------------------------------------------------
 
   process(packet: Packet, now: number, extraOffset: number): number {

@@ -45,9 +45,11 @@ const GOOD = {
   },
 };
 
-/** The good configuration with other values at some paths. */
-function changed(changes: Record<string, unknown>): unknown {
-  const copy: unknown = structuredClone(GOOD);
+const GOOD_LB = { ...GOOD, role: 'load-balancer', realServer: {} };
+
+/** A good configuration with other values at some paths. */
+function changed(changes: Record<string, unknown>, good: unknown = GOOD): unknown {
+  const copy: unknown = structuredClone(good);
   for (const [path, value] of Object.entries(changes)) {
     const names = path.split(/[.[\]]+/).filter(name => name !== '');
     const last = names.pop() ?? '';
@@ -56,6 +58,10 @@ function changed(changes: Record<string, unknown>): unknown {
     at[last] = value;
   }
   return copy;
+}
+
+function changedLb(changes: Record<string, unknown>): unknown {
+  return changed(changes, GOOD_LB);
 }
 
 /** The faults of a configuration, a line each. */
@@ -82,6 +88,16 @@ const TUN_ADDRESS = 'an IPv4 unicast address with its prefix length, such as 192
 const PREFIX = 'an IPv4 prefix such as 10.10.1.0/24';
 const SERVICE = 'an IPv4 unicast address of this host, such as 10.10.1.2';
 const PORTS = 'a port from 1 to 65535, a range such as "5000-5999", or "any"';
+const LOCAL_ADDRESS = 'an IPv4 unicast address of this host, such as 10.10.2.1';
+const LOCAL_ADDRESSES = "a list of this host's addresses, at least one, such as [10.10.2.1]";
+const VIP = 'an IPv4 unicast address such as 198.51.100.10';
+const BALANCED = 'an IPv4 unicast address such as 10.10.2.2';
+const BALANCED_SERVERS =
+  'a list of real servers, at least one, such as [{ address: 10.10.2.2, port: 53, weight: 1 }]';
+const VIRTUAL_SERVICE = '{ vip: 198.51.100.10, port: 53, realServers: [{ address: 10.10.2.2 }] }';
+const VIRTUAL_SERVICES = `a list of services, at least one, such as [${VIRTUAL_SERVICE}]`;
+const ONE_PORT = 'a port from 1 to 65535';
+const WRONG_PORTS = [0, 65536, -1, 5.3, '0', '9-3', '1-65536', 'dns', '', null];
 const TABLE = 'a table number from 1 to 4294967293, but not 252, 253, 254 or 255';
 
 /** Key, values that it must refuse, and what it says is allowed. */
@@ -135,14 +151,49 @@ const REFUSED: [string, unknown[], string][] = [
     [0, 65536, -1, 5.3, '0', '9-3', '0-9', '1-65536', '1-', 'dns', '', null],
     PORTS,
   ],
-  ['loadBalancer.carrier', ['tcp'], 'ipo, opp or dstopt'],
-  ['loadBalancer.localAddresses[0]', ['10.0.0.0/8', 'x'], 'an IP address such as 10.10.2.1'],
-  ['loadBalancer.services[0].realServers[0].weight', [-1], 'a whole number from 0 to 65535'],
-  ['loadBalancer.services[0].schedule', ['wrr'], 'source-hash, round-robin or random'],
+  ['role', ['', 'loadbalancer', 1, null], 'real-server or load-balancer'],
+  ['loadBalancer.carrier', ['tcp', '', 1], 'ipo or opp'],
+  ['loadBalancer.maxTrails', [-1, 101, 0.5, '', null], 'a whole number from 0 to 100'],
+  ['loadBalancer.interface.clients', ['a b', 7, null], `${INTERFACE}, or ""`],
+  ['loadBalancer.interface.servers', ['a/b', 'all'], `${INTERFACE}, or ""`],
+  ['loadBalancer.nat', ['none', '', null], 'managed or external'],
+  ['loadBalancer.flowTimeout', [0, 86401], 'whole seconds from 1 to 86400'],
+  ['loadBalancer.maxFlows', [0, 16777217], 'a whole number from 1 to 16777216'],
+  ['loadBalancer.localAddresses', ['10.10.2.1', 1], LOCAL_ADDRESSES],
+  ['loadBalancer.localAddresses[0]', ['10.10.2.1/32', '10.0.0.0/8', 'x', '', null, 5, []], LOCAL_ADDRESS],
+  ['loadBalancer.localAddresses[0]', ['0.0.0.0', '127.0.0.1', '224.0.0.1', '255.255.255.255'], LOCAL_ADDRESS],
+  ['loadBalancer.services', ['dns', {}, 1], VIRTUAL_SERVICES],
+  ['loadBalancer.services[0]', ['198.51.100.10:53', null, []], `a mapping such as ${VIRTUAL_SERVICE}`],
+  ['loadBalancer.services[0].vip', ['', '198.51.100.0/24', '127.0.0.1', '224.0.0.1', 'vip', null], VIP],
+  ['loadBalancer.services[0].port', WRONG_PORTS, ONE_PORT],
+  ['loadBalancer.services[0].schedule', ['wrr', '', null], 'source-hash, round-robin or random'],
+  ['loadBalancer.services[0].realServers', ['10.10.2.2', {}, null], BALANCED_SERVERS],
+  [
+    'loadBalancer.services[0].realServers[0]',
+    ['10.10.2.2', null],
+    'a mapping such as { address: 10.10.2.2, port: 53, weight: 1 }',
+  ],
+  ['loadBalancer.services[0].realServers[0].address', ['10.10.2.0/24', '127.0.0.1', null], BALANCED],
+  ['loadBalancer.services[0].realServers[0].port', WRONG_PORTS, ONE_PORT],
+  [
+    'loadBalancer.services[0].realServers[0].weight',
+    [-1, 1001, 0.5, '1', null],
+    'a whole number from 0 to 1000',
+  ],
 ];
 
-test('the good configuration is good', () => {
+test('the good configurations are good', () => {
   expect(faultsOf(GOOD)).toEqual([]);
+  expect(faultsOf(GOOD_LB)).toEqual([]);
+});
+
+// What is there but can't be used isn't missing as well, and the section of the other role is looked at too.
+const LB_REFUSED = REFUSED.filter(([key]) => key.startsWith('loadBalancer'));
+test.each(LB_REFUSED)('%s refuses %j on a load balancer', (key, values, allowed) => {
+  for (const value of values)
+    expect(faultsOf(changedLb({ [key]: value }))).toEqual([
+      `${key}: ${JSON.stringify(value)} is not allowed; allowed: ${allowed}`,
+    ]);
 });
 
 test.each(REFUSED)('%s refuses %j', (key, values, allowed) => {
@@ -161,12 +212,18 @@ test.each([
   ['routing.localPriority', [23, 32700]],
   ['realServer.loadBalancers[0].prefix', ['10.0.0.1', '10.0.0.0/8', '0.0.0.0/0', '10.0.0.1/32']],
   ['realServer.services[0].port', [1, 65535, '53', '1-65535', '7-7', 'any']],
+  ['loadBalancer.maxTrails', [0, 100, '5']],
+  ['loadBalancer.localAddresses', [[], null, ['10.10.2.1', '10.10.2.2']]],
+  ['loadBalancer.services', [[], null]],
+  ['loadBalancer.services[0].port', [1, 65535, '53']],
+  ['loadBalancer.services[0].realServers', [[], undefined]],
+  ['loadBalancer.services[0].realServers[0].port', [1, 65535, '53', undefined]],
+  ['loadBalancer.services[0].realServers[0].weight', [1, 1000, undefined]],
 ])('%s takes %j', (key, values) => {
   for (const value of values) expect(faultsOf(changed({ [key]: value }))).toEqual([]);
 });
 
 test.each([
-  ['role', 'load-balancer', 'real-server'],
   ['routing.steering', 'nft-ingress', 'policy-routing'],
   ['realServer.datapath', 'conntrack', 'tun or auto'],
   ['realServer.nat64', 'deliver', 'keep'],
@@ -174,15 +231,144 @@ test.each([
   ['tun.address', 'fd00::1/128', TUN_ADDRESS],
   ['realServer.loadBalancers[0].prefix', 'fd00:1::/64', PREFIX],
   ['realServer.services[0].address', 'fd00::2', SERVICE],
+  ['loadBalancer.carrier', 'dstopt', 'ipo or opp'],
+  ['loadBalancer.localAddresses[0]', 'fd00::1', LOCAL_ADDRESS],
+  ['loadBalancer.services[0].vip', '2001:db8::1', VIP],
+  ['loadBalancer.services[0].port', '5000-5999', ONE_PORT],
+  ['loadBalancer.services[0].port', 'any', ONE_PORT],
+  ['loadBalancer.services[0].realServers[0].address', 'fd00::2', BALANCED],
+  ['loadBalancer.services[0].realServers[0].port', 'any', ONE_PORT],
 ])('%s: %s is not built yet', (key, value, allowed) => {
   expect(faultsOf(changed({ [key]: value }))).toEqual([
     `${key}: "${value}" is not built yet; allowed: ${allowed}`,
   ]);
 });
 
-test('a load balancer is not told to have what a real server needs', () => {
-  expect(faultsOf({ role: 'load-balancer' })).toEqual([
-    'role: "load-balancer" is not built yet; allowed: real-server',
+test('each role needs its own lists, and with a slip in the role nobody knows which', () => {
+  const managed = [
+    `loadBalancer.localAddresses: missing; required with nat: managed: ${LOCAL_ADDRESSES}`,
+    `loadBalancer.services: missing; required with nat: managed: ${VIRTUAL_SERVICES}`,
+  ];
+  expect(faultsOf({ role: 'load-balancer' })).toEqual(managed);
+  expect(faultsOf(changedLb({ 'loadBalancer.localAddresses': null, 'loadBalancer.services': [] }))).toEqual(
+    managed,
+  );
+  expect(faultsOf({ role: 'load-balancer', loadBalancer: { nat: 'external' } })).toEqual([]);
+  expect(faultsOf({ role: 'load-balancer', loadBalancer: { nat: 'none' } })).toEqual([
+    'loadBalancer.nat: "none" is not allowed; allowed: managed or external',
+  ]);
+  expect(faultsOf({ role: 'loadbalancer' })).toEqual([
+    'role: "loadbalancer" is not allowed; allowed: real-server or load-balancer',
+  ]);
+});
+
+test("the other role's section may be short, but not wrong", () => {
+  expect(faultsOf(changedLb({ realServer: { services: [], flowTimeout: 0 } }))).toEqual([
+    "realServer.services: [] is not allowed; allowed: a list of the application's sockets, at least one, " +
+      'such as [{ address: 10.10.1.2, port: 53 }]',
+    'realServer.flowTimeout: 0 is not allowed; allowed: whole seconds from 1 to 86400',
+  ]);
+  expect(faultsOf(changed({ loadBalancer: { carrier: 'opp', maxTrails: 101 } }))).toEqual([
+    'loadBalancer.maxTrails: 101 is not allowed; allowed: a whole number from 0 to 100',
+  ]);
+});
+
+test('a service has real servers, unless the NAT is made elsewhere', () => {
+  const without = { 'loadBalancer.services[0].realServers': undefined };
+  const none = { 'loadBalancer.services[0].realServers': [] };
+  for (const changes of [without, none]) {
+    expect(faultsOf(changedLb(changes))).toEqual([
+      `loadBalancer.services[0].realServers: missing; required with nat: managed: ${BALANCED_SERVERS}`,
+    ]);
+    expect(
+      faultsOf(changedLb({ ...changes, 'loadBalancer.nat': 'external', 'loadBalancer.localAddresses': [] })),
+    ).toEqual([]);
+  }
+});
+
+test('weights: one above 0, and not too many of them', () => {
+  const servers = (...weights: (number | undefined)[]) =>
+    changedLb({
+      'loadBalancer.services[0].realServers': weights.map((weight, i) => ({
+        address: `10.10.2.${i}`,
+        weight,
+      })),
+    });
+  const key = 'loadBalancer.services[0].realServers';
+  expect(faultsOf(servers(0, undefined))).toEqual([]);
+  expect(faultsOf(servers(0, 0))).toEqual([`${key}: all weights are 0; allowed: at least one above 0`]);
+  const ten: number[] = Array(10).fill(1000);
+  expect(faultsOf(servers(...ten))).toEqual([]);
+  expect(faultsOf(servers(...ten, undefined))).toEqual([
+    `${key}: the weights add up to 10001; allowed: at most 10000`,
+  ]);
+  expect(faultsOf(servers(...ten, 10_000))).toEqual([
+    `${key}[10].weight: 10000 is not allowed; allowed: a whole number from 0 to 1000`,
+  ]);
+});
+
+test('a local address counts once', () => {
+  expect(
+    faultsOf(changedLb({ 'loadBalancer.localAddresses': ['10.10.2.1', '10.10.2.9', '10.10.2.1'] })),
+  ).toEqual([
+    'loadBalancer.localAddresses[2]: "10.10.2.1" is not allowed; ' +
+      'allowed: an address other than loadBalancer.localAddresses[0]',
+  ]);
+});
+
+test('what is wrong twice is not repeated as well', () => {
+  const services = Array(2).fill({ vip: 'x', port: 53, realServers: Array(2).fill({ address: 'y' }) });
+  const lines = faultsOf(
+    changedLb({ 'loadBalancer.localAddresses': ['x', 'x'], 'loadBalancer.services': services }),
+  );
+  expect(lines.map(line => line.slice('loadBalancer.'.length, line.indexOf(':')))).toEqual([
+    'localAddresses[0]',
+    'localAddresses[1]',
+    ...[0, 1].flatMap(i =>
+      ['vip', 'realServers[0].address', 'realServers[1].address'].map(name => `services[${i}].${name}`),
+    ),
+  ]);
+});
+
+test('services share no VIP and port, however the port is written', () => {
+  const realServers = [{ address: '10.10.2.2' }];
+  const services = [
+    { vip: '198.51.100.10', port: 53, realServers },
+    { vip: '198.51.100.10', port: 54, realServers },
+    { vip: '198.51.100.11', port: 53, realServers },
+    { vip: '198.51.100.10', port: '53', realServers },
+  ];
+  expect(faultsOf(changedLb({ 'loadBalancer.services': services }))).toEqual([
+    'loadBalancer.services[3].port: "53" is not allowed; ' +
+      "allowed: a port of 198.51.100.10 that loadBalancer.services[0] doesn't have",
+  ]);
+});
+
+test("a service's real servers differ; a port that is left out is the service's", () => {
+  const key = 'loadBalancer.services[0].realServers';
+  const realServers = [
+    { address: '10.10.2.2' },
+    { address: '10.10.2.2', port: 54 },
+    { address: '10.10.2.3', port: 53 },
+    { address: '10.10.2.2', port: '53' },
+    { address: '10.10.2.3' },
+  ];
+  expect(faultsOf(changedLb({ [key]: realServers }))).toEqual([
+    `${key}[3].address: "10.10.2.2" is not allowed; allowed: an address and port that ${key}[0] doesn't have`,
+    `${key}[4].address: "10.10.2.3" is not allowed; allowed: an address and port that ${key}[2] doesn't have`,
+  ]);
+});
+
+test('no address is local and a VIP', () => {
+  const fault =
+    'loadBalancer.services[0].vip: "10.10.2.1" is not allowed; ' +
+    'allowed: an address other than loadBalancer.localAddresses[0]';
+  for (const config of [changed, changedLb])
+    expect(faultsOf(config({ 'loadBalancer.services[0].vip': '10.10.2.1' }))).toEqual([fault]);
+  const env = { UOA_SHIM_LOAD_BALANCER_SERVICES: '[{ vip: 10.10.2.1, port: 53, realServers: [] }]' };
+  writeFileSync(json, JSON.stringify(GOOD));
+  expect(faultsFrom({ file: json, env, flags: {} })).toEqual([
+    fault.replace('vip:', 'vip (from UOA_SHIM_LOAD_BALANCER_SERVICES):'),
   ]);
 });
 
@@ -239,6 +425,9 @@ test('what is missing is named, in elements too', () => {
   expect(faultsOf(changed({ 'realServer.services[0].port': undefined }))).toEqual([
     `realServer.services[0].port: missing; required: ${PORTS}`,
   ]);
+  expect(faultsOf(changedLb({ 'loadBalancer.services[0].vip': undefined }))).toEqual([
+    `loadBalancer.services[0].vip: missing; required: ${VIP}`,
+  ]);
   expect(faultsOf(changed({ 'realServer.services': null }))).toEqual([
     expect.stringMatching(/^realServer\.services: missing; required: a list of the application's sockets/),
   ]);
@@ -291,18 +480,19 @@ test('values where sections belong, and sections where values belong', () => {
 test('all faults at once', () => {
   const lines = faultsOf(
     changed({
-      role: 'x',
       'tun.name': '',
       'log.levle': 'info',
       'routing.table': 254,
       'realServer.loadBalancers': [{ prefix: 'a', ack: 1, x: 1 }, { prefix: '10.0.0.0/33' }],
       'realServer.services': undefined,
       'realServer.flowTimeout': 0,
+      'loadBalancer.carrier': 'dstopt',
+      'loadBalancer.localAddresses': ['10.10.2.1', '10.10.2.1', 'x'],
+      'loadBalancer.services': [{ vip: '10.10.2.1', port: 'any', realServers: [{ weight: 0 }] }],
     }),
   );
   expect(lines.map(line => line.slice(0, line.indexOf(':')))).toEqual([
     'log.levle',
-    'role',
     'tun.name',
     'routing.table',
     'realServer.loadBalancers[0].prefix',
@@ -310,7 +500,14 @@ test('all faults at once', () => {
     'realServer.loadBalancers[0].x',
     'realServer.loadBalancers[1].prefix',
     'realServer.flowTimeout',
+    'loadBalancer.carrier',
+    'loadBalancer.localAddresses[2]',
+    'loadBalancer.localAddresses[1]',
+    'loadBalancer.services[0].port',
+    'loadBalancer.services[0].realServers[0].address',
+    'loadBalancer.services[0].realServers',
     'realServer.services',
+    'loadBalancer.services[0].vip',
   ]);
   expect(lines).toContain(
     `realServer.loadBalancers[1].prefix: "10.0.0.0/33" is not allowed; allowed: ${PREFIX}`,
@@ -326,6 +523,16 @@ test('faults carry their parts', () => {
     expect((error as ConfigError).faults).toEqual([
       { key: 'realServer.services[0].port', value: 0, allowed: PORTS },
       expect.objectContaining({ key: 'realServer.loadBalancers', value: undefined, problem: 'missing' }),
+    ]);
+  }
+  try {
+    loadConfig({ file: yaml, env: {}, flags: { role: 'load-balancer', 'loadBalancer.carrier': 'ipo' } });
+    expect.unreachable();
+  } catch (error) {
+    const by = { value: undefined, problem: 'missing', by: 'nat: managed' };
+    expect((error as ConfigError).faults.slice(1)).toEqual([
+      { key: 'loadBalancer.localAddresses', allowed: LOCAL_ADDRESSES, ...by },
+      { key: 'loadBalancer.services', allowed: VIRTUAL_SERVICES, ...by },
     ]);
   }
 });
@@ -358,10 +565,11 @@ test('any JSON is a configuration or a ConfigError', () => {
 });
 
 test('any JSON anywhere in a configuration gives a configuration or a ConfigError', () => {
-  const anywhere = fc.tuple(fc.constantFrom(...paths(GOOD)), fc.jsonValue({ maxDepth: 3 }));
+  const roles = fc.constantFrom('real-server', 'load-balancer');
+  const anywhere = fc.tuple(roles, fc.constantFrom(...paths(GOOD)), fc.jsonValue({ maxDepth: 3 }));
   fc.assert(
-    fc.property(anywhere, fc.string(), fc.jsonValue({ maxDepth: 2 }), ([path, value], name, other) => {
-      faultsOf(changed({ [path]: value }));
+    fc.property(anywhere, fc.string(), fc.jsonValue({ maxDepth: 2 }), ([role, path, value], name, other) => {
+      faultsOf(changed({ role, [path]: value }));
       faultsOf({ ...GOOD, realServer: { ...GOOD.realServer, [name]: other }, [name]: value });
     }),
     { numRuns: 250 },

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
@@ -94,7 +94,19 @@ realServer:
   nat64: keep
 loadBalancer:
   carrier: opp
-  services: [{ vip: "2001:db8::1", port: 53, realServers: [{ address: 10.10.2.2, port: 53 }] }]
+  maxTrails: 0
+  interface: { clients: eth0, servers: eth1 }
+  nat: external
+  localAddresses: [10.10.2.1, 10.10.2.9]
+  services:
+    - { vip: 198.51.100.10, port: 53, realServers: [{ address: 10.10.2.2 }, { address: 10.10.2.3, weight: 0 }] }
+    - vip: 198.51.100.10
+      port: "54"
+      schedule: random
+      realServers: [{ address: 10.10.2.2, port: "5454", weight: 1000 }]
+    - { vip: 198.51.100.11, port: 53, schedule: round-robin }
+  flowTimeout: 20
+  maxFlows: 32
 `);
   expect(config.tun).toEqual({ name: 'shim1', address: '192.0.2.1/32' });
   expect(config.log).toEqual({ level: 'debug', format: 'json' });
@@ -116,7 +128,45 @@ loadBalancer:
     maxFlows: 64,
     nat64: 'keep',
   });
-  expect(config.loadBalancer.carrier).toBe('opp');
+  expect(config.loadBalancer).toEqual({
+    carrier: 'opp',
+    maxTrails: 0,
+    interface: { clients: 'eth0', servers: 'eth1' },
+    nat: 'external',
+    localAddresses: ['10.10.2.1', '10.10.2.9'],
+    services: [
+      {
+        vip: '198.51.100.10',
+        port: 53,
+        schedule: 'source-hash',
+        realServers: [
+          { address: '10.10.2.2', port: 53, weight: 1 },
+          { address: '10.10.2.3', port: 53, weight: 0 },
+        ],
+      },
+      {
+        vip: '198.51.100.10',
+        port: 54,
+        schedule: 'random',
+        realServers: [{ address: '10.10.2.2', port: 5454, weight: 1000 }],
+      },
+      { vip: '198.51.100.11', port: 53, schedule: 'round-robin', realServers: [] },
+    ],
+    flowTimeout: 20,
+    maxFlows: 32,
+  });
+});
+
+test('a load balancer has its own lists, and those of a real server are empty', () => {
+  const config = load(`
+role: load-balancer
+loadBalancer:
+  localAddresses: [10.10.2.1]
+  services: [{ vip: 198.51.100.10, port: 53, realServers: [{ address: 10.10.2.2 }] }]
+`);
+  expect(config.role).toBe('load-balancer');
+  expect(config.realServer).toMatchObject({ loadBalancers: [], services: [], datapath: 'tun' });
+  expect(config.loadBalancer).toMatchObject({ carrier: 'ipo', maxTrails: 3, nat: 'managed' });
 });
 
 test('JSON says the same as YAML', () => {
@@ -132,10 +182,37 @@ test('JSON says the same as YAML', () => {
   expect(load(JSON.stringify(json, null, '\t'), {}, 'config.json')).toEqual(yaml);
 });
 
-test('the example configuration has no faults', () => {
-  const config = loadConfig({ file: 'config/real-server.yaml', env: {}, flags: {} });
-  expect(config.realServer.services).toEqual([{ address: '10.10.1.2', from: 53, to: 53 }]);
+test('the example configurations have no faults', () => {
+  const realServer = loadConfig({ file: 'config/real-server.yaml', env: {}, flags: {} });
+  expect(realServer.realServer.services).toEqual([{ address: '10.10.1.2', from: 53, to: 53 }]);
+  const { role, loadBalancer } = loadConfig({ file: 'config/load-balancer.yaml', env: {}, flags: {} });
+  expect(role).toBe('load-balancer');
+  expect(loadBalancer.localAddresses).toEqual(['10.10.2.1']);
+  expect(loadBalancer.services).toEqual([
+    {
+      vip: '198.51.100.10',
+      port: 53,
+      schedule: 'source-hash',
+      realServers: [
+        { address: '10.10.2.2', port: 53, weight: 1 },
+        { address: '10.10.2.3', port: 53, weight: 1 },
+      ],
+    },
+  ]);
 });
+
+test.each(['real-server', 'load-balancer'])(
+  'what the example for a %s comments out are the defaults',
+  name => {
+    const text = readFileSync(`config/${name}.yaml`, 'utf8');
+    const names = new Set(flagDefinitions().flatMap(({ key }) => key.split('.')));
+    const uncommented = text.replaceAll(/^( *)# ( *(\w+):.*)$/gm, (line, indent, rest, key) =>
+      names.has(key) ? indent + rest : line,
+    );
+    expect(uncommented).not.toBe(text);
+    expect(load(uncommented)).toEqual(load(text));
+  },
+);
 
 test('an empty section is an empty section', () => {
   expect(load(`tun:\nlog: {}\n${MINIMAL}`)).toEqual(load(MINIMAL));
@@ -269,7 +346,7 @@ test('every scalar key has a flag, and every flag sets its key', () => {
   });
   expect(definitions.filter(({ key }) => /loadBalancers|services|localAddresses/.test(key))).toEqual([]);
   expect(definitions.filter(({ hidden }) => hidden).map(({ key }) => key)).toEqual(
-    definitions.map(({ key }) => key).filter(key => /^(loadBalancer|metrics)\./.test(key)),
+    definitions.map(({ key }) => key).filter(key => /^metrics\./.test(key)),
   );
   // Nothing is called " /%": wherever it ends up, it is refused under the flag's name.
   for (const { flag, key } of definitions)

@@ -4,7 +4,6 @@ import { type Fault, notBuilt } from './faults.js';
 import type { Rule } from './rules.js';
 
 const PREFIX = 'an IPv4 prefix such as 10.10.1.0/24';
-const SERVICE_ADDRESS = 'an IPv4 unicast address of this host, such as 10.10.1.2';
 const TUN_ADDRESS = 'an IPv4 unicast address with its prefix length, such as 192.0.2.254/32';
 
 /** Reads `a.b.c.d` or `a.b.c.d/length`. */
@@ -38,22 +37,21 @@ export const prefix: Rule = (key, value) => {
 };
 
 /** An address that datagrams can be sent to from elsewhere. */
-export const serviceAddress: Rule = (key, value) => {
+export function unicastAddress(allowed: string): Rule {
+  return (key, value) => (readUnicast(value) === undefined ? [wrongAddress(key, value, allowed)] : []);
+}
+
+/** Such an address, which has one spelling only, or undefined if it isn't one. */
+export function readUnicast(value: unknown): string | undefined {
   const address = readIPv4(value);
-  if (address !== undefined && !String(value).includes('/') && isUnicast(address)) return [];
-  return [wrongAddress(key, value, SERVICE_ADDRESS)];
-};
+  if (address === undefined || String(value).includes('/') || !isUnicast(address)) return undefined;
+  return address.correctForm();
+}
 
 /** The address of an interface, with or without a prefix length. */
 export const interfaceAddress: Rule = (key, value) => {
   const address = readIPv4(value);
   return address !== undefined && isUnicast(address) ? [] : [wrongAddress(key, value, TUN_ADDRESS)];
-};
-
-/** An address of either family, for keys that nothing reads yet. */
-export const anyAddress: Rule = (key, value) => {
-  const right = (readIPv4(value) !== undefined || isIPv6(value)) && !String(value).includes('/');
-  return right ? [] : [{ key, value, allowed: 'an IP address such as 10.10.2.1' }];
 };
 
 function wrongAddress(key: string, value: unknown, allowed: string): Fault {

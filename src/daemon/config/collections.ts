@@ -1,5 +1,5 @@
 /** What lists and mappings may be, element by element and key by key. */
-import { below, type Fault, missing } from './faults.js';
+import { below, type Fault } from './faults.js';
 import { nearest } from './near.js';
 import type { Rule } from './rules.js';
 
@@ -22,6 +22,23 @@ export function list(
   };
 }
 
+/** Such a list, or an empty one. */
+export function orEmpty(rule: Rule): Rule {
+  return (key, value) => (Array.isArray(value) && value.length === 0 ? [] : rule(key, value));
+}
+
+/** Where a text is there again, and where it was first. undefined is never the same. */
+export function repeated(texts: readonly (string | undefined)[]): { index: number; first: number }[] {
+  const seen = new Map<string, number>();
+  return texts.flatMap((text, index) => {
+    if (text === undefined) return [];
+    const first = seen.get(text);
+    if (first !== undefined) return [{ index, first }];
+    seen.set(text, index);
+    return [];
+  });
+}
+
 /** A mapping with these keys and no others; those in `optional` may be left out. */
 export function mapping(rules: Record<string, Rule>, optional: readonly string[], example: string): Rule {
   const names = Object.keys(rules);
@@ -30,7 +47,7 @@ export function mapping(rules: Record<string, Rule>, optional: readonly string[]
     const faults: Fault[] = [];
     for (const name of names) {
       if (Object.hasOwn(value, name)) faults.push(...rules[name](below(key, name), value[name]));
-      else if (!optional.includes(name)) faults.push(missingBy(rules[name], below(key, name)));
+      else if (!optional.includes(name)) faults.push(missing(rules[name], below(key, name)));
     }
     for (const name of Object.keys(value))
       if (!names.includes(name)) faults.push(unknownKey(key, name, value[name], names));
@@ -38,9 +55,15 @@ export function mapping(rules: Record<string, Rule>, optional: readonly string[]
   };
 }
 
-/** A rule knows best what is missing: it says so of `undefined`. */
-function missingBy(rule: Rule, key: string): Fault {
-  return missing(key, rule(key, undefined)[0].allowed);
+/** A rule knows best what is missing: it says so of `undefined`. `by` is the setting that requires it, if one does. */
+export function missing(rule: Rule, key: string, by?: string): Fault {
+  const fault: Fault = {
+    key,
+    value: undefined,
+    allowed: rule(key, undefined)[0].allowed,
+    problem: 'missing',
+  };
+  return by === undefined ? fault : { ...fault, by };
 }
 
 /** `elsewhere` is the path of a key of that name in another place, if there is one. */

@@ -9,6 +9,8 @@ export interface Fault {
   allowed: string;
   /** What is wrong, if it isn't just that the value is not allowed. */
   problem?: string;
+  /** Of a missing key, the setting that requires it, such as `nat: managed`. */
+  by?: string;
   /** The environment variable or flag that the value came from, if it wasn't the file. */
   source?: string;
 }
@@ -27,11 +29,11 @@ export function faultLine(fault: Fault): string {
   const where = fault.source === undefined ? fault.key : `${fault.key} (from ${fault.source})`;
   const what = fault.problem ?? `${show(fault.value)} is not allowed`;
   if (fault.allowed === '') return `${where}: ${what}`;
-  return `${where}: ${what}; ${fault.value === undefined ? 'required' : 'allowed'}: ${fault.allowed}`;
+  return `${where}: ${what}; ${fault.value === undefined ? required(fault) : 'allowed'}: ${fault.allowed}`;
 }
 
-export function missing(key: string, required: string): Fault {
-  return { key, value: undefined, allowed: required, problem: 'missing' };
+function required({ by }: Fault): string {
+  return by === undefined ? 'required' : `required with ${by}`;
 }
 
 export function notBuilt(key: string, value: unknown, allowed: string): Fault {

@@ -1,37 +1,107 @@
-/** The lists of the load balancer's section: their shape is checked, nothing reads them yet. */
-import { anyAddress } from './addresses.js';
-import { list, mapping } from './collections.js';
-import { ports } from './ports.js';
-import { choice, type Rule, wholeNumber } from './rules.js';
+/** The lists of the load balancer's section. They may be empty where somebody else makes the NAT rules. */
+import { readUnicast, unicastAddress } from './addresses.js';
+import { isMapping, list, type Mapping, mapping, orEmpty, repeated } from './collections.js';
+import type { Fault } from './faults.js';
+import { port, readPort } from './ports.js';
+import { choice, wholeNumber } from './rules.js';
 
-/** These may be empty as long as the role isn't built. */
-function orEmpty(rule: Rule): Rule {
-  return (key, value) => (Array.isArray(value) && value.length === 0 ? [] : rule(key, value));
-}
+const weightRule = wholeNumber(0, 1000);
+/** Of all real servers of a service together. */
+const MOST_WEIGHTS = 10_000;
 
-export const localAddresses = orEmpty(list(anyAddress, 'a list of addresses such as [10.10.2.1]'));
-
-const realServers = list(
-  mapping(
-    { address: anyAddress, port: ports, weight: wholeNumber(0, 65535) },
-    ['weight'],
-    '{ address: 10.10.2.2, port: 53, weight: 1 }',
+export const localAddresses = orEmpty(
+  list(
+    unicastAddress('an IPv4 unicast address of this host, such as 10.10.2.1'),
+    "a list of this host's addresses, at least one, such as [10.10.2.1]",
+    repeatedAddresses,
   ),
-  'a list of real servers such as [{ address: 10.10.2.2, port: 53, weight: 1 }]',
+);
+
+export const realServers = orEmpty(
+  list(
+    mapping(
+      {
+        address: unicastAddress('an IPv4 unicast address such as 10.10.2.2'),
+        port,
+        weight: weightRule,
+      },
+      ['port', 'weight'],
+      '{ address: 10.10.2.2, port: 53, weight: 1 }',
+    ),
+    'a list of real servers, at least one, such as [{ address: 10.10.2.2, port: 53, weight: 1 }]',
+    weights,
+  ),
 );
 
 export const virtualServices = orEmpty(
   list(
     mapping(
       {
-        vip: anyAddress,
-        port: ports,
+        vip: unicastAddress('an IPv4 unicast address such as 198.51.100.10'),
+        port,
         schedule: choice(['source-hash', 'round-robin', 'random']),
         realServers,
       },
-      ['schedule'],
-      '{ vip: 198.51.100.10, port: 53, realServers: [...] }',
+      ['schedule', 'realServers'],
+      '{ vip: 198.51.100.10, port: 53, realServers: [{ address: 10.10.2.2 }] }',
     ),
-    'a list of services such as [{ vip: 198.51.100.10, port: 53, realServers: [...] }]',
+    'a list of services, at least one, ' +
+      'such as [{ vip: 198.51.100.10, port: 53, realServers: [{ address: 10.10.2.2 }] }]',
+    (key, items) => [...repeatedServices(key, items), ...repeatedServers(key, items)],
   ),
 );
+
+function repeatedAddresses(key: string, items: unknown[]): Fault[] {
+  return repeated(items.map(readUnicast)).map(({ index, first }) => ({
+    key: `${key}[${index}]`,
+    value: items[index],
+    allowed: `an address other than ${key}[${first}]`,
+  }));
+}
+
+/** Weights that are out of their own bounds are left alone. */
+function weights(key: string, items: unknown[]): Fault[] {
+  let sum = 0;
+  for (const item of items) {
+    const { weight = 1 } = isMapping(item) ? item : {};
+    if (weightRule('', weight).length > 0) return [];
+    sum += Number(weight);
+  }
+  if (sum === 0)
+    return [{ key, value: items, allowed: 'at least one above 0', problem: 'all weights are 0' }];
+  if (sum <= MOST_WEIGHTS) return [];
+  return [{ key, value: items, allowed: `at most ${MOST_WEIGHTS}`, problem: `the weights add up to ${sum}` }];
+}
+
+/** Which entry's real servers would count? */
+function repeatedServices(key: string, items: unknown[]): Fault[] {
+  const services = items.map(item => (isMapping(item) ? item : {}));
+  const sockets = services.map(service => socketOf(service.vip, service.port));
+  return repeated(sockets).map(({ index, first }) => ({
+    key: `${key}[${index}].port`,
+    value: services[index].port,
+    allowed: `a port of ${String(services[index].vip)} that ${key}[${first}] doesn't have`,
+  }));
+}
+
+/** Here and not with the list itself, because a port that is left out is the service's. */
+function repeatedServers(key: string, items: unknown[]): Fault[] {
+  return items.flatMap((item, i) => {
+    if (!isMapping(item) || !Array.isArray(item.realServers)) return [];
+    const servers: Mapping[] = item.realServers.map((server: unknown) => (isMapping(server) ? server : {}));
+    const sockets = servers.map(({ address, port = item.port }) => socketOf(address, port));
+    const at = `${key}[${i}].realServers`;
+    return repeated(sockets).map(({ index, first }) => ({
+      key: `${at}[${index}].address`,
+      value: servers[index].address,
+      allowed: `an address and port that ${at}[${first}] doesn't have`,
+    }));
+  });
+}
+
+/** `address:port` in its one spelling, or undefined where either isn't valid. */
+function socketOf(addressValue: unknown, portValue: unknown): string | undefined {
+  const address = readUnicast(addressValue);
+  const number = readPort(portValue);
+  return address === undefined || number === undefined ? undefined : `${address}:${number}`;
+}

@@ -45,8 +45,9 @@ export function loadConfig({ file, env, flags }: Sources): Config {
 
 /** Where the value of a key comes from, unless it is the file. */
 function sourceOf(path: string, env: NodeJS.ProcessEnv, flags: Sources['flags']): string | undefined {
-  const key = keys.get(path);
+  // An element comes from where its list does.
+  const key = keys.get(path.split('[')[0]);
   if (key === undefined) return undefined;
-  if (Object.hasOwn(flags, path)) return key.flag;
+  if (Object.hasOwn(flags, key.path)) return key.flag;
   return env[key.variable] === undefined ? undefined : key.variable;
 }

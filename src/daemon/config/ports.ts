@@ -1,5 +1,6 @@
 /** Which ports a service has: `N`, `"N-M"` or `"any"`. */
-import { rule } from './rules.js';
+import { notBuilt } from './faults.js';
+import { type Rule, rule } from './rules.js';
 
 export interface PortRange {
   /** First and last port; 0 and 65535 stand for any. */
@@ -28,3 +29,18 @@ export const ports = rule(
   'a port from 1 to 65535, a range such as "5000-5999", or "any"',
   value => readPorts(value) !== undefined,
 );
+
+/** Reads ports that are one only, or gives undefined. */
+export function readPort(value: unknown): number | undefined {
+  const range = readPorts(value);
+  return range?.from === range?.to ? range?.from : undefined;
+}
+
+const ONE_PORT = 'a port from 1 to 65535';
+
+export const port: Rule = (key, value) => {
+  if (readPort(value) !== undefined) return [];
+  return [
+    readPorts(value) === undefined ? { key, value, allowed: ONE_PORT } : notBuilt(key, value, ONE_PORT),
+  ];
+};

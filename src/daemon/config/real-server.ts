@@ -1,6 +1,6 @@
 /** The two lists that a real server must have: whose marks count, and which sockets are the application's. */
-import { prefix, readPrefix, serviceAddress } from './addresses.js';
-import { isMapping, list, mapping } from './collections.js';
+import { prefix, readPrefix, unicastAddress } from './addresses.js';
+import { isMapping, list, mapping, repeated } from './collections.js';
 import type { Fault } from './faults.js';
 import { type PortRange, ports, readPorts } from './ports.js';
 import { trueOrFalse } from './rules.js';
@@ -15,26 +15,22 @@ export const loadBalancers = list(
   repeatedPrefixes,
 );
 
+const address = unicastAddress('an IPv4 unicast address of this host, such as 10.10.1.2');
+
 export const services = list(
-  mapping({ address: serviceAddress, port: ports }, [], '{ address: 10.10.1.2, port: 53 }'),
+  mapping({ address, port: ports }, [], '{ address: 10.10.1.2, port: 53 }'),
   "a list of the application's sockets, at least one, such as [{ address: 10.10.1.2, port: 53 }]",
   sharedPorts,
 );
 
 /** Which entry's `ack` would count? */
 function repeatedPrefixes(key: string, items: unknown[]): Fault[] {
-  const seen = new Map<string, number>();
-  return items.flatMap((item, i) => {
-    const value = isMapping(item) ? item.prefix : undefined;
-    const text = readPrefix(value);
-    if (text === undefined) return [];
-    const first = seen.get(text);
-    if (first === undefined) {
-      seen.set(text, i);
-      return [];
-    }
-    return [{ key: `${key}[${i}].prefix`, value, allowed: `a prefix that ${key}[${first}] doesn't have` }];
-  });
+  const prefixes = items.map(item => (isMapping(item) ? item.prefix : undefined));
+  return repeated(prefixes.map(readPrefix)).map(({ index, first }) => ({
+    key: `${key}[${index}].prefix`,
+    value: prefixes[index],
+    allowed: `a prefix that ${key}[${first}] doesn't have`,
+  }));
 }
 
 function sharedPorts(key: string, items: unknown[]): Fault[] {

@@ -21,7 +21,7 @@ export type Format = 'text' | 'whole-number' | 'list';
 export interface Key {
   doc: string;
   /** null: there is none; what that means is said where the defaults are filled in. */
-  default: string | number | readonly never[] | null;
+  default: string | number | null;
   format: Format;
   rule: Rule;
   /** Accepted, but nothing that works yet hangs on it: no place in `--help`. */
@@ -37,7 +37,7 @@ const timeout = wholeNumber(1, 86_400, 'whole seconds');
 const flows = wholeNumber(1, 16_777_216);
 
 export const schema = {
-  role: text('what this host is', 'real-server', choice(['real-server'], ['load-balancer'])),
+  role: text('what this host is', 'real-server', choice(['real-server', 'load-balancer'])),
   tun: {
     name: text('name of the TUN interface', 'uoa0', interfaceName),
     address: text('address of the TUN interface', '192.0.2.254/32', interfaceAddress),
@@ -70,25 +70,25 @@ export const schema = {
   },
   realServer: {
     interface: text("the load balancers' side; empty: by the route to them", '', interfaceNameOrNone),
-    loadBalancers: list('the only sources whose marks count', null, loadBalancers),
-    services: list("the application's own sockets", null, services),
+    loadBalancers: list('the only sources whose marks count', loadBalancers),
+    services: list("the application's own sockets", services),
     datapath: text('what translates the packets', 'tun', choice(['tun', 'auto'], ['conntrack'])),
     flowTimeout: number('seconds without a packet until a flow is forgotten', 360, timeout),
     maxFlows: number('flows at most', 1_048_576, flows),
     nat64: text("what an IPv6 client's IPv4 datagrams become", 'keep', choice(['keep'], ['deliver'])),
   },
   loadBalancer: {
-    carrier: later(text('how marks travel', 'ipo', choice(['ipo', 'opp', 'dstopt']))),
-    maxTrails: later(number('packets of a flow that carry a mark, at most', 3, wholeNumber(0, 255))),
+    carrier: text('how marks travel', 'ipo', choice(['ipo', 'opp'], ['dstopt'])),
+    maxTrails: number('packets of a flow that carry a mark, at most; 0: no marks', 3, wholeNumber(0, 100)),
     interface: {
-      clients: later(text("the clients' side", '', interfaceNameOrNone)),
-      servers: later(text("the real servers' side", '', interfaceNameOrNone)),
+      clients: text("the clients' side; empty: by the routes", '', interfaceNameOrNone),
+      servers: text("the real servers' side; empty: by the routes", '', interfaceNameOrNone),
     },
-    nat: later(text('who makes the NAT rules', 'managed', choice(['managed', 'external']))),
-    localAddresses: later(list('sources towards the real servers', [], localAddresses)),
-    services: later(list('what is balanced', [], virtualServices)),
-    flowTimeout: later(number('seconds without a packet until a flow is forgotten', 360, timeout)),
-    maxFlows: later(number('flows at most', 1_048_576, flows)),
+    nat: text('who makes the NAT rules', 'managed', choice(['managed', 'external'])),
+    localAddresses: list('sources towards the real servers', localAddresses),
+    services: list('what is balanced', virtualServices),
+    flowTimeout: number('seconds without a packet until a flow is forgotten', 360, timeout),
+    maxFlows: number('flows at most', 1_048_576, flows),
   },
 } satisfies Section;
 
@@ -100,8 +100,8 @@ function number(doc: string, fallback: number, rule: Rule): Key {
   return { doc, default: fallback, format: 'whole-number', rule };
 }
 
-function list(doc: string, fallback: readonly never[] | null, rule: Rule): Key {
-  return { doc, default: fallback, format: 'list', rule };
+function list(doc: string, rule: Rule): Key {
+  return { doc, default: null, format: 'list', rule };
 }
 
 function later(key: Key): Key {

@@ -1,27 +1,53 @@
 /** Faults that no key has by itself. */
-import { type Fault, missing } from './faults.js';
+import { readUnicast } from './addresses.js';
+import { isMapping, missing } from './collections.js';
+import type { Fault } from './faults.js';
 import { keys } from './keys.js';
+import { realServers } from './load-balancer.js';
 import type { Values } from './values.js';
 
 /** The kernel's own rules for the tables main and default begin behind this. */
 const LAST_LOCAL_PRIORITY = 32_700;
 
-/** Looks at keys side by side, except those that are in `faults` already. */
+/** Looks at keys side by side, except those that are in `faults` already. What is in there may be anything. */
 export function acrossKeys(values: Values, faults: readonly Fault[]): Fault[] {
   const known = new Set(faults.map(({ key }) => key));
-  return [...missingLists(values), ...priorities(values, known)].filter(({ key }) => !known.has(key));
+  return [...missingLists(values, known), ...priorities(values, known), ...localVips(values)].filter(
+    ({ key }) => !known.has(key),
+  );
 }
 
-/** Without these a real server has nothing to do. */
-function missingLists({ role, realServer }: Values): Fault[] {
-  if (role === 'load-balancer') return [];
-  const faults: Fault[] = [];
-  for (const name of ['loadBalancers', 'services'] as const) {
-    const path = `realServer.${name}`;
-    const required = keys.get(path)?.rule(path, undefined)[0].allowed ?? '';
-    if (realServer[name] === null) faults.push(missing(path, required));
-  }
-  return faults;
+/** Without these the role has nothing to do. */
+function missingLists(values: Values, known: ReadonlySet<string>): Fault[] {
+  // A slip in the role would make everything of the other one missing.
+  if (known.has('role')) return [];
+  return values.role === 'real-server' ? missingSources(values) : missingNat(values, known);
+}
+
+function missingSources({ realServer }: Values): Fault[] {
+  return (['loadBalancers', 'services'] as const)
+    .filter(name => realServer[name] === null)
+    .flatMap(name => missingKey(`realServer.${name}`));
+}
+
+/** What the rules for a NAT of our own are made from. */
+function missingNat({ loadBalancer }: Values, known: ReadonlySet<string>): Fault[] {
+  if (known.has('loadBalancer.nat') || loadBalancer.nat === 'external') return [];
+  const by = 'nat: managed';
+  const lists = (['localAddresses', 'services'] as const)
+    .filter(name => isNone(loadBalancer[name]))
+    .flatMap(name => missingKey(`loadBalancer.${name}`, by));
+  const servers = elements(loadBalancer.services).flatMap((service, i) =>
+    isMapping(service) && isNone(service.realServers)
+      ? [missing(realServers, `loadBalancer.services[${i}].realServers`, by)]
+      : [],
+  );
+  return [...lists, ...servers];
+}
+
+function missingKey(path: string, by?: string): Fault[] {
+  const key = keys.get(path);
+  return key === undefined ? [] : [missing(key.rule, path, by)];
 }
 
 /** The rules at `priority` and behind it have to be seen before the one for the local table. */
@@ -30,4 +56,24 @@ function priorities({ routing }: Values, known: ReadonlySet<string>): Fault[] {
   if (known.has('routing.priority') || localPriority > priority + 1) return [];
   const allowed = `a whole number above ${priority + 1} (routing.priority and its next) up to ${LAST_LOCAL_PRIORITY}`;
   return [{ key: 'routing.localPriority', value: localPriority, allowed }];
+}
+
+/** Replies to an address that is a VIP too could be taken for requests. */
+function localVips({ loadBalancer }: Values): Fault[] {
+  const local = elements(loadBalancer.localAddresses);
+  return elements(loadBalancer.services).flatMap((service, i) => {
+    const vip = isMapping(service) ? readUnicast(service.vip) : undefined;
+    const at = vip === undefined ? -1 : local.indexOf(vip);
+    if (at === -1) return [];
+    const allowed = `an address other than loadBalancer.localAddresses[${at}]`;
+    return [{ key: `loadBalancer.services[${i}].vip`, value: vip, allowed }];
+  });
+}
+
+function elements(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? value : [];
+}
+
+function isNone(value: unknown): boolean {
+  return value === undefined || value === null || (Array.isArray(value) && value.length === 0);
 }

@@ -1,6 +1,6 @@
 /** The configuration, checked, complete and in one spelling: defaults are in, prefixes carry their length. */
 export interface Config {
-  role: 'real-server';
+  role: Role;
   tun: {
     name: string;
     /** `a.b.c.d/length` */
@@ -26,6 +26,8 @@ export interface Config {
   realServer: RealServerConfig;
   loadBalancer: LoadBalancerConfig;
 }
+
+export type Role = 'real-server' | 'load-balancer';
 
 export type LogLevel = 'error' | 'warn' | 'info' | 'debug';
 
@@ -57,21 +59,36 @@ export interface ServiceSocket {
   to: number;
 }
 
-/** Declared, so that a file can have it already; nothing reads it yet. */
 export interface LoadBalancerConfig {
-  carrier: 'ipo' | 'opp' | 'dstopt';
+  carrier: 'ipo' | 'opp';
+  /** 0: no marks. */
   maxTrails: number;
+  /** Empty: by the routes. */
   interface: { clients: string; servers: string };
+  /** Who makes the NAT rules: the shim, or somebody else beside it. */
   nat: 'managed' | 'external';
+  /** This host's own, the sources towards the real servers. With `external` there may be none. */
   localAddresses: string[];
+  /** With `external` there may be none; those that are there then say whose flows get marks. */
   services: VirtualService[];
+  /** Seconds. */
   flowTimeout: number;
   maxFlows: number;
 }
 
 export interface VirtualService {
   vip: string;
-  port: number | string;
-  schedule?: 'source-hash' | 'round-robin' | 'random';
-  realServers: { address: string; port: number | string; weight?: number }[];
+  port: number;
+  schedule: Schedule;
+  /** With `managed` at least one. Where there are any, at least one has a weight above 0. */
+  realServers: BalancedServer[];
+}
+
+export type Schedule = 'source-hash' | 'round-robin' | 'random';
+
+export interface BalancedServer {
+  address: string;
+  port: number;
+  /** 0: gets no new flows. */
+  weight: number;
 }

@@ -1,39 +1,69 @@
 /** From the values that convict has put together and checked to the configuration. */
 import { withLength } from './addresses.js';
-import { type PortRange, readPorts } from './ports.js';
-import type { Config, RealServerConfig } from './types.js';
+import { type PortRange, readPort, readPorts } from './ports.js';
+import type { Config, LoadBalancerConfig, RealServerConfig, Schedule } from './types.js';
 
 /** The configuration as it was written: elements with gaps, keys without a default still null. */
-export interface Values extends Omit<Config, 'role' | 'control' | 'realServer'> {
-  role: 'real-server' | 'load-balancer';
+export interface Values extends Omit<Config, 'control' | 'realServer' | 'loadBalancer'> {
   control: { socket: string | null };
   realServer: Omit<RealServerConfig, 'loadBalancers' | 'services'> & {
     loadBalancers: { prefix: string; ack?: boolean; deliverEmpty?: boolean }[] | null;
     services: { address: string; port: string | number }[] | null;
   };
+  loadBalancer: Omit<LoadBalancerConfig, 'localAddresses' | 'services'> & {
+    localAddresses: string[] | null;
+    services: WrittenService[] | null;
+  };
+}
+
+interface WrittenService {
+  vip: string;
+  port: string | number;
+  schedule?: Schedule;
+  realServers?: { address: string; port?: string | number; weight?: number }[];
 }
 
 /** Fills in what has no default of its own, and brings everything into one spelling. Takes valid values only. */
 export function complete(values: Values): Config {
-  const { tun, control, realServer } = values;
+  const { tun, control } = values;
   return {
     ...values,
-    // Its rule lets no other role through.
-    role: 'real-server',
     tun: { name: tun.name, address: withLength(tun.address) },
     control: { socket: control.socket ?? defaultSocket(tun.name) },
-    realServer: {
-      ...realServer,
-      loadBalancers: (realServer.loadBalancers ?? []).map(({ prefix, ack = true, deliverEmpty = false }) => ({
-        prefix: withLength(prefix),
-        ack,
-        deliverEmpty,
-      })),
-      services: (realServer.services ?? []).map(({ address, port }) => ({
+    realServer: completeRealServer(values.realServer),
+    loadBalancer: completeLoadBalancer(values.loadBalancer),
+  };
+}
+
+function completeRealServer(values: Values['realServer']): RealServerConfig {
+  return {
+    ...values,
+    loadBalancers: (values.loadBalancers ?? []).map(({ prefix, ack = true, deliverEmpty = false }) => ({
+      prefix: withLength(prefix),
+      ack,
+      deliverEmpty,
+    })),
+    services: (values.services ?? []).map(({ address, port }) => ({
+      address,
+      ...(readPorts(port) as PortRange),
+    })),
+  };
+}
+
+function completeLoadBalancer(values: Values['loadBalancer']): LoadBalancerConfig {
+  return {
+    ...values,
+    localAddresses: values.localAddresses ?? [],
+    services: (values.services ?? []).map(service => ({
+      vip: service.vip,
+      port: readPort(service.port) as number,
+      schedule: service.schedule ?? 'source-hash',
+      realServers: (service.realServers ?? []).map(({ address, port = service.port, weight = 1 }) => ({
         address,
-        ...(readPorts(port) as PortRange),
+        port: readPort(port) as number,
+        weight,
       })),
-    },
+    })),
   };
 }
 

@@ -1,5 +1,5 @@
 /**
- * The host set-up as data: configuration and facts in, a list of changes out, each with what undoes it.
+ * The real server's set-up as data: configuration and facts in, a list of changes out.
  *
  * | preference               | rule                                        | why                                  |
  * | ------------------------ | ------------------------------------------- | ------------------------------------ |
@@ -11,24 +11,16 @@
  * | 32800 (behind `default`) | from a service, UDP -> table + 1            | a way to clients for rp_filter,      |
  * |                          |                                             | where there is no default route      |
  *
- * Changes are made in order and undone in reverse. The local rule moves last and comes back first, so at no
- * time is the host without one. Rules are `protocol kernel`: systemd-networkd removes others it didn't make.
+ * The local rule moves last and comes back first, so at no time is the host without one. Rules are `protocol kernel`: systemd-networkd removes others it didn't make.
  */
 import { ExitCode, OperatorError } from '../errors.js';
-import { type Facts, isOwn, type LbInterface } from './facts.js';
+import { type Change, distinct, type TunOptions, tunDevice } from './change.js';
+import { isOwn } from './facts.js';
+import type { LbInterface, RealServerFacts } from './facts-real-server.js';
 import { interfaceKey, UDP_EARLY_DEMUX } from './sysctl.js';
 
-/** Arguments of `ip`. */
-export type IpArguments = readonly string[];
-
-export type Change = { reason: string } & (
-  | { kind: 'tun'; name: string }
-  | { kind: 'ip'; up: IpArguments /** Absent: it goes with the TUN. */; down?: IpArguments }
-  | { kind: 'sysctl'; key: string; value: string /** Absent: it goes with the TUN. */; before?: string }
-);
-
-export interface PlanOptions {
-  tun: { name: string; address: string };
+export interface RealServerPlan {
+  tun: TunOptions;
   routing: { table: number; priority: number; localPriority: number };
   loadBalancers: readonly { prefix: string }[];
   services: readonly { address: string; from: number; to: number }[];
@@ -36,16 +28,13 @@ export interface PlanOptions {
 
 /** Behind `main` and `default`. */
 const LAST_RESORT = 32800;
-const LARGEST_MTU = 65535;
-/** Packets that wait for the process while it is busy: 25 ms at 300,000 a second. The default of 500 is 2 ms. */
-const QUEUE_PACKETS = 8192;
 const LAST_PORT = 65535;
 
 /** The changes that take the LBs' UDP through the TUN, and the services' replies. */
-export function planRealServer(options: PlanOptions, facts: Facts): Change[] {
+export function planRealServer(options: RealServerPlan, facts: RealServerFacts): Change[] {
   const interfaces = distinct(facts.towardsLb, ({ name }) => name);
   return [
-    ...tunDevice(options, facts),
+    ...tunDevice(options.tun, facts.hasIpv6),
     ...routes(options, facts),
     ...interfaces.flatMap(lb => receiving(options, facts, lb)),
     ...earlyDemux(facts),
@@ -55,46 +44,7 @@ export function planRealServer(options: PlanOptions, facts: Facts): Change[] {
   ];
 }
 
-function tunDevice({ tun }: PlanOptions, facts: Facts): Change[] {
-  const changes: Change[] = [
-    { kind: 'tun', name: tun.name, reason: 'the TUN device' },
-    {
-      kind: 'sysctl',
-      key: interfaceKey(tun.name, 'rp_filter'),
-      value: '2',
-      reason: 'clients are anywhere: packets from the TUN need a route back, not this very one',
-    },
-    {
-      kind: 'ip',
-      up: ['-4', 'address', 'add', tun.address, 'dev', tun.name],
-      reason: 'without an address on it, rp_filter would drop what comes from the TUN',
-    },
-  ];
-  if (facts.hasIpv6)
-    changes.push({
-      kind: 'ip',
-      up: ['link', 'set', 'dev', tun.name, 'addrgenmode', 'none'],
-      reason: 'no router solicitations of its own',
-    });
-  changes.push({
-    kind: 'ip',
-    up: [
-      'link',
-      'set',
-      'dev',
-      tun.name,
-      'mtu',
-      String(LARGEST_MTU),
-      'txqueuelen',
-      String(QUEUE_PACKETS),
-      'up',
-    ],
-    reason: 'any size passes, for the replies’ route has the real MTU; and a burst finds room',
-  });
-  return changes;
-}
-
-function routes({ tun, routing, services }: PlanOptions, facts: Facts): Change[] {
+function routes({ tun, routing, services }: RealServerPlan, facts: RealServerFacts): Change[] {
   const source = services.find(({ address }) => isOwn(facts, address))?.address;
   if (source === undefined)
     throw new OperatorError(
@@ -127,7 +77,7 @@ function rule(reason: string, preference: number, spec: string[]): Change {
   return { kind: 'ip', up: ['-4', 'rule', 'add', ...args], down: ['-4', 'rule', 'del', ...args], reason };
 }
 
-function receiving({ routing }: PlanOptions, facts: Facts, lb: LbInterface): Change[] {
+function receiving({ routing }: RealServerPlan, facts: RealServerFacts, lb: LbInterface): Change[] {
   const changes: Change[] = [];
   if (lb.forwarding === '0') {
     changes.push(
@@ -155,7 +105,7 @@ function receiving({ routing }: PlanOptions, facts: Facts, lb: LbInterface): Cha
 }
 
 /** ip_forward() drops what has a socket already: packets from an LB that some socket here is connected to. */
-function earlyDemux({ udpEarlyDemux }: Facts): Change[] {
+function earlyDemux({ udpEarlyDemux }: RealServerFacts): Change[] {
   if (udpEarlyDemux === '0') return [];
   return [
     {
@@ -168,7 +118,7 @@ function earlyDemux({ udpEarlyDemux }: Facts): Change[] {
   ];
 }
 
-function replies({ routing, services }: PlanOptions, facts: Facts): Change[] {
+function replies({ routing, services }: RealServerPlan, facts: RealServerFacts): Change[] {
   const table = String(routing.table + 1);
   const preference = localPreference(routing, facts) + 10;
   const ports = distinct(services, ({ from, to }) => `${from}-${to}`);
@@ -192,7 +142,7 @@ function sourcePort(from: number, to: number): string[] {
   return ['sport', from === to ? String(from) : `${from}-${to}`];
 }
 
-function steering({ routing, loadBalancers, services }: PlanOptions, facts: Facts): Change[] {
+function steering({ routing, loadBalancers, services }: RealServerPlan, facts: RealServerFacts): Change[] {
   const addresses = distinct(services, ({ address }) => address);
   return loadBalancers.flatMap(({ prefix }, i) =>
     addresses.flatMap(({ address }) =>
@@ -207,15 +157,15 @@ function steering({ routing, loadBalancers, services }: PlanOptions, facts: Fact
 }
 
 /** Whether the local rule comes before ours and has to move; Cilium, for one, has moved it already. */
-function localMustMove(routing: PlanOptions['routing'], facts: Facts): boolean {
+function localMustMove(routing: RealServerPlan['routing'], facts: RealServerFacts): boolean {
   return facts.localRule.priority <= routing.priority + 1;
 }
 
-function localPreference(routing: PlanOptions['routing'], facts: Facts): number {
+function localPreference(routing: RealServerPlan['routing'], facts: RealServerFacts): number {
   return localMustMove(routing, facts) ? routing.localPriority : facts.localRule.priority;
 }
 
-function localRule({ routing }: PlanOptions, facts: Facts): Change[] {
+function localRule({ routing }: RealServerPlan, facts: RealServerFacts): Change[] {
   if (!localMustMove(routing, facts)) return [];
   const { priority, protocol } = facts.localRule;
   const before = ['pref', String(priority), 'lookup', 'local', 'protocol', protocol];
@@ -228,8 +178,4 @@ function localRule({ routing }: PlanOptions, facts: Facts): Change[] {
       reason: 'and no longer ahead of it',
     },
   ];
-}
-
-function distinct<T>(items: readonly T[], key: (item: T) => string): T[] {
-  return [...new Map(items.map(item => [key(item), item])).values()];
 }

@@ -1,0 +1,192 @@
+/**
+ * ctnetlink, as much of it as a load balancer's shim needs: asking conntrack for the connection whose replies go
+ * from a real server to LIP:lport, and setting bits of its mark. Names are the kernel's
+ * (linux/netfilter/nfnetlink.h, nfnetlink_conntrack.h); netlink's own headers are in host order, the rest in
+ * network order.
+ */
+
+const NLMSG_HEADER = 16;
+const NFGENMSG = 4;
+const NLMSG_LENGTH = 0;
+const NLMSG_TYPE = 4;
+const NLMSG_FLAGS = 6;
+const NLMSG_SEQUENCE = 8;
+const NLMSG_ERROR = 2;
+const NLM_F_REQUEST = 1;
+const NLM_F_ACK = 4;
+
+const NFNL_SUBSYS_CTNETLINK = 1;
+const IPCTNL_MSG_CT_NEW = 0;
+const IPCTNL_MSG_CT_GET = 1;
+const AF_INET = 2;
+
+const NLA_HEADER = 4;
+const NLA_F_NESTED = 0x8000;
+const NLA_TYPE_MASK = 0x3fff;
+
+const CTA_TUPLE_ORIG = 1;
+const CTA_TUPLE_REPLY = 2;
+const CTA_MARK = 8;
+const CTA_ID = 12;
+const CTA_MARK_MASK = 21;
+const CTA_TUPLE_IP = 1;
+const CTA_TUPLE_PROTO = 2;
+const CTA_IP_V4_SRC = 1;
+const CTA_IP_V4_DST = 2;
+const CTA_PROTO_NUM = 1;
+const CTA_PROTO_SRC_PORT = 2;
+const CTA_PROTO_DST_PORT = 3;
+
+const IPPROTO_UDP = 17;
+const HOST_IS_LITTLE_ENDIAN = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
+
+/** Which connection: its replies go from `source` to `destination`; addresses as 32-bit words. */
+export interface ReplyTuple {
+  source: number;
+  sourcePort: number;
+  destination: number;
+  destinationPort: number;
+}
+
+/** Writes requests into one buffer of its own, again and again; `length` is that of the last one. */
+export class CtRequest {
+  readonly bytes = new Uint8Array(256);
+  length = 0;
+  /** Counts the requests; the answer to one carries its number. */
+  sequence = 0;
+  private readonly view = new DataView(this.bytes.buffer);
+
+  /** IPCTNL_MSG_CT_GET by CTA_TUPLE_REPLY: the answer is one IPCTNL_MSG_CT_NEW, or NLMSG_ERROR. */
+  get(tuple: ReplyTuple): void {
+    this.begin(IPCTNL_MSG_CT_GET, NLM_F_REQUEST);
+    this.replyTuple(tuple);
+    this.end();
+  }
+
+  /** IPCTNL_MSG_CT_NEW without NLM_F_CREATE: sets the bits of `mask` in the mark to those of `mark`. */
+  setMark(tuple: ReplyTuple, mark: number, mask: number): void {
+    this.begin(IPCTNL_MSG_CT_NEW, NLM_F_REQUEST | NLM_F_ACK);
+    this.replyTuple(tuple);
+    this.attribute32(CTA_MARK, mark);
+    this.attribute32(CTA_MARK_MASK, mask);
+    this.end();
+  }
+
+  private begin(message: number, flags: number): void {
+    const { view } = this;
+    this.bytes.fill(0, 0, NLMSG_HEADER + NFGENMSG);
+    view.setUint16(NLMSG_TYPE, (NFNL_SUBSYS_CTNETLINK << 8) | message, HOST_IS_LITTLE_ENDIAN);
+    view.setUint16(NLMSG_FLAGS, flags, HOST_IS_LITTLE_ENDIAN);
+    this.sequence = (this.sequence + 1) | 0;
+    view.setInt32(NLMSG_SEQUENCE, this.sequence, HOST_IS_LITTLE_ENDIAN);
+    view.setUint8(NLMSG_HEADER, AF_INET);
+    this.length = NLMSG_HEADER + NFGENMSG;
+  }
+
+  private end(): void {
+    this.view.setUint32(NLMSG_LENGTH, this.length, HOST_IS_LITTLE_ENDIAN);
+  }
+
+  private replyTuple(tuple: ReplyTuple): void {
+    const whole = this.nest(CTA_TUPLE_REPLY);
+    const addresses = this.nest(CTA_TUPLE_IP);
+    this.attribute32(CTA_IP_V4_SRC, tuple.source);
+    this.attribute32(CTA_IP_V4_DST, tuple.destination);
+    this.close(addresses);
+    const protocol = this.nest(CTA_TUPLE_PROTO);
+    this.view.setUint8(this.header(CTA_PROTO_NUM, 1), IPPROTO_UDP);
+    this.view.setUint16(this.header(CTA_PROTO_SRC_PORT, 2), tuple.sourcePort);
+    this.view.setUint16(this.header(CTA_PROTO_DST_PORT, 2), tuple.destinationPort);
+    this.close(protocol);
+    this.close(whole);
+  }
+
+  private attribute32(type: number, value: number): void {
+    this.view.setInt32(this.header(type, 4), value);
+  }
+
+  /** Writes an attribute's header, makes room for `size` bytes (padded to words), and gives their place. */
+  private header(type: number, size: number): number {
+    const at = this.length;
+    const end = at + NLA_HEADER + ((size + 3) & ~3);
+    this.bytes.fill(0, at, end);
+    this.view.setUint16(at, NLA_HEADER + size, HOST_IS_LITTLE_ENDIAN);
+    this.view.setUint16(at + 2, type, HOST_IS_LITTLE_ENDIAN);
+    this.length = end;
+    return at + NLA_HEADER;
+  }
+
+  private nest(type: number): number {
+    return this.header(type | NLA_F_NESTED, 0) - NLA_HEADER;
+  }
+
+  private close(nest: number): void {
+    this.view.setUint16(nest, this.length - nest, HOST_IS_LITTLE_ENDIAN);
+  }
+}
+
+/** Reads answers, one at a time, into its fields. */
+export class CtAnswer {
+  readonly bytes = new Uint8Array(4096);
+  /** The source of the connection's first packet: the client. Address as a 32-bit word. */
+  client = 0;
+  clientPort = 0;
+  /** CTA_ID: tells a connection from an earlier one with the same tuple. */
+  id = 0;
+  private readonly view = new DataView(this.bytes.buffer);
+
+  /** The number of the request that the answer in `bytes` is to. */
+  get sequence(): number {
+    return this.view.getInt32(NLMSG_SEQUENCE, HOST_IS_LITTLE_ENDIAN);
+  }
+
+  /**
+   * Reads an answer of `length` bytes: 0 if it is a connection or an acknowledgement, the errno of an NLMSG_ERROR,
+   * or -1 if it is neither.
+   */
+  read(length: number): number {
+    const { view } = this;
+    if (length < NLMSG_HEADER + NFGENMSG) return -1;
+    const type = view.getUint16(NLMSG_TYPE, HOST_IS_LITTLE_ENDIAN);
+    if (type === NLMSG_ERROR) return -view.getInt32(NLMSG_HEADER, HOST_IS_LITTLE_ENDIAN);
+    if (type !== ((NFNL_SUBSYS_CTNETLINK << 8) | IPCTNL_MSG_CT_NEW)) return -1;
+    const end = Math.min(length, view.getUint32(NLMSG_LENGTH, HOST_IS_LITTLE_ENDIAN));
+    this.client = 0;
+    this.clientPort = 0;
+    this.id = 0;
+    this.attributes(NLMSG_HEADER + NFGENMSG, end, 0);
+    return this.clientPort === 0 ? -1 : 0;
+  }
+
+  /** Walks attributes; `within` is the path of types so far, a byte each. */
+  private attributes(start: number, end: number, within: number): void {
+    const { view } = this;
+    for (let at = start; at + NLA_HEADER <= end; ) {
+      const length = view.getUint16(at, HOST_IS_LITTLE_ENDIAN);
+      const type = view.getUint16(at + 2, HOST_IS_LITTLE_ENDIAN) & NLA_TYPE_MASK;
+      if (length < NLA_HEADER || at + length > end) return;
+      this.attribute((within << 8) | type, at + NLA_HEADER, at + length);
+      at += (length + 3) & ~3;
+    }
+  }
+
+  private attribute(path: number, start: number, end: number): void {
+    const size = end - start;
+    switch (path) {
+      case CTA_TUPLE_ORIG:
+      case (CTA_TUPLE_ORIG << 8) | CTA_TUPLE_IP:
+      case (CTA_TUPLE_ORIG << 8) | CTA_TUPLE_PROTO:
+        this.attributes(start, end, path);
+        break;
+      case (((CTA_TUPLE_ORIG << 8) | CTA_TUPLE_IP) << 8) | CTA_IP_V4_SRC:
+        if (size >= 4) this.client = this.view.getInt32(start);
+        break;
+      case (((CTA_TUPLE_ORIG << 8) | CTA_TUPLE_PROTO) << 8) | CTA_PROTO_SRC_PORT:
+        if (size >= 2) this.clientPort = this.view.getUint16(start);
+        break;
+      case CTA_ID:
+        if (size >= 4) this.id = this.view.getInt32(start);
+        break;
+    }
+  }
+}

@@ -1,0 +1,44 @@
+import { Carrier } from '../codec/uoa.js';
+import { readLoadBalancerFacts } from '../host/facts-load-balancer.js';
+import { planLoadBalancer } from '../host/plan-load-balancer.js';
+import { loadBalancerWarnings } from '../host/warnings.js';
+import { LbCounter, LOAD_BALANCER_COUNTERS } from '../role/counters.js';
+import { ACKED } from '../role/load-balancer.js';
+import { describeEnds } from './answers.js';
+import type { RoleKit } from './role-kit.js';
+
+export const loadBalancerKit: RoleKit = {
+  async plan({ tun, routing: { mark }, loadBalancer }) {
+    const facts = await readLoadBalancerFacts({ ...loadBalancer, tun: tun.name });
+    return {
+      facts,
+      changes: planLoadBalancer({ ...loadBalancer, tun, mark }, facts),
+      warnings: await loadBalancerWarnings(loadBalancer.nat),
+    };
+  },
+
+  settings({ loadBalancer: { carrier, maxTrails } }, { ownAddresses }) {
+    return { name: 'load-balancer', options: { carrier: Carrier[carrier], maxTrails, ownAddresses } };
+  },
+
+  limits: ({ loadBalancer: { maxFlows, flowTimeout } }) => ({ maxFlows, flowTimeout }),
+  withLimits: (config, limits) => ({ ...config, loadBalancer: { ...config.loadBalancer, ...limits } }),
+  tables: () => [],
+  counters: LOAD_BALANCER_COUNTERS,
+  worrying: [
+    ['marks_forged', 'marks that clients had put there themselves, taken out'],
+    ['acks_unmatched', 'ACKs that fit no flow'],
+    ['dropped_malformed', 'malformed packets dropped'],
+    ['dropped_io', 'packets that the kernel refused'],
+    ['flows_evicted', 'flows pushed out of a full table (loadBalancer.maxFlows)'],
+  ],
+  lookupCounters: { success: LbCounter.lookup_success, miss: LbCounter.lookup_miss },
+  describeFlow: (entry, { loadBalancer }) => ({
+    ...describeEnds(entry),
+    carrier: loadBalancer.carrier,
+    packets: entry.packets,
+    replies: entry.replies,
+    idleSeconds: entry.idle / 1000,
+    datapath: (entry.flags & ACKED) === 0 ? 'tun' : 'kernel',
+  }),
+};

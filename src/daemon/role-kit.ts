@@ -1,0 +1,40 @@
+/** What a role brings to the daemon: how its configuration becomes a plan for the host and settings for packets. */
+import type { RoleSettings } from '../dataplane-role.js';
+import type { FlowEntry } from '../flow/reader.js';
+import type { Change } from '../host/change.js';
+import type { Facts } from '../host/facts.js';
+import type { LocalRule } from '../host/state.js';
+import type { FlowAnswer } from './answers.js';
+import type { Config } from './config/index.js';
+import { loadBalancerKit } from './load-balancer.js';
+import { realServerKit } from './real-server.js';
+
+export interface HostPlan {
+  facts: Facts;
+  changes: Change[];
+  /** Where the local rule is, if the plan moves it. */
+  localRule?: LocalRule;
+  /** What on this host is in the way, with the remedy. */
+  warnings: string[];
+}
+
+export interface RoleKit {
+  /** Reads the host, and says what is to be changed on it. */
+  plan(config: Config): Promise<HostPlan>;
+  /** What the packets' role needs to know. */
+  settings(config: Config, addresses: Pick<Facts, 'ownAddresses' | 'broadcastAddresses'>): RoleSettings;
+  limits(config: Config): { maxFlows: number; flowTimeout: number };
+  /** The same configuration with other limits. */
+  withLimits(config: Config, limits: { maxFlows: number; flowTimeout: number }): Config;
+  /** The routing tables that are ours. */
+  tables(config: Config): number[];
+  counters: readonly string[];
+  /** Counters whose rise is worth a warning, in words. */
+  worrying: readonly (readonly [string, string])[];
+  lookupCounters: { success: number; miss: number };
+  describeFlow(entry: FlowEntry, config: Config): FlowAnswer;
+}
+
+export function roleKit(role: Config['role']): RoleKit {
+  return role === 'real-server' ? realServerKit : loadBalancerKit;
+}

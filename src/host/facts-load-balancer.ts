@@ -1,0 +1,77 @@
+/** What a load balancer's plan wants to know of the host. */
+import { ExitCode, OperatorError } from '../errors.js';
+import { type Facts, Originals, readFacts, readJson, readLocalRoutes, readRoute } from './facts.js';
+import { interfaceKey, NF_CONNTRACK_ACCT } from './sysctl.js';
+
+export interface ForwardingInterface {
+  name: string;
+  forwarding: string;
+}
+
+export interface LoadBalancerFacts extends Facts {
+  /** The real servers' side. */
+  servers: ForwardingInterface[];
+  /** The clients' side; only asked for where we make the NAT. */
+  clients: ForwardingInterface[];
+  conntrackAcct: string;
+}
+
+export interface LoadBalancerQuestion {
+  tun: string;
+  /** Empty: found by the routes to the real servers, and by where the VIPs are or the default route goes. */
+  interface: { clients: string; servers: string };
+  nat: 'managed' | 'external';
+  services: readonly { vip: string; realServers: readonly { address: string }[] }[];
+}
+
+export async function readLoadBalancerFacts(question: LoadBalancerQuestion): Promise<LoadBalancerFacts> {
+  const originals = new Originals(question.tun);
+  const withForwarding = (names: readonly string[]): ForwardingInterface[] =>
+    [...new Set(names)].map(name => ({
+      name,
+      forwarding: originals.sysctl(interfaceKey(name, 'forwarding')),
+    }));
+  return {
+    ...(await readFacts()),
+    servers: withForwarding(await serverSide(question)),
+    clients: withForwarding(question.nat === 'managed' ? await clientSide(question) : []),
+    conntrackAcct: originals.sysctl(NF_CONNTRACK_ACCT),
+  };
+}
+
+async function serverSide({ interface: configured, services }: LoadBalancerQuestion): Promise<string[]> {
+  if (configured.servers !== '') return [configured.servers];
+  const names: string[] = [];
+  for (const { address } of services.flatMap(({ realServers }) => realServers)) {
+    const route = await readRoute(address);
+    if (route?.dev === undefined)
+      throw new OperatorError(
+        `no route to the real server ${address} (ip route get ${address}); ` +
+          'name the interface in loadBalancer.interface.servers',
+        ExitCode.failed,
+      );
+    names.push(route.dev);
+  }
+  if (names.length === 0)
+    throw new OperatorError(
+      'loadBalancer.interface.servers: missing; required: the interface on the real servers’ side, ' +
+        'where no service names a real server',
+      ExitCode.configuration,
+    );
+  return names;
+}
+
+async function clientSide({ interface: configured, services }: LoadBalancerQuestion): Promise<string[]> {
+  if (configured.clients !== '') return [configured.clients];
+  const vips = new Set(services.map(({ vip }) => vip));
+  const holders = (await readLocalRoutes()).filter(({ dst, dev }) => vips.has(dst) && dev !== 'lo');
+  const defaults = await readJson<{ dev?: string }>(['-4', 'route', 'show', 'default']);
+  const names = [...holders, ...defaults].flatMap(({ dev }) => (dev === undefined ? [] : [dev]));
+  if (names.length === 0)
+    throw new OperatorError(
+      'loadBalancer.interface.clients: missing; required: the interface on the clients’ side, where no interface ' +
+        'has a VIP and there is no default route',
+      ExitCode.configuration,
+    );
+  return names;
+}

@@ -1,0 +1,100 @@
+/** What a real server's plan wants to know of the host. */
+import { ExitCode, OperatorError } from '../errors.js';
+import { type Prefix, PrefixList } from '../flow/prefixes.js';
+import { formatAddress, parsePrefix } from './addresses.js';
+import { type Facts, Originals, readFacts, readJson, readRoute } from './facts.js';
+import type { LocalRule } from './state.js';
+import { interfaceKey, readSysctl, UDP_EARLY_DEMUX } from './sysctl.js';
+
+/** An interface on which load balancers are reached. */
+export interface LbInterface {
+  name: string;
+  mtu: number;
+  forwarding: string;
+  rpFilter: string;
+}
+
+export interface RealServerFacts extends Facts {
+  localRule: LocalRule;
+  /** Effective for an interface is the larger of its own rp_filter and this one. */
+  allRpFilter: string;
+  /** Whether the kernel looks for a UDP packet's socket before it routes the packet. */
+  udpEarlyDemux: string;
+  /** For each load-balancer prefix, the interface towards it, in the order of the configuration. */
+  towardsLb: LbInterface[];
+}
+
+export interface RealServerQuestion {
+  tun: string;
+  loadBalancers: readonly { prefix: string }[];
+  /** Empty: found by the route. */
+  interface: string;
+}
+
+export async function readRealServerFacts(question: RealServerQuestion): Promise<RealServerFacts> {
+  const originals = new Originals(question.tun);
+  const facts = await readFacts();
+  const towardsLb: LbInterface[] = [];
+  for (const { prefix } of question.loadBalancers) {
+    const { name, mtu } = await readInterface(prefix, question.interface, facts.ownAddresses);
+    const forwarding = originals.sysctl(interfaceKey(name, 'forwarding'));
+    towardsLb.push({ name, mtu, forwarding, rpFilter: originals.sysctl(interfaceKey(name, 'rp_filter')) });
+  }
+  return {
+    ...facts,
+    localRule: originals.localRule ?? (await readLocalRule()),
+    allRpFilter: readSysctl(interfaceKey('all', 'rp_filter')) ?? '0',
+    udpEarlyDemux: originals.sysctl(UDP_EARLY_DEMUX),
+    towardsLb,
+  };
+}
+
+async function readLocalRule(): Promise<LocalRule> {
+  const rules = await readJson<{ priority: number; table?: string; protocol?: string }>([
+    ...['-d', '-4', 'rule', 'show'],
+  ]);
+  const local = rules.find(({ table }) => table === 'local');
+  if (local === undefined)
+    throw new OperatorError(
+      'there is no rule for the table local; put it back with: ip rule add pref 0 lookup local protocol kernel',
+      ExitCode.failed,
+    );
+  return { priority: local.priority, protocol: local.protocol ?? 'kernel' };
+}
+
+async function readInterface(
+  prefix: string,
+  configured: string,
+  own: readonly Prefix[],
+): Promise<{ name: string; mtu: number }> {
+  const route = configured === '' ? await readWay(prefix, own) : { dev: configured, mtu: undefined };
+  const links = await readJson<{ ifname: string; mtu: number }>(['link', 'show', 'dev', route.dev]);
+  return { name: route.dev, mtu: route.mtu ?? links[0].mtu };
+}
+
+async function readWay(
+  prefix: string,
+  own: readonly Prefix[],
+): Promise<{ dev: string; mtu: number | undefined }> {
+  const probe = addressInside(parsePrefix(prefix), own);
+  const route = await readRoute(probe);
+  if (route?.dev === undefined)
+    throw new OperatorError(
+      `no route to the load balancers ${prefix} (ip route get ${probe}); name the interface in realServer.interface`,
+      ExitCode.failed,
+    );
+  return { dev: route.dev, mtu: route.metrics?.[0]?.mtu };
+}
+
+/** Some address of a prefix that can be a load balancer's: not the network's, not one of our own. */
+function addressInside({ words, length }: Prefix, own: readonly Prefix[]): string {
+  const ownList = new PrefixList(own);
+  const hostBits = 128 - length;
+  const first = hostBits < 2 ? 0 : 1;
+  const last = Math.min(2 ** hostBits - 1, first + own.length);
+  for (let host = first; host <= last; host++) {
+    const address = (words[3] + host) | 0;
+    if (!ownList.has4(address)) return formatAddress([0, 0, 0xffff, address]);
+  }
+  return formatAddress([...words]);
+}
