@@ -1,17 +1,17 @@
 import { expect, test } from 'vitest';
 import { parsePrefix } from '../../src/host/addresses.js';
-import type { Facts } from '../../src/host/facts.js';
-import { type PlanOptions, planRealServer } from '../../src/host/plan.js';
+import type { RealServerFacts } from '../../src/host/facts-real-server.js';
+import { planRealServer, type RealServerPlan } from '../../src/host/plan-real-server.js';
 import { downScript, upCommand, upScript } from '../../src/host/script.js';
 
-const options: PlanOptions = {
+const options: RealServerPlan = {
   tun: { name: 'uoa0', address: '192.0.2.254/32' },
   routing: { table: 248, priority: 21, localPriority: 100 },
   loadBalancers: [{ prefix: '10.10.1.0/24' }],
   services: [{ address: '10.10.1.2', from: 53, to: 53 }],
 };
 
-const facts: Facts = {
+const facts: RealServerFacts = {
   localRule: { priority: 0, protocol: 'kernel' },
   allRpFilter: '0',
   udpEarlyDemux: '1',
@@ -21,7 +21,7 @@ const facts: Facts = {
   hasIpv6: true,
 };
 
-function commands(o: Partial<PlanOptions> = {}, f: Partial<Facts> = {}): string[] {
+function commands(o: Partial<RealServerPlan> = {}, f: Partial<RealServerFacts> = {}): string[] {
   return planRealServer({ ...options, ...o }, { ...facts, ...f }).map(upCommand);
 }
 

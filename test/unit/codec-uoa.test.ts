@@ -1,0 +1,120 @@
+import { describe, expect, it } from 'vitest';
+import * as uoa from '../../src/codec/uoa.js';
+import { surrounded, viewOf } from './support/place.js';
+import { hex, type Octets, toHex, words } from './support/wire.js';
+
+const V4 = hex('1f 08 15b3 cb007107');
+const V6 = hex('1f 14 15b3 20010db8000000000000000000000007');
+
+function findMark(bytes: Octets): number {
+  return uoa.findMark(viewOf(bytes), 0, bytes.length);
+}
+
+function oppLength(bytes: Octets): number {
+  return uoa.oppLength(viewOf(bytes), 0, bytes.length);
+}
+
+describe('findMark', () => {
+  it('finds the golden options', () => {
+    expect(findMark(V4)).toBe(0);
+    expect(findMark(V6)).toBe(0);
+    expect(findMark([1, 1, ...V6])).toBe(2);
+    expect(findMark([148, 4, 0, 0, ...V4, 0, 0, 0, 0])).toBe(4);
+  });
+
+  it('is broken at every other length that an option can have', () => {
+    for (let length = 0; length <= 40; length++) {
+      const bytes = [31, length, ...new Array<number>(38).fill(1)];
+      expect(findMark(bytes), `length ${length}`).toBe(length === 8 || length === 20 ? 0 : uoa.MARK_BROKEN);
+    }
+  });
+
+  it('is broken where the options before it are', () => {
+    expect(findMark([148, 1, ...V4])).toBe(uoa.MARK_BROKEN);
+    expect(findMark([148, 200, ...V4])).toBe(uoa.MARK_BROKEN);
+  });
+
+  it('is broken when cut anywhere', () => {
+    for (const option of [V4, V6])
+      for (let length = 1; length < option.length; length++)
+        expect(findMark(option.slice(0, length)), `${length} bytes`).toBe(uoa.MARK_BROKEN);
+  });
+
+  it('is absent among others and behind END', () => {
+    expect(findMark([])).toBe(uoa.MARK_ABSENT);
+    expect(findMark([1, 1, 1, 0])).toBe(uoa.MARK_ABSENT);
+    expect(findMark([0, ...V4])).toBe(uoa.MARK_ABSENT);
+  });
+});
+
+describe('oppLength', () => {
+  it('takes the golden headers', () => {
+    expect(oppLength([...hex('10 11 00 0c'), ...V4])).toBe(12);
+    expect(oppLength([...hex('20 11 00 18'), ...V6])).toBe(24);
+  });
+
+  it('takes every length from a bare header to all there is, and no other', () => {
+    for (let room = 0; room <= 44; room++) {
+      for (let length = 0; length <= 50; length++) {
+        const bytes = [...hex('10 11 00'), length, ...new Array<number>(40).fill(1)].slice(0, room);
+        expect(oppLength(bytes), `${length} in ${room}`).toBe(
+          room >= 4 && length >= 4 && length <= room ? length : 0,
+        );
+      }
+    }
+  });
+
+  it('reads both bytes of the length', () => {
+    expect(oppLength([...hex('10 11 01 0c'), ...V4])).toBe(0);
+    expect(oppLength([...hex('10 11 01 00'), ...new Array<number>(252).fill(1)])).toBe(256);
+    expect(oppLength([...hex('10 11 ff ff'), ...V4])).toBe(0);
+  });
+
+  it('takes versions 1 and 2 alone, whatever the low half says', () => {
+    for (let version = 0; version < 16; version++)
+      for (let low = 0; low < 16; low++)
+        expect(oppLength([version * 16 + low, 17, 0, 12, ...V4])).toBe(
+          version === 1 || version === 2 ? 12 : 0,
+        );
+  });
+
+  it('takes UDP alone behind it', () => {
+    for (let next = 0; next < 256; next++)
+      expect(oppLength([0x10, next, 0, 12, ...V4])).toBe(next === 17 ? 12 : 0);
+  });
+
+  it('stays inside its range', () => {
+    const view = new DataView(surrounded([...hex('10 11 00 0c'), ...V4], 3, 8));
+    expect(uoa.oppLength(view, 3, 15)).toBe(12);
+    expect(uoa.oppLength(view, 3, 14)).toBe(0);
+    expect(uoa.oppLength(view, 3, 6)).toBe(0);
+  });
+});
+
+describe('writing', () => {
+  it('gives the golden options', () => {
+    for (const [v6, address, bytes] of [
+      [false, '203.0.113.7', V4],
+      [true, '2001:db8::7', V6],
+    ] as const) {
+      const buffer = new ArrayBuffer(24);
+      new Uint8Array(buffer).fill(0xa5);
+      const client = { v6, words: words(address), port: 5555 };
+      expect(uoa.writeOption(new DataView(buffer), 2, client)).toBe(bytes.length);
+      expect(toHex(new Uint8Array(buffer))).toBe(`a5a5${toHex(bytes)}${'a5'.repeat(22 - bytes.length)}`);
+    }
+  });
+
+  it('gives the golden opp headers', () => {
+    const view = viewOf(new Array<number>(8).fill(0xa5));
+    uoa.writeOppHeader(view, 0, 8);
+    uoa.writeOppHeader(view, 4, 20);
+    expect(toHex(new Uint8Array(view.buffer))).toBe('1011000c20110018');
+  });
+
+  it('takes words of any sign', () => {
+    const view = viewOf(new Array<number>(8).fill(0xa5));
+    uoa.writeOption(view, 0, { v6: false, words: Int32Array.of(0, 0, 0xffff, -2), port: 65535 });
+    expect(toHex(new Uint8Array(view.buffer))).toBe('1f08fffffffffffe');
+  });
+});

@@ -1,0 +1,158 @@
+/**
+ * Runs packets through the pipeline and prints, as JSON, how often the garbage collector ran meanwhile and what the
+ * heap grew by. Compiled and started in a process of its own, whose only garbage is the pipeline's.
+ *
+ *     node million-packets.js PACKETS [MAX_FLOWS] [wasteful]
+ *
+ * `wasteful` makes an object per packet on purpose: with it the collector has to run.
+ */
+import { PerformanceObserver, performance } from 'node:perf_hooks';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { getHeapStatistics } from 'node:v8';
+import type { Packet } from '../../../src/codec/packet.js';
+import { FlowTable } from '../../../src/flow/table.js';
+import { Arena, BATCH, type Device, type PacketList } from '../../../src/io/device.js';
+import { Pipeline } from '../../../src/pipeline.js';
+import { Counter, makeCounters } from '../../../src/role/counters.js';
+import { RealServer } from '../../../src/role/real-server.js';
+import type { Role } from '../../../src/role/verdict.js';
+import { datagram, prefix, words } from './wire.js';
+
+const FLOWS = 1000;
+/** Enough for the compiler to be done with everything on the way. */
+const WARM_UP = 400_000;
+
+/** For each flow: a marked packet, one without a mark, a reply; then the same with another client. */
+function makePackets(): Uint8Array[] {
+  const packets: Uint8Array[] = [];
+  for (const network of ['203.0.113', '198.51.100']) {
+    for (let i = 0; i < FLOWS; i++) {
+      const lb = `10.20.0.${i % 4}:${10_000 + i}`;
+      const server = '10.10.1.2:53';
+      const client = i % 50 === 49 ? `[2001:db8::${i}]:5555` : `${network}.${i % 250}:${20_000 + i}`;
+      const carrier = i % 3 === 0 ? 'opp' : 'ipo';
+      const payload = new Array<number>(i % 7 === 0 ? 0 : 64).fill(i);
+      packets.push(
+        datagram({ from: lb, to: server, payload, carrier, client }),
+        datagram({ from: lb, to: server, payload: [1, 2, 3] }),
+        datagram({ from: server, to: client.startsWith('[') ? lb : client, payload }),
+      );
+    }
+  }
+  return packets;
+}
+
+/** Brings the same packets round and round, a batch every millisecond, and takes all that goes out. */
+class EndlessDevice implements Device {
+  readonly arena = new Arena();
+  readonly clock = new Int32Array(1);
+  private next = 0;
+
+  constructor(private readonly packets: readonly Uint8Array[]) {}
+
+  receive(list: PacketList): void {
+    const { arena, packets } = this;
+    this.clock[0]++;
+    list.count = 0;
+    while (list.count < BATCH) {
+      const packet = packets[this.next];
+      const offset = arena.packetOffset(list.count);
+      arena.bytes.set(packet, offset);
+      list.add(offset, packet.length);
+      this.next = this.next + 1 === packets.length ? 0 : this.next + 1;
+    }
+  }
+
+  deliver(): number {
+    return 0;
+  }
+
+  emit(): number {
+    return 0;
+  }
+
+  close(): void {}
+}
+
+/** Makes garbage beside the real work. */
+class WastefulRole implements Role {
+  kept: object = {};
+
+  constructor(private readonly role: RealServer) {}
+
+  get extraLength(): number {
+    return this.role.extraLength;
+  }
+
+  process(packet: Packet, now: number, extraOffset: number): number {
+    this.kept = { now, extraOffset };
+    return this.role.process(packet, now, extraOffset);
+  }
+
+  settle(extrasSent: number, extrasRefused: number, refused: number): void {
+    this.role.settle(extrasSent, extrasRefused, refused);
+  }
+
+  tick(now: number): boolean {
+    return this.role.tick(now);
+  }
+}
+
+const [count = 1_000_000, maxFlows = 2048] = process.argv.slice(2, 4).map(Number);
+const size = { maxFlows, timeout: 60_000 };
+const counters = makeCounters();
+const flows = new FlowTable(new SharedArrayBuffer(FlowTable.byteLength(size)), size, 1, 0);
+const realServer = new RealServer(
+  {
+    loadBalancers: [{ prefix: prefix('10.20.0.0/16'), ack: true, deliverEmpty: false }],
+    services: [
+      { words: words('10.10.1.2'), from: 53, to: 53 },
+      { words: words('10.10.1.3'), from: 53, to: 53 },
+    ],
+    ownAddresses: [prefix('10.10.1.2/32')],
+  },
+  flows,
+  counters,
+  2,
+);
+const role = process.argv[4] === 'wasteful' ? new WastefulRole(realServer) : realServer;
+const pipeline = new Pipeline(new EndlessDevice(makePackets()), role);
+
+function run(packets: number): void {
+  for (let left = packets; left > 0; left -= BATCH) pipeline.turn();
+}
+
+const collections: number[] = [];
+const observer = new PerformanceObserver(list => {
+  for (const entry of list.getEntries()) collections.push(entry.startTime);
+});
+observer.observe({ entryTypes: ['gc'] });
+
+run(WARM_UP);
+await sleep(50); // Compilers work beside the main thread: what they have ready gets its turn.
+run(WARM_UP);
+await sleep(50);
+
+counters.fill(0);
+const before = getHeapStatistics().used_heap_size;
+const begin = performance.now();
+run(count);
+const end = performance.now();
+const after = getHeapStatistics().used_heap_size;
+await sleep(50); // Observers are told later.
+observer.disconnect();
+
+console.log(
+  JSON.stringify({
+    collections: collections.filter(time => time >= begin && time <= end).length,
+    bytes: after - before,
+    delivered: counters[Counter.packets_delivered],
+    standalone: counters[Counter.uoa_standalone],
+    saved: counters[Counter.uoa_saved],
+    acks: counters[Counter.uoa_ack_sent],
+    replies: counters[Counter.replies_translated],
+    passed: counters[Counter.replies_passed],
+    evicted: counters[Counter.flows_evicted],
+    milliseconds: end - begin,
+  }),
+);

@@ -1,0 +1,99 @@
+/**
+ * A real server without a kernel: a pipeline with the role in it on the in-memory device, and a clock that stands
+ * still until it is told.
+ *
+ *     10.10.1.0/24   load balancers that understand ACKs; the services' network too
+ *     10.20.0.0/16   load balancers without ACKs
+ *     10.30.0.0/16   load balancers that put marks into empty datagrams
+ *     10.10.1.2, 10.10.1.3   services: port 53 on both, 7000-7010 on the first, any port on 10.10.1.4
+ *     10.10.1.255    the broadcast address
+ */
+import { expect } from 'vitest';
+import { FlowTable, type TableSize } from '../../../src/flow/table.js';
+import { MemoryDevice } from '../../../src/io/memory.js';
+import { Pipeline } from '../../../src/pipeline.js';
+import {
+  makeCounters,
+  REAL_SERVER_COUNTERS,
+  type RealServerCounter,
+  readCounters,
+} from '../../../src/role/counters.js';
+import { RealServer, type RealServerOptions } from '../../../src/role/real-server.js';
+import { type Octets, prefix, toHex, words } from './wire.js';
+
+export const OPTIONS: RealServerOptions = {
+  loadBalancers: [
+    { prefix: prefix('10.10.1.0/24'), ack: true, deliverEmpty: false },
+    { prefix: prefix('10.20.0.0/16'), ack: false, deliverEmpty: false },
+    { prefix: prefix('10.30.0.0/16'), ack: true, deliverEmpty: true },
+  ],
+  services: [
+    { words: words('10.10.1.2'), from: 53, to: 53 },
+    { words: words('10.10.1.2'), from: 7000, to: 7010 },
+    { words: words('10.10.1.3'), from: 53, to: 53 },
+    { words: words('10.10.1.4'), from: 0, to: 65535 },
+  ],
+  ownAddresses: ['10.10.1.2/32', '10.10.1.3/32', '10.10.1.4/32', '10.10.1.255/32'].map(prefix),
+};
+
+export interface Output {
+  /** To the host's own stack, hexadecimal. */
+  delivered: string[];
+  /** To the network, hexadecimal. */
+  emitted: string[];
+}
+
+export class Rig {
+  readonly device = new MemoryDevice();
+  readonly counters = makeCounters();
+  readonly flows: FlowTable;
+  readonly role: RealServer;
+  readonly pipeline: Pipeline;
+
+  constructor({
+    options = OPTIONS,
+    size = { maxFlows: 100, timeout: 60_000 },
+    start = 1000,
+  }: { options?: RealServerOptions; size?: TableSize; start?: number } = {}) {
+    this.device.clock[0] = start;
+    this.flows = new FlowTable(new ArrayBuffer(FlowTable.byteLength(size)), size, 3, start | 0);
+    this.role = new RealServer(options, this.flows, this.counters, 4);
+    this.pipeline = new Pipeline(this.device, this.role);
+  }
+
+  /** Sends packets in, all of them at once, and gives what came out since the last time. */
+  send(...packets: Octets[]): Output {
+    for (const packet of packets) this.device.put(Uint8Array.from(packet));
+    for (let turns = 0; this.pipeline.turn() > 0; turns++) if (turns > 10_000) expect.fail('it does not end');
+    return {
+      delivered: this.device.delivered.splice(0).map(toHex),
+      emitted: this.device.emitted.splice(0).map(toHex),
+    };
+  }
+
+  /** Lets time go on in steps of 100 ms, as the pipeline does without packets. */
+  wait(ms: number): void {
+    for (let left = ms; left > 0; left -= 100) {
+      this.device.clock[0] += Math.min(left, 100);
+      this.pipeline.turn();
+    }
+  }
+
+  /** The counters that aren't 0. */
+  counts(): Partial<Record<RealServerCounter, number>> {
+    return Object.fromEntries(
+      Object.entries(readCounters(this.counters, REAL_SERVER_COUNTERS)).filter(([, count]) => count !== 0),
+    );
+  }
+
+  /** What the counters have gone up by (or down) while something was done. */
+  counted(work: () => void): Partial<Record<RealServerCounter, number>> {
+    const before = readCounters(this.counters, REAL_SERVER_COUNTERS);
+    work();
+    const changes = Object.entries(readCounters(this.counters, REAL_SERVER_COUNTERS)).map(([name, count]) => [
+      name,
+      count - before[name as RealServerCounter],
+    ]);
+    return Object.fromEntries(changes.filter(([, change]) => change !== 0));
+  }
+}
