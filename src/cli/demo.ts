@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import { ExitCode, OperatorError } from '../errors.js';
 import { print } from './context.js';
-import { CLIENT, CLIENT_PORT, LIP, PORT, RIP, Scene, VIP } from './demo/scene.js';
+import { CLIENT, type Exchange, LIP, PORT, RIP, Scene, VIP } from './demo/scene.js';
 
 /** `demo`: whom an unmodified application sees without and with the shim, on namespaces of this one machine. */
 export function demoCommand(): Command {
@@ -23,16 +23,33 @@ export function demoCommand(): Command {
     });
 }
 
+/** Two flows of the same client's: before and after there is a shim on the real server. */
+const PORT_WITHOUT = 5554;
+const PORT_WITH = 5555;
+const QUESTIONS = 3;
+
 async function play(scene: Scene): Promise<number> {
-  const client = `${CLIENT}:${CLIENT_PORT}`;
   print(
-    `client ${client} --> VIP ${VIP}:${PORT} | LB | LIP ${LIP} --> RIP ${RIP}:${PORT}, a plain UDP program`,
+    `client ${CLIENT} --- VIP ${VIP}:${PORT} [LB] LIP ${LIP} --- RIP ${RIP}:${PORT} [RS], a plain UDP program`,
   );
+  print('');
   await scene.set();
-  const without = await scene.exchange();
-  print(`without the shim   the program saw ${without.seen.padEnd(18)} the client heard ${without.answer}`);
-  await scene.startShim();
-  const using = await scene.exchange();
-  print(`with the shim      the program saw ${using.seen.padEnd(18)} the client heard ${using.answer}`);
-  return using.seen === client ? ExitCode.ok : ExitCode.failed;
+  await scene.startLoadBalancer();
+  tell('without the shim on the RS', PORT_WITHOUT, await scene.exchange(PORT_WITHOUT, 1));
+  await scene.startRealServer();
+  const exchange = await scene.exchange(PORT_WITH, QUESTIONS);
+  tell('with it', PORT_WITH, exchange);
+  print('');
+  print('between LB and RS meanwhile:');
+  for (const line of exchange.packets) print(`  ${line}`);
+  const wasSeen = exchange.seen.every(whom => whom === `${CLIENT}:${PORT_WITH}`);
+  return wasSeen ? ExitCode.ok : ExitCode.failed;
+}
+
+function tell(when: string, port: number, { seen, answers }: Exchange): void {
+  const [answerer] = answers[0].split(' ');
+  print(
+    `${when.padEnd(27)} ${CLIENT}:${port} asked, the program saw ${[...new Set(seen)].join(', ')}, ` +
+      `the client was answered by ${answerer}`,
+  );
 }

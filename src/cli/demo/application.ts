@@ -4,6 +4,6 @@ import { createSocket } from 'node:dgram';
 const socket = createSocket('udp4');
 socket.on('message', (message, { address, port }) => {
   process.stdout.write(`${address}:${port}\n`);
-  socket.send(`hello, ${message}`, port, address);
+  socket.send(`answer to ${message}`, port, address);
 });
 socket.bind(Number(process.argv[2]), () => process.stdout.write('ready\n'));

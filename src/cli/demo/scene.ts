@@ -1,80 +1,108 @@
 /** The demo's scene: who is where, and what is run on which host. */
-
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface, type Interface } from 'node:readline';
+import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import type { StatusAnswer } from '../../daemon/answers.js';
 import { ask } from '../../daemon/control.js';
 import { Namespaces } from './namespaces.js';
 
 export const CLIENT = '203.0.113.7';
-export const CLIENT_PORT = 5555;
 export const VIP = '198.51.100.10';
 export const LIP = '10.99.1.1';
 export const RIP = '10.99.1.2';
 export const PORT = 7000;
 
+const LB_CONFIG = {
+  role: 'load-balancer',
+  loadBalancer: {
+    localAddresses: [LIP],
+    services: [{ vip: VIP, port: PORT, realServers: [{ address: RIP, port: PORT }] }],
+    interface: { clients: 'clients', servers: 'servers' },
+  },
+};
+const RS_CONFIG = {
+  role: 'real-server',
+  realServer: { loadBalancers: [{ prefix: `${LIP}/32` }], services: [{ address: RIP, port: PORT }] },
+};
+
 const PATIENCE_MS = 10_000;
 const POLL_MS = 50;
+/** What the others have to say of an exchange may come a little later than its end. */
+const LAST_WORDS_MS = 100;
 
 export interface Exchange {
-  /** Whom the application saw. */
-  seen: string;
+  /** Whom the application saw, question by question. */
+  seen: string[];
   /** Who answered the client, and what. */
-  answer: string;
+  answers: string[];
+  /** What passed between LB and RS. */
+  packets: string[];
 }
 
 export class Scene {
   private readonly namespaces = new Namespaces();
   private readonly directory = mkdtempSync(join(tmpdir(), 'uoa-demo-'));
   private client!: string;
+  private loadBalancer!: string;
   private realServer!: string;
-  private sightings!: Interface;
+  private readonly sightings: string[] = [];
+  private readonly packets: string[] = [];
 
-  /** client --- LB --- RS, with the stand-in for a load balancer and the application running. */
+  /** client --- LB --- RS, with the application running. */
   async set(): Promise<void> {
     const hosts = this.namespaces;
     this.client = await hosts.add('client');
-    const lb = await hosts.add('lb');
+    this.loadBalancer = await hosts.add('lb');
     this.realServer = await hosts.add('rs');
-    await hosts.join(this.client, 'eth0', `${CLIENT}/24`, lb, 'clients', '203.0.113.1/24');
-    await hosts.join(lb, 'servers', `${LIP}/24`, this.realServer, 'eth0', `${RIP}/24`);
-    await hosts.ip(lb, `address add ${VIP}/32 dev lo`);
+    await hosts.join(this.client, 'eth0', `${CLIENT}/24`, this.loadBalancer, 'clients', '203.0.113.1/24');
+    await hosts.join(this.loadBalancer, 'servers', `${LIP}/24`, this.realServer, 'eth0', `${RIP}/24`);
     await hosts.ip(this.client, 'route add default via 203.0.113.1');
     await hosts.ip(this.realServer, `route add default via ${LIP}`);
 
-    await this.ready(hosts.start(lb, program('load-balancer'), [VIP, LIP, RIP, String(PORT)]));
-    this.sightings = await this.ready(hosts.start(this.realServer, program('application'), [String(PORT)]));
+    await this.listen(hosts.start(this.realServer, program('application'), [`${PORT}`]), this.sightings);
+    await this.listen(hosts.start(this.realServer, program('wire'), [LIP, RIP]), this.packets);
   }
 
-  /** One question of the client's to the VIP. */
-  async exchange(): Promise<Exchange> {
-    const seen = once(this.sightings, 'line');
-    const asking = this.namespaces.start(this.client, program('client'), [
-      CLIENT,
-      `${CLIENT_PORT}`,
-      VIP,
-      `${PORT}`,
-    ]);
-    const answer = within(once(lines(asking), 'line'), 'the client got no answer');
-    return {
-      seen: String((await within(seen, 'the application saw nothing'))[0]),
-      answer: String((await answer)[0]),
-    };
+  startLoadBalancer(): Promise<void> {
+    return this.startShim(this.loadBalancer, LB_CONFIG);
   }
 
-  /** Runs the shim on the RS. */
-  async startShim(): Promise<void> {
-    const socket = join(this.directory, 'control.sock');
-    const file = join(this.directory, 'config.json');
-    const realServer = { loadBalancers: [{ prefix: `${LIP}/32` }], services: [{ address: RIP, port: PORT }] };
-    writeFileSync(file, JSON.stringify({ role: 'real-server', control: { socket }, realServer }));
-    const shim = this.namespaces.start(this.realServer, new URL('../main.js', import.meta.url), [
-      ...['run', '--config', file],
+  startRealServer(): Promise<void> {
+    return this.startShim(this.realServer, RS_CONFIG);
+  }
+
+  /** Some questions of the client's to the VIP, from one port: a flow. */
+  async exchange(port: number, questions: number): Promise<Exchange> {
+    this.sightings.length = 0;
+    this.packets.length = 0;
+    const answers: string[] = [];
+    const args = [CLIENT, `${port}`, VIP, `${PORT}`, `${questions}`];
+    const asking = this.namespaces.start(this.client, program('client'), args);
+    createInterface({ input: asking.stdout as Readable }).on('line', line => answers.push(line));
+    await within(once(asking, 'close'), 'the client came to no end');
+    await new Promise(resolve => setTimeout(resolve, LAST_WORDS_MS));
+    if (answers.length < questions) throw new Error('the client got no answer');
+    return { seen: [...this.sightings], answers, packets: [...this.packets] };
+  }
+
+  /** Safe to call twice. */
+  clear(): void {
+    this.namespaces.remove();
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+
+  private async startShim(host: string, config: { role: string }): Promise<void> {
+    const socket = join(this.directory, `${config.role}.sock`);
+    const file = join(this.directory, `${config.role}.json`);
+    writeFileSync(file, JSON.stringify({ ...config, control: { socket } }));
+    const shim = this.namespaces.start(host, new URL('../main.js', import.meta.url), [
+      'run',
+      '--config',
+      file,
     ]);
     let said = '';
     shim.stderr?.on('data', text => {
@@ -86,25 +114,16 @@ export class Scene {
     }
   }
 
-  /** Safe to call twice. */
-  clear(): void {
-    this.namespaces.remove();
-    rmSync(this.directory, { recursive: true, force: true });
-  }
-
-  private async ready(child: ChildProcess): Promise<Interface> {
-    const output = lines(child);
+  /** Waits until a program says that it is ready, and collects what it says from then on. */
+  private async listen(child: ChildProcess, into: string[]): Promise<void> {
+    const output = createInterface({ input: child.stdout as Readable });
     await within(once(output, 'line'), 'a program of the demo did not start');
-    return output;
+    output.on('line', line => into.push(line));
   }
 }
 
 function program(name: string): URL {
   return new URL(`./${name}.js`, import.meta.url);
-}
-
-function lines(child: ChildProcess): Interface {
-  return createInterface({ input: child.stdout as Readable });
 }
 
 async function isRunning(socket: string): Promise<boolean> {
