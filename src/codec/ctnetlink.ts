@@ -23,6 +23,8 @@ const AF_INET = 2;
 const NLA_HEADER = 4;
 const NLA_F_NESTED = 0x8000;
 const NLA_TYPE_MASK = 0x3fff;
+/** Of the types that are read here: a path of them has a byte for each. */
+const LARGEST_TYPE = 0xff;
 
 const CTA_TUPLE_ORIG = 1;
 const CTA_TUPLE_REPLY = 2;
@@ -146,16 +148,17 @@ export class CtAnswer {
    */
   read(length: number): number {
     const { view } = this;
-    if (length < NLMSG_HEADER + NFGENMSG) return -1;
-    const type = view.getUint16(NLMSG_TYPE, HOST_IS_LITTLE_ENDIAN);
-    if (type === NLMSG_ERROR) return -view.getInt32(NLMSG_HEADER, HOST_IS_LITTLE_ENDIAN);
-    if (type !== ((NFNL_SUBSYS_CTNETLINK << 8) | IPCTNL_MSG_CT_NEW)) return -1;
-    const end = Math.min(length, view.getUint32(NLMSG_LENGTH, HOST_IS_LITTLE_ENDIAN));
     this.client = 0;
     this.clientPort = 0;
     this.id = 0;
+    if (length < NLMSG_HEADER + NFGENMSG) return -1;
+    const end = view.getUint32(NLMSG_LENGTH, HOST_IS_LITTLE_ENDIAN);
+    if (end > length) return -1;
+    const type = view.getUint16(NLMSG_TYPE, HOST_IS_LITTLE_ENDIAN);
+    if (type === NLMSG_ERROR) return -view.getInt32(NLMSG_HEADER, HOST_IS_LITTLE_ENDIAN);
+    if (type !== ((NFNL_SUBSYS_CTNETLINK << 8) | IPCTNL_MSG_CT_NEW)) return -1;
     this.attributes(NLMSG_HEADER + NFGENMSG, end, 0);
-    return this.clientPort === 0 ? -1 : 0;
+    return this.client === 0 || this.clientPort === 0 ? -1 : 0;
   }
 
   /** Walks attributes; `within` is the path of types so far, a byte each. */
@@ -165,7 +168,7 @@ export class CtAnswer {
       const length = view.getUint16(at, HOST_IS_LITTLE_ENDIAN);
       const type = view.getUint16(at + 2, HOST_IS_LITTLE_ENDIAN) & NLA_TYPE_MASK;
       if (length < NLA_HEADER || at + length > end) return;
-      this.attribute((within << 8) | type, at + NLA_HEADER, at + length);
+      if (type <= LARGEST_TYPE) this.attribute((within << 8) | type, at + NLA_HEADER, at + length);
       at += (length + 3) & ~3;
     }
   }

@@ -35,7 +35,8 @@ export class Daemon implements ControlHandler {
   private readonly undo: Undo[] = [];
   private readonly started = Date.now();
   private state: StatusAnswer['state'] = 'starting';
-  private hostWarnings: string[] = [];
+  /** What the host was made to be. */
+  private plan: HostPlan | undefined;
   /** Rules and routes of ours that somebody took away. */
   private gone: string[] = [];
   private readonly kit: RoleKit;
@@ -112,7 +113,7 @@ export class Daemon implements ControlHandler {
       }
   }
 
-  /** Takes another configuration without losing flows. Throws without having changed anything but the host. */
+  /** Takes another configuration without losing flows. If the host refuses, all is as before. */
   async reload(config: Config): Promise<void> {
     const later = needsRestart(this.config, config, this.kit);
     if (later.length > 0) this.log.warn(`${later.join(', ')}: changed, but needs a restart; kept as it was`);
@@ -123,7 +124,12 @@ export class Daemon implements ControlHandler {
     );
     const plan = await this.kit.plan(next);
     this.plane.configure(this.kit.settings(next, plan.facts));
-    await this.setup.change(plan.changes);
+    try {
+      await this.setup.change(plan.changes);
+    } catch (error) {
+      await this.goBackTo(this.plan);
+      throw error;
+    }
     await this.takeNoteOf(plan);
     this.log.level = next.log.level;
     this.config = next;
@@ -144,7 +150,7 @@ export class Daemon implements ControlHandler {
       datapath: 'tun',
       steering: config.routing.steering,
       healthy: this.state === 'running' && this.gone.length === 0,
-      warnings: [...this.gone.map(line => `gone from this host: ${line}`), ...this.hostWarnings],
+      warnings: [...this.gone.map(line => `gone from this host: ${line}`), ...(this.plan?.warnings ?? [])],
     };
   }
 
@@ -180,10 +186,17 @@ export class Daemon implements ControlHandler {
     }
   }
 
-  private async takeNoteOf({ facts, warnings }: HostPlan): Promise<void> {
+  private async goBackTo(plan: HostPlan | undefined): Promise<void> {
+    if (plan === undefined) return;
+    await this.setup.change(plan.changes);
+    this.plane.configure(this.kit.settings(this.config, plan.facts));
+  }
+
+  private async takeNoteOf(plan: HostPlan): Promise<void> {
+    const { facts, warnings } = plan;
+    this.plan = plan;
     this.ownAddresses = JSON.stringify([facts.ownAddresses, facts.broadcastAddresses]);
     this.integrity = await Integrity.of(this.kit.tables(this.config));
-    this.hostWarnings = warnings;
     for (const warning of warnings) this.log.warn(warning);
   }
 

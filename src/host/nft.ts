@@ -158,7 +158,7 @@ function both(tables: readonly Table[]): { up: string; down: string } {
 
 /** Part of a table's name: an interface may be called anything. */
 function name(interfaceName: string): string {
-  return interfaceName.replaceAll(/[^\w.]/g, '_');
+  return interfaceName.replaceAll(/[^\w.-]/g, '_');
 }
 
 function quote(text: string): string {

@@ -111,8 +111,8 @@ export class LoadBalancer implements Role {
       counters[LbCounter.packets_ignored]++;
       return Verdict.none;
     }
-    const isOutgoing = this.ownAddresses.has4(packet.source);
-    if (!isOutgoing) return this.fromRealServer(packet, now);
+    // By the destination: a source is easily forged.
+    if (this.ownAddresses.has4(packet.destination)) return this.fromRealServer(packet, now);
     restoreHop(packet);
     if (packet.kind === Kind.udp) return this.toRealServer(packet, now, extraOffset);
     counters[LbCounter.packets_unmarked]++;

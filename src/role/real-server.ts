@@ -86,12 +86,8 @@ export class RealServer implements Role {
 
   process(packet: Packet, now: number, extraOffset: number): number {
     switch (packet.kind) {
-      case Kind.udp: {
-        const lb = this.senderOf(packet);
-        return lb < 0
-          ? this.reply(packet, now)
-          : this.receive(packet, this.loadBalancers[lb], now, extraOffset);
-      }
+      case Kind.udp:
+        return this.isInbound(packet) ? this.receive(packet, now, extraOffset) : this.reply(packet, now);
       case Kind.fragment:
         return this.follow(packet, now);
       case Kind.malformed:
@@ -104,16 +100,22 @@ export class RealServer implements Role {
     }
   }
 
-  /** The load balancer that sent this to a service, or -1. A prefix may well hold the service's address too. */
-  private senderOf(packet: Packet): number {
-    if (!this.services.hasAddress4(packet.destination) || this.services.hasAddress4(packet.source)) return -1;
-    return this.prefixes.match4(packet.source);
+  /** To a service, and not from one: a prefix of load balancers may well hold the service's own address too. */
+  private isInbound(packet: Packet): boolean {
+    return this.services.hasAddress4(packet.destination) && !this.services.hasAddress4(packet.source);
   }
 
   // ---- 2. from a load balancer ---------------------------------------------------------------------------
 
-  private receive(packet: Packet, lb: LoadBalancer, now: number, extraOffset: number): number {
+  private receive(packet: Packet, now: number, extraOffset: number): number {
     const { counters, flows } = this;
+    const position = this.prefixes.match4(packet.source);
+    if (position < 0) {
+      // The rules to the TUN are some moments older or younger than our prefixes: it goes on as it came.
+      counters[Counter.packets_delivered]++;
+      return Verdict.deliver;
+    }
+    const lb = this.loadBalancers[position];
     if (packet.carrier === uoa.Carrier.opp && packet.fragmented) {
       counters[Counter.fragments_dropped]++;
       return Verdict.none;
@@ -250,7 +252,7 @@ export class RealServer implements Role {
   // ---- 5. later fragments --------------------------------------------------------------------------------
 
   private follow(packet: Packet, now: number): number {
-    const inbound = this.senderOf(packet) >= 0;
+    const inbound = this.isInbound(packet);
     if (inbound && packet.protocol === uoa.OPP_PROTOCOL) {
       this.counters[Counter.fragments_dropped]++;
       return Verdict.none;

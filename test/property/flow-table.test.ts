@@ -62,7 +62,7 @@ function steps(waits: fc.Arbitrary<number>, budgets: fc.Arbitrary<number>): fc.A
     { weight: 4, arbitrary: fc.record({ do: fc.constant('wait' as const), ms: waits }) },
     { weight: 2, arbitrary: fc.record({ do: fc.constant('expire' as const), budget: budgets }) },
   );
-  return fc.array(step, { maxLength: 80 });
+  return fc.array(step, { maxLength: 60, size: 'max' });
 }
 
 const size = fc.record({

@@ -115,8 +115,8 @@ class Model {
       case 'stranger': {
         const { client } = event;
         const packet = datagram({ ...event.fields, from: '198.51.100.200:7', to: event.server, client });
-        counts.replies_passed++;
-        this.emitted.push(toHex(packet));
+        counts.packets_delivered++;
+        this.delivered.push(toHex(packet));
         return packet;
       }
       case 'reply':

@@ -281,6 +281,17 @@ describe('a full table', () => {
     expect(table.evictions).toBe(0);
   });
 
+  it('never grows beyond its size, however flows come and go', () => {
+    const table = make({ maxFlows: 4 });
+    const flows = [1, 2, 3, 4].map(port => flowKey(`10.10.1.1:${port} > 10.10.1.2:53`));
+    for (let round = 0; round < 3; round++) {
+      for (const flow of flows) hear(table, flow);
+      expect(flows.map(flow => findFlow(table, flow)).sort()).toEqual([0, 1, 2, 3]);
+      for (const flow of flows) table.forget(findFlow(table, flow));
+    }
+    expect([table.extent, table.evictions]).toEqual([4, 0]);
+  });
+
   it('of many flows used in the same second still evicts quickly, and a long idle one', () => {
     const table = make({ maxFlows: 5000, timeout: 360_000 });
     const flows = Array.from({ length: 6000 }, (_, i) => flowKey(`10.10.1.1:${i + 1} > 10.10.1.2:53`));

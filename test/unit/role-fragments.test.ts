@@ -95,7 +95,7 @@ describe('from a load balancer', () => {
 
   it('from outside the prefixes pass as they came', () => {
     const pieces = fragment(inbound({ from: '198.51.100.1:1', carrier: 'ipo', client: CLIENT }), 1480);
-    expect(rig.send(...pieces)).toEqual({ delivered: [], emitted: pieces.map(toHex) });
+    expect(rig.send(...pieces)).toEqual({ delivered: pieces.map(toHex), emitted: [] });
   });
 });
 

@@ -180,9 +180,9 @@ describe.each(['ipo', 'opp'] as const)('a packet marked by %s', carrier => {
   it('from outside the prefixes is nobody else’s business: it goes on as it came', () => {
     for (const from of ['10.11.1.1:40000', '198.51.100.1:1', '10.19.255.255:40000', '10.21.0.0:40000']) {
       const packet = inbound({ from, carrier, client: CLIENT });
-      expect(rig.send(packet), from).toEqual({ delivered: [], emitted: [toHex(packet)] });
+      expect(rig.send(packet), from).toEqual({ delivered: [toHex(packet)], emitted: [] });
     }
-    expect(rig.counts()).toEqual({ replies_passed: 4 });
+    expect(rig.counts()).toEqual({ packets_delivered: 4 });
   });
 
   it('from a service itself is no load balancer’s, whatever the prefix', () => {
@@ -431,6 +431,15 @@ describe('replies of a wildcard socket', () => {
     expect(rig.send(answer).emitted).toEqual([toHex(answer)]);
   });
 
+  it('do not go by a service that is no longer configured for that port', () => {
+    rig.send(inbound({ to: asked, carrier: 'ipo', client: CLIENT }));
+    const services = OPTIONS.services.map(service =>
+      service === OPTIONS.services[2] ? { ...service, from: 54, to: 54 } : service,
+    );
+    rig.role.configure({ ...OPTIONS, services });
+    expect(rig.send(reply()).emitted).toEqual([toHex(reply())]);
+  });
+
   it('look among services with that port alone', () => {
     rig.send(inbound({ to: '10.10.1.4:7777', carrier: 'ipo', client: CLIENT }));
     expect(rig.send(reply({ from: '10.10.1.2:7777' })).emitted).toEqual([
@@ -561,7 +570,7 @@ describe('configure', () => {
     expect(rig.send(inbound()).delivered).toEqual([asHex({ from: CLIENT })]);
     expect(rig.send(inbound({ carrier: 'ipo', client: CLIENT })).emitted).toEqual([]);
     const stranger = inbound({ from: '10.10.1.7:40000', carrier: 'ipo', client: CLIENT });
-    expect(rig.send(stranger)).toEqual({ delivered: [], emitted: [toHex(stranger)] });
+    expect(rig.send(stranger)).toEqual({ delivered: [toHex(stranger)], emitted: [] });
   });
 
   it('the longest prefix decides', () => {
