@@ -4,6 +4,7 @@
  * `parse` is the only place where bounds are checked; whatever it says is there can be read without further
  * checks. Malformed input is an outcome (`Kind.malformed`), never an exception.
  */
+import * as icmp from './icmp.js';
 import * as ipv4 from './ipv4.js';
 import * as udp from './udp.js';
 import * as uoa from './uoa.js';
@@ -18,12 +19,16 @@ export const Kind = {
   fragment: 2,
   /** Anything else: another protocol, another IP version. */
   other: 3,
+  /** An ICMP error about a UDP datagram, quoting its headers. */
+  error: 4,
 } as const;
 export type Kind = (typeof Kind)[keyof typeof Kind];
 
 /** Whether the packet carries a mark, and in what state. */
 export const Mark = { none: 0, found: 1, broken: 2 } as const;
 export type Mark = (typeof Mark)[keyof typeof Mark];
+
+const FRAGMENTED = ipv4.MORE_FRAGMENTS | ipv4.FRAGMENT_OFFSET;
 
 export class Packet {
   readonly bytes: Uint8Array;
@@ -34,8 +39,10 @@ export class Packet {
   start = 0;
   end = 0;
   transport = 0;
-  /** Offset of the UDP header (behind the `opp` header, if there is one); only for `Kind.udp`. */
+  /** Offset of the UDP header (behind the `opp` header, if there is one), or of the one that an error quotes. */
   udp = 0;
+  /** Offset of the IP header that an error quotes. */
+  quoted = 0;
   protocol = 0;
   /** Addresses as signed 32-bit words. */
   source = 0;
@@ -93,16 +100,34 @@ export class Packet {
     this.protocol = view.getUint8(start + ipv4.PROTOCOL);
     this.source = view.getInt32(start + ipv4.SOURCE);
     this.destination = view.getInt32(start + ipv4.DESTINATION);
+    if (this.protocol === icmp.PROTOCOL) return this.readError();
     if (this.protocol !== udp.PROTOCOL && this.protocol !== uoa.OPP_PROTOCOL) return Kind.other;
 
     const fragment = view.getUint16(start + ipv4.FRAGMENT);
-    this.fragmented = (fragment & (ipv4.MORE_FRAGMENTS | ipv4.FRAGMENT_OFFSET)) !== 0;
+    this.fragmented = (fragment & FRAGMENTED) !== 0;
     if ((fragment & ipv4.FRAGMENT_OFFSET) !== 0) return Kind.fragment;
 
     if (this.protocol === uoa.OPP_PROTOCOL) return this.readOpp();
     this.udp = this.transport;
     if (headerLength > ipv4.MIN_HEADER) this.readMark(uoa.Carrier.ipo, start + ipv4.OPTIONS, this.transport);
     return this.udpFits() ? Kind.udp : Kind.malformed;
+  }
+
+  /** An error, if it quotes the whole headers of a UDP datagram (its first fragment, if it came in several). */
+  private readError(): Kind {
+    const { view, transport, end } = this;
+    this.fragmented = (view.getUint16(this.start + ipv4.FRAGMENT) & FRAGMENTED) !== 0;
+    const quoted = transport + icmp.QUOTED;
+    if (this.fragmented || quoted + ipv4.MIN_HEADER > end || !icmp.isError(view.getUint8(transport)))
+      return Kind.other;
+    const first = view.getUint8(quoted);
+    const header = quoted + (first & 0x0f) * 4;
+    const isFirst = (view.getUint16(quoted + ipv4.FRAGMENT) & ipv4.FRAGMENT_OFFSET) === 0;
+    const isUdp = first >>> 4 === 4 && view.getUint8(quoted + ipv4.PROTOCOL) === udp.PROTOCOL && isFirst;
+    if (!isUdp || header < quoted + ipv4.MIN_HEADER || header + udp.HEADER > end) return Kind.other;
+    this.quoted = quoted;
+    this.udp = header;
+    return Kind.error;
   }
 
   private readOpp(): Kind {

@@ -6,6 +6,7 @@
  * ever moves its start; inserting needs that much room (the mark's bytes) in front of it.
  */
 import { applyChange, applyUdpChange, longChange, wordChange } from './checksum.js';
+import * as icmp from './icmp.js';
 import * as ipv4 from './ipv4.js';
 import { Mark, type Packet } from './packet.js';
 import * as udp from './udp.js';
@@ -141,6 +142,48 @@ export function setFragmentAddresses(packet: Packet, source: number, destination
   replaceAddress(packet, ipv4.DESTINATION, packet.destination, destination);
   packet.source = source;
   packet.destination = destination;
+}
+
+/** Gives the datagram that an error quotes another source, with all checksums. */
+export function setQuotedSource(packet: Packet, address: number, port: number): void {
+  replaceQuoted(packet, ipv4.SOURCE, udp.SOURCE_PORT, address, port);
+}
+
+/** Gives the datagram that an error quotes another destination, with all checksums. */
+export function setQuotedDestination(packet: Packet, address: number, port: number): void {
+  replaceQuoted(packet, ipv4.DESTINATION, udp.DESTINATION_PORT, address, port);
+}
+
+/** Gives an error another destination. ICMP's checksum has no pseudo header, so only IP's changes. */
+export function setErrorDestination(packet: Packet, address: number): void {
+  replaceAddress(packet, ipv4.DESTINATION, packet.destination, address);
+  packet.destination = address;
+}
+
+function replaceQuoted(
+  packet: Packet,
+  field: number,
+  portField: number,
+  address: number,
+  port: number,
+): void {
+  const { view, quoted, udp: header, transport } = packet;
+  const addressChange = longChange(view.getInt32(quoted + field), address);
+  const portChange = wordChange(view.getUint16(header + portField), port);
+  const ipChecksum = view.getUint16(quoted + ipv4.CHECKSUM);
+  const udpChecksum = view.getUint16(header + udp.CHECKSUM);
+  const newIpChecksum = applyChange(ipChecksum, addressChange);
+  const newUdpChecksum = applyUdpChange(udpChecksum, addressChange + portChange);
+  view.setInt32(quoted + field, address);
+  view.setUint16(header + portField, port);
+  view.setUint16(quoted + ipv4.CHECKSUM, newIpChecksum);
+  view.setUint16(header + udp.CHECKSUM, newUdpChecksum);
+  const change =
+    addressChange +
+    portChange +
+    wordChange(ipChecksum, newIpChecksum) +
+    wordChange(udpChecksum, newUdpChecksum);
+  view.setUint16(transport + icmp.CHECKSUM, applyChange(view.getUint16(transport + icmp.CHECKSUM), change));
 }
 
 function replaceAddress(packet: Packet, field: number, before: number, after: number): number {

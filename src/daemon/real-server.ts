@@ -33,6 +33,7 @@ export const realServerKit: RoleKit = {
         to,
       })),
       ownAddresses: [...ownAddresses, ...broadcastAddresses],
+      isForwarded: true,
     };
     return { name: 'real-server', options };
   },

@@ -4,11 +4,13 @@
  * | preference               | rule                                        | why                                  |
  * | ------------------------ | ------------------------------------------- | ------------------------------------ |
  * | priority                 | from LB to service, UDP -> table            | the way in, ahead of local delivery  |
+ * | priority                 | to service, ICMP -> table                   | errors about replies                 |
  * | priority + 1             | the same for protocol 248                   | carrier opp                          |
  * | localPriority            | local                                       | moved from 0, where it always wins   |
  * | localPriority + 1        | from the LBs' interface: nowhere            | forwarding is on; still no router    |
  * | localPriority + 10       | own UDP from a service port -> table + 1    | the replies                          |
- * | 32800 (behind `default`) | from a service, UDP -> table + 1            | a way to clients for rp_filter,      |
+ * | localPriority + 12       | own ICMP errors -> table + 1                | about datagrams of clients           |
+ * | 32800 (behind `default`) | from a service, UDP, ICMP -> table + 1      | a way to clients for rp_filter,      |
  * |                          |                                             | where there is no default route      |
  *
  * The local rule moves last and comes back first, so at no time is the host without one. Rules are `protocol kernel`: systemd-networkd removes others it didn't make.
@@ -29,6 +31,8 @@ export interface RealServerPlan {
 /** Behind `main` and `default`. */
 const LAST_RESORT = 32800;
 const LAST_PORT = 65535;
+/** The kernel keeps ICMP's type and code where ports are: type 3, any code. */
+const DESTINATION_UNREACHABLE = '768-783';
 
 /** The changes that take the LBs' UDP through the TUN, and the services' replies. */
 export function planRealServer(options: RealServerPlan, facts: RealServerFacts): Change[] {
@@ -129,10 +133,15 @@ function replies({ routing, services }: RealServerPlan, facts: RealServerFacts):
         ...['iif', 'lo', 'ipproto', 'udp', ...sourcePort(from, to), 'lookup', table],
       ]),
     ),
-    ...addresses.map(({ address }) =>
-      rule('clients have a route even if the host has no default route', LAST_RESORT, [
-        ...['from', address, 'iif', 'lo', 'ipproto', 'udp', 'lookup', table],
-      ]),
+    rule('errors of the host’s own about datagrams: for the load balancers', preference + 2, [
+      ...['iif', 'lo', 'ipproto', 'icmp', 'dport', DESTINATION_UNREACHABLE, 'lookup', table],
+    ]),
+    ...addresses.flatMap(({ address }) =>
+      ['udp', 'icmp'].map(protocol =>
+        rule('clients have a route even if the host has no default route', LAST_RESORT, [
+          ...['from', address, 'iif', 'lo', 'ipproto', protocol, 'lookup', table],
+        ]),
+      ),
     ),
   ];
 }
@@ -143,17 +152,28 @@ function sourcePort(from: number, to: number): string[] {
 }
 
 function steering({ routing, loadBalancers, services }: RealServerPlan, facts: RealServerFacts): Change[] {
+  const table = String(routing.table);
   const addresses = distinct(services, ({ address }) => address);
-  return loadBalancers.flatMap(({ prefix }, i) =>
+  const interfaces = distinct(facts.towardsLb, ({ name }) => name);
+  const marked = loadBalancers.flatMap(({ prefix }, i) =>
     addresses.flatMap(({ address }) =>
       ['udp', '248'].map((protocol, k) =>
         rule(`from the load balancers: ${k === 0 ? 'UDP' : 'UOA’s own protocol'}`, routing.priority + k, [
           ...['from', prefix, 'to', address, 'iif', facts.towardsLb[i].name],
-          ...['ipproto', protocol, 'lookup', String(routing.table)],
+          ...['ipproto', protocol, 'lookup', table],
         ]),
       ),
     ),
   );
+  // Any router may have something to say about a reply.
+  const errors = interfaces.flatMap(({ name }) =>
+    addresses.map(({ address }) =>
+      rule('errors about the replies', routing.priority, [
+        ...['to', address, 'iif', name, 'ipproto', 'icmp', 'lookup', table],
+      ]),
+    ),
+  );
+  return [...marked, ...errors];
 }
 
 /** Whether the local rule comes before ours and has to move; Cilium, for one, has moved it already. */

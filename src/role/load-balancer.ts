@@ -107,7 +107,7 @@ export class LoadBalancer implements Role {
       counters[LbCounter.dropped_malformed]++;
       return Verdict.none;
     }
-    if (packet.kind === Kind.other) {
+    if (packet.kind === Kind.other || packet.kind === Kind.error) {
       counters[LbCounter.packets_ignored]++;
       return Verdict.none;
     }

@@ -7,10 +7,21 @@
  *   3. deliver it: mark off, the client's address as source
  *   4. from the application: find the flow by its client, turn the reply to LIP:lport
  *   5. later fragments follow the first one, either way
+ *   6. ICMP errors about translated packets, either way, are translated in what they quote
  */
+import * as icmp from '../codec/icmp.js';
 import * as ipv4 from '../codec/ipv4.js';
 import { Kind, Mark, type Packet } from '../codec/packet.js';
-import { setDestination, setFragmentAddresses, setSource, strip } from '../codec/rewrite.js';
+import {
+  restoreHop,
+  setDestination,
+  setErrorDestination,
+  setFragmentAddresses,
+  setQuotedDestination,
+  setQuotedSource,
+  setSource,
+  strip,
+} from '../codec/rewrite.js';
 import { writeAck } from '../codec/standalone.js';
 import * as uoa from '../codec/uoa.js';
 import { FragmentTable } from '../flow/fragments.js';
@@ -41,6 +52,8 @@ export interface RealServerOptions {
   services: readonly Service[];
   /** The host's own and broadcast addresses: no client can have one of them. */
   ownAddresses: readonly Prefix[];
+  /** The way to us costs packets a hop, which they get back. */
+  isForwarded: boolean;
 }
 
 export class RealServer implements Role {
@@ -51,6 +64,7 @@ export class RealServer implements Role {
   private prefixes!: PrefixList;
   private services!: ServiceList;
   private ownAddresses!: PrefixList;
+  private isForwarded!: boolean;
 
   constructor(
     options: RealServerOptions,
@@ -68,6 +82,7 @@ export class RealServer implements Role {
     this.prefixes = new PrefixList(options.loadBalancers.map(({ prefix }) => prefix));
     this.services = new ServiceList(options.services);
     this.ownAddresses = new PrefixList(options.ownAddresses);
+    this.isForwarded = options.isForwarded;
   }
 
   tick(now: number): boolean {
@@ -85,6 +100,12 @@ export class RealServer implements Role {
   // ---- 1. which way --------------------------------------------------------------------------------------
 
   process(packet: Packet, now: number, extraOffset: number): number {
+    const verdict = this.decide(packet, now, extraOffset);
+    if (this.isForwarded && (verdict & Verdict.deliver) !== 0) restoreHop(packet);
+    return verdict;
+  }
+
+  private decide(packet: Packet, now: number, extraOffset: number): number {
     switch (packet.kind) {
       case Kind.udp:
         return this.isInbound(packet) ? this.receive(packet, now, extraOffset) : this.reply(packet, now);
@@ -94,10 +115,21 @@ export class RealServer implements Role {
         this.counters[Counter.dropped_malformed]++;
         if (packet.mark === Mark.broken) this.counters[Counter.uoa_invalid]++;
         return Verdict.none;
+      case Kind.error:
+        return this.isInbound(packet) ? this.errorFromNetwork(packet) : this.errorFromHost(packet);
       default:
-        this.counters[Counter.packets_ignored]++;
-        return Verdict.none;
+        return this.pass(packet);
     }
+  }
+
+  /** What is neither UDP nor an error about it came along with the errors: ping, for one. It goes on as it came. */
+  private pass(packet: Packet): number {
+    if (packet.protocol === icmp.PROTOCOL) {
+      if (this.isInbound(packet)) return Verdict.deliver;
+      if (this.services.hasAddress4(packet.source)) return Verdict.emit;
+    }
+    this.counters[Counter.packets_ignored]++;
+    return Verdict.none;
   }
 
   /** To a service, and not from one: a prefix of load balancers may well hold the service's own address too. */
@@ -261,6 +293,38 @@ export class RealServer implements Role {
     if (fragments.find(packet.source, packet.destination, idProtocol(packet), now))
       setFragmentAddresses(packet, fragments.newSource, fragments.newDestination);
     return inbound ? Verdict.deliver : Verdict.emit;
+  }
+
+  // ---- 6. ICMP errors ------------------------------------------------------------------------------------
+
+  /** About a reply of ours, LIP:lport in what it quotes: the application's socket knows the client's address. */
+  private errorFromNetwork(packet: Packet): number {
+    const { flows, counters } = this;
+    const { view, quoted } = packet;
+    const lb = view.getInt32(quoted + ipv4.DESTINATION);
+    flows.setFlow4(lb, packet.destinationPort, view.getInt32(quoted + ipv4.SOURCE), packet.sourcePort);
+    const flow = flows.findFlow();
+    if (flow >= 0 && (flows.flags(flow) & LOOKUP_ONLY) === 0) {
+      setQuotedDestination(packet, flows.address4(flow, CLIENT), flows.clientPort(flow));
+      counters[Counter.icmp_translated]++;
+    }
+    return Verdict.deliver;
+  }
+
+  /** About a datagram that this host could not deliver, for its client: the load balancer knows LIP:lport. */
+  private errorFromHost(packet: Packet): number {
+    const { flows, counters } = this;
+    const { view, quoted } = packet;
+    const server = view.getInt32(quoted + ipv4.DESTINATION);
+    flows.setReply4(server, packet.destinationPort, view.getInt32(quoted + ipv4.SOURCE), packet.sourcePort);
+    const flow = flows.findReply();
+    if (flow >= 0) {
+      const lb = flows.address4(flow, LB);
+      setQuotedSource(packet, lb, flows.lbPort(flow));
+      setErrorDestination(packet, lb);
+      counters[Counter.icmp_translated]++;
+    }
+    return Verdict.emit;
   }
 }
 
