@@ -32,12 +32,30 @@ export class Pipeline {
     const { device } = this;
     device.receive(this.received, this.hasBacklog ? 0 : wait);
     const now = device.clock[0];
-    if (this.received.count > 0) this.handle(now);
+    const count = this.received.count;
+    if (count > 0) this.handle(now);
+    if (count > 0) this.handleReleased(now);
     if (this.hasBacklog || (now - this.lastTick) >>> 0 >= TICK_INTERVAL) {
       this.lastTick = now;
       this.hasBacklog = this.role.tick(now);
     }
-    return this.received.count;
+    return count;
+  }
+
+  /** What the role had held, a batch at a time, behind the batch that made it let go. */
+  private handleReleased(now: number): void {
+    const { received, role } = this;
+    const { arena } = this.device;
+    do {
+      received.count = 0;
+      while (received.count < BATCH) {
+        const offset = arena.packetOffset(received.count);
+        const length = role.release(arena.bytes, offset);
+        if (length === 0) break;
+        received.add(offset, length);
+      }
+      if (received.count > 0) this.handle(now);
+    } while (received.count > 0);
   }
 
   private handle(now: number): void {

@@ -94,6 +94,11 @@ export class LoadBalancer implements Role {
     return this.flows.isExpiryDue(now);
   }
 
+  /** Packets that bypass us would overtake what we held: nothing ever is. */
+  release(): number {
+    return 0;
+  }
+
   settle(_extrasSent: number, extrasRefused: number, refused: number): void {
     this.counters[LbCounter.dropped_io] += extrasRefused + refused;
   }
@@ -215,7 +220,7 @@ export class LoadBalancer implements Role {
       return Verdict.none;
     }
     counters[LbCounter.acks_received]++;
-    this.release(packet, flow, now);
+    this.letGo(packet, flow, now);
     return Verdict.none;
   }
 
@@ -234,7 +239,7 @@ export class LoadBalancer implements Role {
     return echoes ? flow : -1;
   }
 
-  private release(packet: Packet, flow: number, now: number): void {
+  private letGo(packet: Packet, flow: number, now: number): void {
     const { flows } = this;
     flows.answered(flow, now);
     if ((flows.flags(flow) & ACKED) !== 0) return;

@@ -25,6 +25,7 @@ import {
 import { writeAck } from '../codec/standalone.js';
 import * as uoa from '../codec/uoa.js';
 import { FragmentTable } from '../flow/fragments.js';
+import { HeldFragments } from '../flow/held-fragments.js';
 import { type Prefix, PrefixList } from '../flow/prefixes.js';
 import { CLIENT, type FlowTable, LB, Learned, SERVER } from '../flow/table.js';
 import { isImpossible4, isImpossible6 } from './clients.js';
@@ -60,6 +61,7 @@ export class RealServer implements Role {
   extraLength = 0;
 
   private readonly fragments: FragmentTable;
+  private readonly held = new HeldFragments();
   private loadBalancers!: readonly LoadBalancer[];
   private prefixes!: PrefixList;
   private services!: ServiceList;
@@ -88,7 +90,12 @@ export class RealServer implements Role {
   tick(now: number): boolean {
     this.counters[Counter.flows_expired] += this.flows.expire(now, EXPIRY_BUDGET);
     this.counters[Counter.flows] = this.flows.count;
+    this.counters[Counter.fragments_dropped] += this.held.expire(now);
     return this.flows.isExpiryDue(now);
+  }
+
+  release(bytes: Uint8Array, offset: number): number {
+    return this.held.take(bytes, offset);
   }
 
   settle(extrasSent: number, extrasRefused: number, refused: number): void {
@@ -140,7 +147,7 @@ export class RealServer implements Role {
   // ---- 2. from a load balancer ---------------------------------------------------------------------------
 
   private receive(packet: Packet, now: number, extraOffset: number): number {
-    const { counters, flows } = this;
+    const { counters } = this;
     const position = this.prefixes.match4(packet.source);
     if (position < 0) {
       // The rules to the TUN are some moments older or younger than our prefixes: it goes on as it came.
@@ -152,6 +159,22 @@ export class RealServer implements Role {
       counters[Counter.fragments_dropped]++;
       return Verdict.none;
     }
+    if (packet.fragmented) return this.receiveFirst(packet, lb, now, extraOffset);
+    return this.receiveFrom(packet, lb, now, extraOffset);
+  }
+
+  /** The first of several fragments: where it goes, the others go, those too that came before it. */
+  private receiveFirst(packet: Packet, lb: LoadBalancer, now: number, extraOffset: number): number {
+    const { source, destination } = packet;
+    const id = idProtocol(packet);
+    const verdict = this.receiveFrom(packet, lb, now, extraOffset);
+    this.fragments.remember(source, destination, id, packet.source, packet.destination, now);
+    this.held.release(source, destination, id);
+    return verdict;
+  }
+
+  private receiveFrom(packet: Packet, lb: LoadBalancer, now: number, extraOffset: number): number {
+    const { counters, flows } = this;
     if (packet.mark === Mark.found) return this.receiveMarked(packet, lb, now, extraOffset);
     if (packet.mark === Mark.none) counters[Counter.uoa_none]++;
     else counters[Counter.uoa_invalid]++;
@@ -218,19 +241,8 @@ export class RealServer implements Role {
     const { flows } = this;
     flows.heard(flow, now);
     if ((flows.flags(flow) & LOOKUP_ONLY) !== 0) return this.deliver(packet);
-    const source = packet.source;
-    const client = flows.address4(flow, CLIENT);
     strip(packet);
-    setSource(packet, client, flows.clientPort(flow));
-    if (packet.fragmented)
-      this.fragments.remember(
-        source,
-        packet.destination,
-        idProtocol(packet),
-        client,
-        packet.destination,
-        now,
-      );
+    setSource(packet, flows.address4(flow, CLIENT), flows.clientPort(flow));
     this.counters[Counter.packets_delivered]++;
     return Verdict.deliver;
   }
@@ -284,14 +296,22 @@ export class RealServer implements Role {
   // ---- 5. later fragments --------------------------------------------------------------------------------
 
   private follow(packet: Packet, now: number): number {
+    const { fragments, counters } = this;
+    const { source, destination } = packet;
     const inbound = this.isInbound(packet);
-    if (inbound && packet.protocol === uoa.OPP_PROTOCOL) {
-      this.counters[Counter.fragments_dropped]++;
+    const isFromLb = inbound && this.prefixes.has4(source);
+    if (isFromLb && packet.protocol === uoa.OPP_PROTOCOL) {
+      counters[Counter.fragments_dropped]++;
       return Verdict.none;
     }
-    const { fragments } = this;
-    if (fragments.find(packet.source, packet.destination, idProtocol(packet), now))
+    const id = idProtocol(packet);
+    if (fragments.find(source, destination, id, now))
       setFragmentAddresses(packet, fragments.newSource, fragments.newDestination);
+    else if (isFromLb) {
+      const isHeld = this.held.hold(packet.bytes, packet.start, packet.end, source, destination, id, now);
+      counters[isHeld ? Counter.fragments_held : Counter.fragments_dropped]++;
+      return Verdict.none;
+    }
     return inbound ? Verdict.deliver : Verdict.emit;
   }
 

@@ -21,6 +21,11 @@ export interface Role {
    * the packet's buffer the role may write a packet of its own.
    */
   process(packet: Packet, now: number, extraOffset: number): number;
+  /**
+   * Gives back the next packet that was held and may go now: writes it at `offset` in `bytes` and gives its length,
+   * or 0. It then is processed like any other.
+   */
+  release(bytes: Uint8Array, offset: number): number;
   /** Hears what became of a batch: how many packets of its own went out, how many of those and of the others not. */
   settle(extrasSent: number, extrasRefused: number, refused: number): void;
   /** Does a bounded piece of the work that time brings; true if there is more of it. */
