@@ -24,6 +24,15 @@ class ScriptedRole implements Role {
   }
 
   readonly settled: number[][] = [];
+  /** Packets held, the one to go first at the front. */
+  readonly held: Octets[] = [];
+
+  release(bytes: Uint8Array, offset: number): number {
+    const packet = this.held.shift();
+    if (packet === undefined) return 0;
+    bytes.set(packet, offset);
+    return packet.length;
+  }
 
   settle(extrasSent: number, extrasRefused: number, refused: number): void {
     this.settled.push([extrasSent, extrasRefused, refused]);

@@ -7,6 +7,7 @@ import {
   decode,
   fragment,
   hex,
+  type Octets,
   payloadOf,
   reassemble,
   toHex,
@@ -21,6 +22,9 @@ const inbound = (fields: Partial<DatagramFields> = {}) =>
   datagram({ from: LB, to: SERVER, payload: PAYLOAD, id: 77, ...fields });
 const reply = (fields: Partial<DatagramFields> = {}) =>
   datagram({ from: SERVER, to: CLIENT, payload: PAYLOAD, id: 78, ...fields });
+
+/** A fragment's offset, in units of 8 bytes. */
+const offsetOf = (piece: string) => Number.parseInt(piece.slice(12, 16), 16) & 0x1fff;
 
 /** What fragments, as they came out, make up together. */
 const whole = (pieces: readonly string[]) => toHex(reassemble(pieces.map(hex)));
@@ -79,12 +83,68 @@ describe('from a load balancer', () => {
     expect(whole(delivered)).toBe(toHex(inbound({ from: other })));
   });
 
-  it('are delivered unchanged when their first one never came, or long ago', () => {
+  it.each([
+    ['the first one last', (pieces: Octets[]) => [...pieces.slice(1), pieces[0]]],
+    ['all of them reversed', (pieces: Octets[]) => pieces.toReversed()],
+    ['the first one in the middle', ([first, second, ...rest]: Octets[]) => [second, first, ...rest]],
+  ])('in another order, %s, wait for the first one', (_, shuffle) => {
+    const pieces = fragment(inbound({ carrier: 'ipo', client: CLIENT }), 1480);
+    const shuffled = shuffle(pieces);
+    const early = shuffled.indexOf(pieces[0]);
+    const before = shuffled.slice(0, early);
+    expect(rig.send(...before)).toEqual({ delivered: [], emitted: [] });
+    const { delivered } = rig.send(...shuffled.slice(early));
+    const order = [...delivered].sort((one, two) => offsetOf(one) - offsetOf(two));
+    expect(whole(order)).toBe(toHex(inbound({ from: CLIENT })));
+    expect(offsetOf(delivered[0])).toBe(0);
+    const heldOnes = before.map(toHex);
+    expect(
+      delivered.filter(piece => heldOnes.some(held => offsetOf(held) === offsetOf(piece))).map(offsetOf),
+    ).toEqual(heldOnes.map(offsetOf));
+    expect(rig.counts()).toMatchObject({ fragments_held: before.length });
+    expect(rig.counts().fragments_dropped).toBeUndefined();
+  });
+
+  it('of a flow without a client wait for their first one too, and go with it', () => {
+    const [first, ...later] = fragment(inbound(), 1480);
+    expect(rig.send(...later).delivered).toEqual([]);
+    expect(rig.send(first).delivered).toEqual([first, ...later].map(toHex));
+  });
+
+  it('are dropped and counted when their first one never comes', () => {
+    const [, ...later] = fragment(inbound({ carrier: 'ipo', client: CLIENT }), 1480);
+    rig.send(...later);
+    rig.wait(1900);
+    expect(rig.counts()).toEqual({ fragments_held: later.length });
+    rig.wait(300);
+    expect(rig.counts()).toEqual({ fragments_held: later.length, fragments_dropped: later.length });
+    expect(rig.send()).toEqual({ delivered: [], emitted: [] });
+  });
+
+  it('do not follow one that came too long ago', () => {
     const [first, ...later] = fragment(inbound({ carrier: 'ipo', client: CLIENT }), 1480);
-    expect(rig.send(...later)).toEqual({ delivered: later.map(toHex), emitted: [] });
     rig.send(first);
     rig.wait(30_000);
-    expect(rig.send(...later).delivered).toEqual(later.map(toHex));
+    expect(rig.send(...later).delivered).toEqual([]);
+  });
+
+  it('are held up to a bound; the good ones go on', () => {
+    const endless = Array.from({ length: 500 }, (_, id) => fragment(inbound({ id: 1000 + id }), 1480)[1]);
+    rig.send(...endless);
+    expect(rig.counts()).toEqual({ fragments_held: 128, fragments_dropped: 372 });
+    const { delivered } = rig.send(...fragment(inbound({ carrier: 'ipo', client: CLIENT }), 1480));
+    expect(whole(delivered)).toBe(toHex(inbound({ from: CLIENT })));
+    rig.wait(3000);
+    expect(rig.counts()).toMatchObject({ fragments_held: 128, fragments_dropped: 500 });
+    const { length } = rig.send(...endless.slice(0, 100)).delivered;
+    expect(length).toBe(0);
+    expect(rig.counts()).toMatchObject({ fragments_held: 228 });
+  });
+
+  it('larger than a jumbo frame are not held', () => {
+    const [, later] = fragment(inbound({ payload: payloadOf(30_000) }), 10_000);
+    rig.send(later);
+    expect(rig.counts()).toEqual({ fragments_dropped: 1 });
   });
 
   it('marked by opp are dropped and counted, all of them', () => {

@@ -89,6 +89,10 @@ class WastefulRole implements Role {
     return this.role.process(packet, now, extraOffset);
   }
 
+  release(bytes: Uint8Array, offset: number): number {
+    return this.role.release(bytes, offset);
+  }
+
   settle(extrasSent: number, extrasRefused: number, refused: number): void {
     this.role.settle(extrasSent, extrasRefused, refused);
   }
@@ -110,6 +114,7 @@ const realServer = new RealServer(
       { words: words('10.10.1.3'), from: 53, to: 53 },
     ],
     ownAddresses: [prefix('10.10.1.2/32')],
+    isForwarded: true,
   },
   flows,
   counters,
