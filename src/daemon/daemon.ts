@@ -148,7 +148,7 @@ export class Daemon implements ControlHandler {
       uptimeSeconds: Math.floor((Date.now() - this.started) / 1000),
       tun: config.tun.name,
       datapath: 'tun',
-      steering: config.routing.steering,
+      steering: this.kit.steering(config),
       healthy: this.state === 'running' && this.gone.length === 0,
       warnings: [...this.gone.map(line => `gone from this host: ${line}`), ...(this.plan?.warnings ?? [])],
     };

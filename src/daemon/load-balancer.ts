@@ -23,6 +23,7 @@ export const loadBalancerKit: RoleKit = {
 
   limits: ({ loadBalancer: { maxFlows, flowTimeout } }) => ({ maxFlows, flowTimeout }),
   withLimits: (config, limits) => ({ ...config, loadBalancer: { ...config.loadBalancer, ...limits } }),
+  steering: () => 'nft-egress',
   tables: () => [],
   counters: LOAD_BALANCER_COUNTERS,
   worrying: [

@@ -20,7 +20,7 @@ export const realServerKit: RoleKit = {
       facts,
       changes: planRealServer({ tun, routing, loadBalancers, services }, facts),
       localRule: facts.localRule,
-      warnings: await realServerWarnings(facts, tun.name),
+      warnings: routing.steering === 'policy-routing' ? await realServerWarnings(facts, tun.name) : [],
     };
   },
 
@@ -40,6 +40,7 @@ export const realServerKit: RoleKit = {
 
   limits: ({ realServer: { maxFlows, flowTimeout } }) => ({ maxFlows, flowTimeout }),
   withLimits: (config, limits) => ({ ...config, realServer: { ...config.realServer, ...limits } }),
+  steering: ({ routing }) => routing.steering,
   tables: ({ routing: { table } }) => [table, table + 1],
   counters: REAL_SERVER_COUNTERS,
   worrying: [

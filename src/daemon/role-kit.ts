@@ -26,6 +26,8 @@ export interface RoleKit {
   limits(config: Config): { maxFlows: number; flowTimeout: number };
   /** The same configuration with other limits. */
   withLimits(config: Config, limits: { maxFlows: number; flowTimeout: number }): Config;
+  /** How packets get to the shim. */
+  steering(config: Config): string;
   /** The routing tables that are ours. */
   tables(config: Config): number[];
   counters: readonly string[];

@@ -7,7 +7,7 @@ import { formatAddress } from './addresses.js';
 import { type Change, type TunOptions, tunDevice } from './change.js';
 import { isOwn } from './facts.js';
 import type { ForwardingInterface, LoadBalancerFacts } from './facts-load-balancer.js';
-import { markRules, natRules, type VirtualService } from './nft.js';
+import { markRules, natRules, type VirtualService } from './nft-load-balancer.js';
 import { interfaceKey, NF_CONNTRACK_ACCT } from './sysctl.js';
 
 export interface LoadBalancerPlan {

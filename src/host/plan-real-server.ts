@@ -19,11 +19,17 @@ import { ExitCode, OperatorError } from '../errors.js';
 import { type Change, distinct, type TunOptions, tunDevice } from './change.js';
 import { isOwn } from './facts.js';
 import type { LbInterface, RealServerFacts } from './facts-real-server.js';
+import { ingressRules } from './nft-real-server.js';
 import { interfaceKey, UDP_EARLY_DEMUX } from './sysctl.js';
 
 export interface RealServerPlan {
   tun: TunOptions;
-  routing: { table: number; priority: number; localPriority: number };
+  routing: {
+    table: number;
+    priority: number;
+    localPriority: number;
+    steering: 'policy-routing' | 'nft-ingress';
+  };
   loadBalancers: readonly { prefix: string }[];
   services: readonly { address: string; from: number; to: number }[];
 }
@@ -40,9 +46,29 @@ export function planRealServer(options: RealServerPlan, facts: RealServerFacts):
   return [
     ...tunDevice(options.tun, facts.hasIpv6),
     ...routes(options, facts),
-    ...interfaces.flatMap(lb => receiving(options, facts, lb)),
-    ...earlyDemux(facts),
+    ...interfaces.flatMap(strictSource(facts)),
     ...replies(options, facts),
+    ...(options.routing.steering === 'nft-ingress' ? [byIngress(options, facts)] : byRouting(options, facts)),
+  ];
+}
+
+/** Steering by nftables: no forwarding, no local rule in the way. */
+function byIngress({ tun, loadBalancers, services }: RealServerPlan, facts: RealServerFacts): Change {
+  const rules = ingressRules({
+    tun: tun.name,
+    loadBalancers: loadBalancers.map(({ prefix }, i) => ({ prefix, interface: facts.towardsLb[i].name })),
+    addresses: [...new Set(services.map(({ address }) => address))],
+  });
+  return { kind: 'nft', ...rules, reason: 'from the load balancers, ahead of routing' };
+}
+
+/** Steering by routing rules. */
+function byRouting(options: RealServerPlan, facts: RealServerFacts): Change[] {
+  const interfaces = distinct(facts.towardsLb, ({ name }) => name);
+  return [
+    ...interfaces.flatMap(lb => forwarding(options, facts, lb)),
+    ...earlyDemux(facts),
+    wayIn(options),
     ...steering(options, facts),
     ...localRule(options, facts),
   ];
@@ -57,14 +83,15 @@ function routes({ tun, routing, services }: RealServerPlan, facts: RealServerFac
       ExitCode.configuration,
     );
   const mtu = Math.min(...facts.towardsLb.map(lb => lb.mtu));
-  const into = String(routing.table);
-  const back = String(routing.table + 1);
   return [
-    route('the way in', ['default', 'dev', tun.name, 'table', into]),
     route('the replies: source and packet size as without the TUN', [
-      ...['default', 'dev', tun.name, 'table', back, 'src', source, 'mtu', String(mtu)],
+      ...['default', 'dev', tun.name, 'table', String(routing.table + 1), 'src', source, 'mtu', String(mtu)],
     ]),
   ];
+}
+
+function wayIn({ tun, routing }: RealServerPlan): Change {
+  return route('the way in', ['default', 'dev', tun.name, 'table', String(routing.table)]);
 }
 
 function route(reason: string, spec: string[]): Change {
@@ -81,31 +108,35 @@ function rule(reason: string, preference: number, spec: string[]): Change {
   return { kind: 'ip', up: ['-4', 'rule', 'add', ...args], down: ['-4', 'rule', 'del', ...args], reason };
 }
 
-function receiving({ routing }: RealServerPlan, facts: RealServerFacts, lb: LbInterface): Change[] {
-  const changes: Change[] = [];
-  if (lb.forwarding === '0') {
-    changes.push(
-      rule('forwarding to the TUN must not make the host a router', localPreference(routing, facts) + 1, [
-        ...['iif', lb.name, 'blackhole'],
-      ]),
+function forwarding({ routing }: RealServerPlan, facts: RealServerFacts, lb: LbInterface): Change[] {
+  if (lb.forwarding !== '0') return [];
+  return [
+    rule('forwarding to the TUN must not make the host a router', localPreference(routing, facts) + 1, [
+      ...['iif', lb.name, 'blackhole'],
+    ]),
+    {
+      kind: 'sysctl',
+      key: interfaceKey(lb.name, 'forwarding'),
+      value: '1',
+      before: lb.forwarding,
+      reason: 'packets for the TUN are forwarded ones: without it they are dropped silently',
+    },
+  ];
+}
+
+function strictSource(facts: RealServerFacts): (lb: LbInterface) => Change[] {
+  return ({ name, rpFilter }) => {
+    if (Math.max(Number(rpFilter), Number(facts.allRpFilter)) !== 1) return [];
+    return [
       {
         kind: 'sysctl',
-        key: interfaceKey(lb.name, 'forwarding'),
-        value: '1',
-        before: lb.forwarding,
-        reason: 'packets for the TUN are forwarded ones: without it they are dropped silently',
+        key: interfaceKey(name, 'rp_filter'),
+        value: '2',
+        before: rpFilter,
+        reason: 'strict rp_filter would drop direct clients: the way back to them is the TUN',
       },
-    );
-  }
-  if (Math.max(Number(lb.rpFilter), Number(facts.allRpFilter)) === 1)
-    changes.push({
-      kind: 'sysctl',
-      key: interfaceKey(lb.name, 'rp_filter'),
-      value: '2',
-      before: lb.rpFilter,
-      reason: 'strict rp_filter would drop direct clients: the way back to them is the TUN',
-    });
-  return changes;
+    ];
+  };
 }
 
 /** ip_forward() drops what has a socket already: packets from an LB that some socket here is connected to. */
@@ -124,7 +155,7 @@ function earlyDemux({ udpEarlyDemux }: RealServerFacts): Change[] {
 
 function replies({ routing, services }: RealServerPlan, facts: RealServerFacts): Change[] {
   const table = String(routing.table + 1);
-  const preference = localPreference(routing, facts) + 10;
+  const preference = Math.max(localPreference(routing, facts), routing.localPriority) + 10;
   const ports = distinct(services, ({ from, to }) => `${from}-${to}`);
   const addresses = distinct(services, ({ address }) => address);
   return [
@@ -178,7 +209,7 @@ function steering({ routing, loadBalancers, services }: RealServerPlan, facts: R
 
 /** Whether the local rule comes before ours and has to move; Cilium, for one, has moved it already. */
 function localMustMove(routing: RealServerPlan['routing'], facts: RealServerFacts): boolean {
-  return facts.localRule.priority <= routing.priority + 1;
+  return routing.steering === 'policy-routing' && facts.localRule.priority <= routing.priority + 1;
 }
 
 function localPreference(routing: RealServerPlan['routing'], facts: RealServerFacts): number {

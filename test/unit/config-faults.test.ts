@@ -125,7 +125,7 @@ const REFUSED: [string, unknown[], string][] = [
   ['routing.priority', [0, 32766, '1.5'], 'a whole number from 1 to 32765'],
   ['routing.localPriority', [0, 32701, [1]], 'a whole number from 1 to 32700'],
   ['routing.mark', [0, 0x1_0000_0000, '0x', '0xg', '1 '], 'a whole number from 1 to 4294967295'],
-  ['routing.steering', ['iptables'], 'policy-routing'],
+  ['routing.steering', ['iptables'], 'policy-routing or nft-ingress'],
   ['realServer.interface', ['a b', 7, 'a/b'], `${INTERFACE}, or ""`],
   ['realServer.datapath', ['xdp', ''], 'tun or auto'],
   ['realServer.flowTimeout', [0, 86401, 0.5, '6m', true], 'whole seconds from 1 to 86400'],
@@ -224,7 +224,6 @@ test.each([
 });
 
 test.each([
-  ['routing.steering', 'nft-ingress', 'policy-routing'],
   ['realServer.datapath', 'conntrack', 'tun or auto'],
   ['realServer.nat64', 'deliver', 'keep'],
   ['metrics.listen', '127.0.0.1:9248', '""'],

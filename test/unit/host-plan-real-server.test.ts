@@ -6,7 +6,7 @@ import { downScript, upCommand, upScript } from '../../src/host/script.js';
 
 const options: RealServerPlan = {
   tun: { name: 'uoa0', address: '192.0.2.254/32' },
-  routing: { table: 248, priority: 21, localPriority: 100 },
+  routing: { table: 248, priority: 21, localPriority: 100, steering: 'policy-routing' },
   loadBalancers: [{ prefix: '10.10.1.0/24' }],
   services: [{ address: '10.10.1.2', from: 53, to: 53 }],
 };
@@ -34,15 +34,18 @@ sysctl -q -w net.ipv4.conf.uoa0.rp_filter=2
 ip -4 address add 192.0.2.254/32 dev uoa0
 ip link set dev uoa0 addrgenmode none
 ip link set dev uoa0 mtu 65535 txqueuelen 8192 up
-ip -4 route replace default dev uoa0 table 248
 ip -4 route replace default dev uoa0 table 249 src 10.10.1.2 mtu 1500
+ip -4 rule add pref 110 iif lo ipproto udp sport 53 lookup 249 protocol kernel
+ip -4 rule add pref 112 iif lo ipproto icmp dport 768-783 lookup 249 protocol kernel
+ip -4 rule add pref 32800 from 10.10.1.2 iif lo ipproto udp lookup 249 protocol kernel
+ip -4 rule add pref 32800 from 10.10.1.2 iif lo ipproto icmp lookup 249 protocol kernel
 ip -4 rule add pref 101 iif eth0 blackhole protocol kernel
 sysctl -q -w net.ipv4.conf.eth0.forwarding=1
 sysctl -q -w net.ipv4.udp_early_demux=0
-ip -4 rule add pref 110 iif lo ipproto udp sport 53 lookup 249 protocol kernel
-ip -4 rule add pref 32800 from 10.10.1.2 iif lo ipproto udp lookup 249 protocol kernel
+ip -4 route replace default dev uoa0 table 248
 ip -4 rule add pref 21 from 10.10.1.0/24 to 10.10.1.2 iif eth0 ipproto udp lookup 248 protocol kernel
 ip -4 rule add pref 22 from 10.10.1.0/24 to 10.10.1.2 iif eth0 ipproto 248 lookup 248 protocol kernel
+ip -4 rule add pref 21 to 10.10.1.2 iif eth0 ipproto icmp lookup 248 protocol kernel
 ip -4 rule add pref 100 lookup local protocol kernel
 ip -4 rule del pref 0 lookup local protocol kernel
 `);
@@ -50,15 +53,18 @@ ip -4 rule del pref 0 lookup local protocol kernel
 set +e
 ip -4 rule add pref 0 lookup local protocol kernel
 ip -4 rule del pref 100 lookup local protocol kernel
+ip -4 rule del pref 21 to 10.10.1.2 iif eth0 ipproto icmp lookup 248 protocol kernel
 ip -4 rule del pref 22 from 10.10.1.0/24 to 10.10.1.2 iif eth0 ipproto 248 lookup 248 protocol kernel
 ip -4 rule del pref 21 from 10.10.1.0/24 to 10.10.1.2 iif eth0 ipproto udp lookup 248 protocol kernel
-ip -4 rule del pref 32800 from 10.10.1.2 iif lo ipproto udp lookup 249 protocol kernel
-ip -4 rule del pref 110 iif lo ipproto udp sport 53 lookup 249 protocol kernel
+ip -4 route del default dev uoa0 table 248
 sysctl -q -w net.ipv4.udp_early_demux=1
 sysctl -q -w net.ipv4.conf.eth0.forwarding=0
 ip -4 rule del pref 101 iif eth0 blackhole protocol kernel
+ip -4 rule del pref 32800 from 10.10.1.2 iif lo ipproto icmp lookup 249 protocol kernel
+ip -4 rule del pref 32800 from 10.10.1.2 iif lo ipproto udp lookup 249 protocol kernel
+ip -4 rule del pref 112 iif lo ipproto icmp dport 768-783 lookup 249 protocol kernel
+ip -4 rule del pref 110 iif lo ipproto udp sport 53 lookup 249 protocol kernel
 ip -4 route del default dev uoa0 table 249 src 10.10.1.2 mtu 1500
-ip -4 route del default dev uoa0 table 248
 ip tuntap del dev uoa0 mode tun
 `);
 });
@@ -136,4 +142,32 @@ test('whatever an interface is called, the script is one of commands only', () =
   const [lb] = facts.towardsLb;
   const text = commands({}, { towardsLb: [{ ...lb, name: "a';reboot;'" }] }).join('\n');
   expect(text).toContain(`iif 'a'\\'';reboot;'\\'''`);
+});
+
+test('nft-ingress leaves the local rule, forwarding and early demux alone', () => {
+  const routing = { ...options.routing, steering: 'nft-ingress' as const };
+  const changes = planRealServer({ ...options, routing }, facts);
+  expect(upScript(changes).replaceAll(/^#.*\n/gm, '')).toBe(`set -e
+ip tuntap add dev uoa0 mode tun vnet_hdr
+sysctl -q -w net.ipv4.conf.uoa0.rp_filter=2
+ip -4 address add 192.0.2.254/32 dev uoa0
+ip link set dev uoa0 addrgenmode none
+ip link set dev uoa0 mtu 65535 txqueuelen 8192 up
+ip -4 route replace default dev uoa0 table 249 src 10.10.1.2 mtu 1500
+ip -4 rule add pref 110 iif lo ipproto udp sport 53 lookup 249 protocol kernel
+ip -4 rule add pref 112 iif lo ipproto icmp dport 768-783 lookup 249 protocol kernel
+ip -4 rule add pref 32800 from 10.10.1.2 iif lo ipproto udp lookup 249 protocol kernel
+ip -4 rule add pref 32800 from 10.10.1.2 iif lo ipproto icmp lookup 249 protocol kernel
+nft -f - <<'END'
+table netdev uoa_uoa0
+delete table netdev uoa_uoa0
+table netdev uoa_uoa0 {
+\tchain in_0 {
+\t\ttype filter hook ingress device "eth0" priority 0; policy accept;
+\t\tip saddr 10.10.1.0/24 ip daddr { 10.10.1.2 } ip protocol { udp, 248 } fwd ip to 192.0.2.253 device "uoa0"
+\t\tip daddr { 10.10.1.2 } icmp type { destination-unreachable, time-exceeded, parameter-problem } fwd ip to 192.0.2.253 device "uoa0"
+\t}
+}
+END
+`);
 });

@@ -65,7 +65,7 @@ export const schema = {
     steering: text(
       'how packets get to the shim',
       'policy-routing',
-      choice(['policy-routing'], ['nft-ingress']),
+      choice(['policy-routing', 'nft-ingress']),
     ),
   },
   realServer: {

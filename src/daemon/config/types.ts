@@ -21,7 +21,8 @@ export interface Config {
     /** Where the rule for the local table goes; behind the two above. */
     localPriority: number;
     mark: number;
-    steering: 'policy-routing';
+    /** How the load balancers' packets get to a real server's shim. */
+    steering: 'policy-routing' | 'nft-ingress';
   };
   realServer: RealServerConfig;
   loadBalancer: LoadBalancerConfig;
