@@ -24,7 +24,7 @@ export const realServerKit: RoleKit = {
     };
   },
 
-  settings({ realServer }, { ownAddresses, broadcastAddresses }) {
+  settings({ realServer }, { ownAddresses, broadcastAddresses, wildcardSource }) {
     const options = {
       loadBalancers: realServer.loadBalancers.map(lb => ({ ...lb, prefix: parsePrefix(lb.prefix) })),
       services: realServer.services.map(({ address, from, to }) => ({
@@ -33,6 +33,7 @@ export const realServerKit: RoleKit = {
         to,
       })),
       ownAddresses: [...ownAddresses, ...broadcastAddresses],
+      wildcardSource: wildcardSource === undefined ? null : parseAddress(wildcardSource),
     };
     return { name: 'real-server', options };
   },

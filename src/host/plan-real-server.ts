@@ -45,8 +45,8 @@ export function planRealServer(options: RealServerPlan, facts: RealServerFacts):
 }
 
 function routes({ tun, routing, services }: RealServerPlan, facts: RealServerFacts): Change[] {
-  const source = services.find(({ address }) => isOwn(facts, address))?.address;
-  if (source === undefined)
+  const present = services.find(({ address }) => isOwn(facts, address))?.address;
+  if (present === undefined)
     throw new OperatorError(
       `realServer.services: none of ${services.map(({ address }) => address).join(', ')} is an address of this ` +
         'host; allowed: addresses that `ip address` shows here',
@@ -58,7 +58,17 @@ function routes({ tun, routing, services }: RealServerPlan, facts: RealServerFac
   return [
     route('the way in', ['default', 'dev', tun.name, 'table', into]),
     route('the replies: source and packet size as without the TUN', [
-      ...['default', 'dev', tun.name, 'table', back, 'src', source, 'mtu', String(mtu)],
+      ...[
+        'default',
+        'dev',
+        tun.name,
+        'table',
+        back,
+        'src',
+        facts.wildcardSource ?? present,
+        'mtu',
+        String(mtu),
+      ],
     ]),
   ];
 }

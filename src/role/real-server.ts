@@ -41,6 +41,8 @@ export interface RealServerOptions {
   services: readonly Service[];
   /** The host's own and broadcast addresses: no client can have one of them. */
   ownAddresses: readonly Prefix[];
+  /** Where sockets without an address of their own answer from, as four words; null: from the first service. */
+  wildcardSource: readonly number[] | null;
 }
 
 export class RealServer implements Role {
@@ -51,6 +53,7 @@ export class RealServer implements Role {
   private prefixes!: PrefixList;
   private services!: ServiceList;
   private ownAddresses!: PrefixList;
+  private wildcardSource!: number;
 
   constructor(
     options: RealServerOptions,
@@ -68,6 +71,7 @@ export class RealServer implements Role {
     this.prefixes = new PrefixList(options.loadBalancers.map(({ prefix }) => prefix));
     this.services = new ServiceList(options.services);
     this.ownAddresses = new PrefixList(options.ownAddresses);
+    this.wildcardSource = (options.wildcardSource ?? options.services[0].words)[3];
   }
 
   tick(now: number): boolean {
@@ -231,17 +235,17 @@ export class RealServer implements Role {
   }
 
   /**
-   * The flow that a reply belongs to, or -1. A wildcard socket answers from the first service's address,
-   * whichever was asked; so if that one was not, another service with the same port may have been.
+   * The flow that a reply belongs to, or -1. A wildcard socket answers from one and the same address, whichever was
+   * asked; so if that one was not, any service with the same port may have been.
    */
   private findReply(packet: Packet): number {
     const { flows, services } = this;
     const { source, sourcePort, destination, destinationPort } = packet;
     flows.setReply4(source, sourcePort, destination, destinationPort);
     const flow = flows.findReply();
-    if (flow >= 0 || services.count < 2 || source !== services.address4(0)) return flow;
-    for (let i = 1; i < services.count; i++) {
-      if (!services.hasPort(i, sourcePort)) continue;
+    if (flow >= 0 || source !== this.wildcardSource) return flow;
+    for (let i = 0; i < services.count; i++) {
+      if (services.address4(i) === source || !services.hasPort(i, sourcePort)) continue;
       flows.setReply4(services.address4(i), sourcePort, destination, destinationPort);
       const other = flows.findReply();
       if (other >= 0) return other;

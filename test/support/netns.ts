@@ -11,7 +11,7 @@
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { existsSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { eventually, must, type Outcome, type Program, run } from './process.js';
@@ -67,22 +67,26 @@ function uniqueName(role: string): string {
 
 // ---- one namespace ---------------------------------------------------------------------------------------
 
-/** Where a shim that was killed has left what `cleanup` needs, by the namespace's inode number. */
+/** Where a shim that was killed has left what `cleanup` needs, by the namespace's cookie. */
 const RUN_DIRECTORY = '/run/uoa-shim';
 
-const made = new Set<string>();
+/** The namespaces that there are, with their cookies. */
+const made = new Map<string, string>();
 process.on('exit', () => {
-  for (const name of made) {
+  for (const name of made.keys()) {
     forgetShims(name);
     spawnSync('ip', ['netns', 'del', name]);
   }
 });
 
-/** Inode numbers are used again: what was left in one namespace must not be found in another. */
+/** SO_NETNS_COOKIE, read by something else than the shim. */
+const READ_COOKIE = 'import socket; print(int.from_bytes(socket.socket().getsockopt(1, 71, 8), "little"))';
+
+/** Removes what killed shims have left of a namespace that goes. */
 function forgetShims(name: string): void {
-  const { ino } = statSync(`/run/netns/${name}`);
   const left = existsSync(RUN_DIRECTORY) ? readdirSync(RUN_DIRECTORY) : [];
-  for (const file of left) if (file.startsWith(`${ino}-`)) rmSync(join(RUN_DIRECTORY, file), { force: true });
+  const ours = left.filter(file => file.startsWith(`ns${made.get(name)}-`));
+  for (const file of ours) rmSync(join(RUN_DIRECTORY, file), { force: true });
 }
 
 export class Namespace {
@@ -93,8 +97,8 @@ export class Namespace {
   static async create(role: string): Promise<Namespace> {
     const namespace = new Namespace(uniqueName(role));
     await must(['ip', 'netns', 'add', namespace.name]);
-    made.add(namespace.name);
-    forgetShims(namespace.name);
+    made.set(namespace.name, '');
+    made.set(namespace.name, (await namespace.must(['python3', '-c', READ_COOKIE])).trim());
     await namespace.ip('link set lo up');
     return namespace;
   }
@@ -150,8 +154,9 @@ export class Namespace {
 
   async delete(): Promise<void> {
     for (const program of this.programs) await program.end();
-    if (!made.delete(this.name)) return;
+    if (!made.has(this.name)) return;
     forgetShims(this.name);
+    made.delete(this.name);
     await must(['ip', 'netns', 'del', this.name]);
   }
 }
