@@ -121,6 +121,20 @@ static napi_value get_socket_option(napi_env env, napi_callback_info info) {
   return give_result(env, result < 0 ? result : value);
 }
 
+/* getSocketOption64(fd, level, name): an unsigned 64-bit option as a BigInt, 0 if the kernel has none such. */
+static napi_value get_socket_option64(napi_env env, napi_callback_info info) {
+  napi_value argument[MAX_ARGUMENTS], result;
+  int32_t fd, level, name;
+  if (!read_arguments(env, info, 3, argument) || !read_int(env, argument[0], &fd) ||
+      !read_int(env, argument[1], &level) || !read_int(env, argument[2], &name))
+    return NULL;
+  uint64_t value = 0;
+  socklen_t size = sizeof value;
+  if (getsockopt(fd, level, name, &value, &size) < 0) value = 0;
+  napi_create_bigint_uint64(env, value, &result);
+  return result;
+}
+
 /* connect4(fd, address, port): 0. The address is a word in host order. */
 static napi_value connect4(napi_env env, napi_callback_info info) {
   napi_value argument[MAX_ARGUMENTS];
@@ -341,7 +355,8 @@ static napi_value initialize(napi_env env, napi_value exports) {
     napi_callback call;
   } table[] = {
       {"openTun", open_tun},           {"openSocket", open_socket},     {"setSocketOption", set_socket_option},
-      {"getSocketOption", get_socket_option}, {"connect4", connect4},
+      {"getSocketOption", get_socket_option}, {"getSocketOption64", get_socket_option64},
+      {"connect4", connect4},
       {"openEvent", open_event},       {"signalEvent", signal_event},   {"lockFile", lock_file},
       {"closeDescriptor", close_descriptor}, {"wait", wait_readable},   {"readBatch", read_batch},
       {"writeBatch", write_batch},     {"sendBatch4", send_batch4},

@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import { readTunName } from '../daemon/config/index.js';
 import { undoLeftovers } from '../host/apply.js';
-import { holderOf, tryLock } from '../host/lock.js';
+import { holderOf, removeStaleLocks, tryLock } from '../host/lock.js';
 import { complain, print, sources, withConfiguration } from './context.js';
 
 /** `cleanup`: takes down what a killed `run` left behind. */
@@ -20,6 +20,7 @@ export function cleanupCommand(): Command {
         print(found ? `${tun}: cleaned up` : `${tun}: nothing was left behind`);
       } finally {
         lock.release();
+        removeStaleLocks();
       }
     });
 }

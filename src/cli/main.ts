@@ -65,8 +65,11 @@ function report(error: unknown, verbose: boolean): number {
   return error instanceof OperatorError ? error.exitCode : ExitCode.failed;
 }
 
-// `uoa-shim flows | head` is no error.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code === 'EPIPE') process.exit(ExitCode.ok);
-});
+// `uoa-shim flows | head` is no error. But a `run` whose log nobody reads any more goes on serving: to end here would
+// be to end without taking anything down.
+const isServing = process.argv[2] === 'run';
+for (const stream of [process.stdout, process.stderr])
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE' && !isServing) process.exit(ExitCode.ok);
+  });
 process.exitCode = await main(process.argv.slice(2));

@@ -1,5 +1,5 @@
 /** What the control socket answers: the shapes of `status`, `stats`, `flows` and `lookup`. */
-import { PrefixList } from '../flow/prefixes.js';
+import { holds } from '../flow/prefixes.js';
 import type { FlowEntry } from '../flow/reader.js';
 import { formatEndpoint, parseEndpoint, parsePrefix } from '../host/addresses.js';
 
@@ -69,6 +69,5 @@ function endpointTest(name: string, text: string | undefined): EndpointTest {
   } catch {
     throw new RangeError(`--${name} ${text} is not allowed; allowed: an address, address:port or prefix`);
   }
-  const list = new PrefixList([prefix]);
-  return words => words[2] === 0xffff && list.has4(words[3]);
+  return words => holds(prefix, words);
 }

@@ -43,7 +43,6 @@ export class Daemon implements ControlHandler {
   private plane!: DataPlane;
   private setup!: HostSetup;
   private integrity!: Integrity;
-  private ownAddresses = '';
 
   private constructor(
     private config: Config,
@@ -193,11 +192,9 @@ export class Daemon implements ControlHandler {
   }
 
   private async takeNoteOf(plan: HostPlan): Promise<void> {
-    const { facts, warnings } = plan;
     this.plan = plan;
-    this.ownAddresses = JSON.stringify([facts.ownAddresses, facts.broadcastAddresses]);
     this.integrity = await Integrity.of(this.kit.tables(this.config));
-    for (const warning of warnings) this.log.warn(warning);
+    for (const warning of plan.warnings) this.log.warn(warning);
   }
 
   private watch(): void {
@@ -227,14 +224,20 @@ export class Daemon implements ControlHandler {
       if (this.state !== 'running') return;
       for (const line of gone) if (!this.gone.includes(line)) this.log.warn(`gone from this host: ${line}`);
       this.gone = gone;
-      const text = JSON.stringify([addresses.ownAddresses, addresses.broadcastAddresses]);
-      if (text === this.ownAddresses) return;
-      this.ownAddresses = text;
-      this.plane.configure(this.kit.settings(this.config, addresses));
+      if (this.plan === undefined || isSame(addresses, this.plan.facts)) return;
+      this.plan.facts = { ...this.plan.facts, ...addresses };
+      this.plane.configure(this.kit.settings(this.config, this.plan.facts));
     } catch (error) {
       this.log.warn((error as Error).message);
     }
   }
+}
+
+type Addresses = Awaited<ReturnType<typeof readLocalAddresses>>;
+
+function isSame(a: Addresses, b: Addresses): boolean {
+  const text = (of: Addresses): string => JSON.stringify([of.ownAddresses, of.broadcastAddresses]);
+  return text(a) === text(b);
 }
 
 async function refuseUsedTables(tables: readonly number[]): Promise<void> {

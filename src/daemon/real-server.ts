@@ -24,7 +24,7 @@ export const realServerKit: RoleKit = {
     };
   },
 
-  settings({ realServer }, { ownAddresses, broadcastAddresses }) {
+  settings({ realServer }, { ownAddresses, broadcastAddresses, wildcardSource }) {
     const options = {
       loadBalancers: realServer.loadBalancers.map(lb => ({ ...lb, prefix: parsePrefix(lb.prefix) })),
       services: realServer.services.map(({ address, from, to }) => ({
@@ -33,15 +33,15 @@ export const realServerKit: RoleKit = {
         to,
       })),
       ownAddresses: [...ownAddresses, ...broadcastAddresses],
-      isForwarded: true,
+      wildcardSource: wildcardSource === undefined ? null : parseAddress(wildcardSource),
     };
     return { name: 'real-server', options };
   },
 
-  limits: ({ realServer: { maxFlows, flowTimeout } }) => ({ maxFlows, flowTimeout }),
-  withLimits: (config, limits) => ({ ...config, realServer: { ...config.realServer, ...limits } }),
+  limits: ({ maxFlows, flowTimeout }) => ({ maxFlows, flowTimeout }),
+  withLimits: (config, limits) => ({ ...config, realServer: ...config.realServer, ...limits }),
   steering: ({ routing }) => routing.steering,
-  tables: ({ routing: { table } }) => [table, table + 1],
+  tables: ({ table }) => [table, table + 1],
   counters: REAL_SERVER_COUNTERS,
   worrying: [
     ['uoa_invalid', 'malformed marks or impossible clients'],

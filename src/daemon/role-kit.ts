@@ -22,7 +22,7 @@ export interface RoleKit {
   /** Reads the host, and says what is to be changed on it. */
   plan(config: Config): Promise<HostPlan>;
   /** What the packets' role needs to know. */
-  settings(config: Config, addresses: Pick<Facts, 'ownAddresses' | 'broadcastAddresses'>): RoleSettings;
+  settings(config: Config, facts: Facts): RoleSettings;
   limits(config: Config): { maxFlows: number; flowTimeout: number };
   /** The same configuration with other limits. */
   withLimits(config: Config, limits: { maxFlows: number; flowTimeout: number }): Config;

@@ -45,6 +45,14 @@ export function isIpv4(words: readonly number[]): boolean {
   return words[0] === 0 && words[1] === 0 && words[2] === 0xffff;
 }
 
+/** Whether an address of either family, four words, lies in a prefix. */
+export function holds({ words, length }: Prefix, address: readonly number[]): boolean {
+  return words.every((word, i) => {
+    const bits = Math.min(32, Math.max(0, length - i * 32));
+    return ((word ^ address[i]) & mask4(bits)) === 0;
+  });
+}
+
 function mask4(bits: number): number {
   return bits === 0 ? 0 : -1 << (32 - bits);
 }

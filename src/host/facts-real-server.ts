@@ -35,13 +35,16 @@ export async function readRealServerFacts(question: RealServerQuestion): Promise
   const originals = new Originals(question.tun);
   const facts = await readFacts();
   const towardsLb: LbInterface[] = [];
+  let wildcardSource: string | undefined;
   for (const { prefix } of question.loadBalancers) {
-    const { name, mtu } = await readInterface(prefix, question.interface, facts.ownAddresses);
+    const { name, mtu, source } = await readWay(prefix, question.interface, facts.ownAddresses);
+    wildcardSource ??= source;
     const forwarding = originals.sysctl(interfaceKey(name, 'forwarding'));
     towardsLb.push({ name, mtu, forwarding, rpFilter: originals.sysctl(interfaceKey(name, 'rp_filter')) });
   }
   return {
     ...facts,
+    ...(wildcardSource && { wildcardSource }),
     localRule: originals.localRule ?? (await readLocalRule()),
     allRpFilter: readSysctl(interfaceKey('all', 'rp_filter')) ?? '0',
     udpEarlyDemux: originals.sysctl(UDP_EARLY_DEMUX),
@@ -62,28 +65,24 @@ async function readLocalRule(): Promise<LocalRule> {
   return { priority: local.priority, protocol: local.protocol ?? 'kernel' };
 }
 
-async function readInterface(
-  prefix: string,
-  configured: string,
-  own: readonly Prefix[],
-): Promise<{ name: string; mtu: number }> {
-  const route = configured === '' ? await readWay(prefix, own) : { dev: configured, mtu: undefined };
-  const links = await readJson<{ ifname: string; mtu: number }>(['link', 'show', 'dev', route.dev]);
-  return { name: route.dev, mtu: route.mtu ?? links[0].mtu };
+interface Way {
+  name: string;
+  mtu: number;
+  source: string | undefined;
 }
 
-async function readWay(
-  prefix: string,
-  own: readonly Prefix[],
-): Promise<{ dev: string; mtu: number | undefined }> {
+/** The way to a prefix: by `configured` if that names an interface, else by the route. */
+async function readWay(prefix: string, configured: string, own: readonly Prefix[]): Promise<Way> {
   const probe = addressInside(parsePrefix(prefix), own);
-  const route = await readRoute(probe);
-  if (route?.dev === undefined)
+  const route = await readRoute(probe, configured);
+  const name = configured || route?.dev;
+  if (name === undefined)
     throw new OperatorError(
       `no route to the load balancers ${prefix} (ip route get ${probe}); name the interface in realServer.interface`,
       ExitCode.failed,
     );
-  return { dev: route.dev, mtu: route.metrics?.[0]?.mtu };
+  const [link] = await readJson<{ mtu: number }>(['link', 'show', 'dev', name]);
+  return { name, mtu: route?.metrics?.[0]?.mtu ?? link.mtu, source: route?.prefsrc };
 }
 
 /** Some address of a prefix that can be a load balancer's: not the network's, not one of our own. */

@@ -13,6 +13,8 @@ export interface Facts {
   ownAddresses: Prefix[];
   broadcastAddresses: Prefix[];
   hasIpv6: boolean;
+  /** On a real server, where a socket without an address of its own answers load balancers from. */
+  wildcardSource?: string;
 }
 
 export async function readFacts(): Promise<Facts> {
@@ -39,9 +41,9 @@ export async function readLocalAddresses(): Promise<Pick<Facts, 'ownAddresses' |
   return { ownAddresses: ofType('local'), broadcastAddresses: ofType('broadcast') };
 }
 
-/** The route to an address (text), or undefined if there is none or it is the host itself. */
-export async function readRoute(address: string): Promise<JsonRoute | undefined> {
-  const outcome = await run('ip', ['-j', '-4', 'route', 'get', address]);
+/** The route to an address (text), by one interface if need be; undefined if there is none or it is the host itself. */
+export async function readRoute(address: string, by?: string): Promise<JsonRoute | undefined> {
+  const outcome = await run('ip', ['-j', '-4', 'route', 'get', address, ...(by ? ['oif', by] : [])]);
   const route = outcome.status === 0 ? (JSON.parse(outcome.stdout) as JsonRoute[])[0] : undefined;
   return route?.dev === undefined || route.type === 'local' ? undefined : route;
 }

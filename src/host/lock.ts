@@ -6,14 +6,18 @@ import {
   fstatSync,
   ftruncateSync,
   openSync,
+  readdirSync,
   readFileSync,
   rmSync,
   statSync,
   writeSync,
 } from 'node:fs';
+import { basename, join } from 'node:path';
 import { ExitCode, OperatorError } from '../errors.js';
 import { native } from '../io/native.js';
-import { makeRunDirectory, runPath } from './state.js';
+import { makeRunDirectory, RUN_DIRECTORY, runPath } from './state.js';
+
+const LOCK = '.lock';
 
 export interface Lock {
   release(): void;
@@ -22,7 +26,10 @@ export interface Lock {
 /** Takes the lock on `what` (such as "TUN uoa0"); undefined if a living process has it. */
 export function tryLock(what: string): Lock | undefined {
   makeRunDirectory();
-  const path = lockPath(what);
+  return tryLockFile(lockPath(what));
+}
+
+function tryLockFile(path: string): Lock | undefined {
   for (;;) {
     const fd = openSync(path, 'a+', 0o600);
     if (native.lockFile(fd) < 0) {
@@ -52,6 +59,13 @@ export function lockAll(whats: readonly string[]): Lock {
   return { release };
 }
 
+/** Removes what processes that were killed have left of their locks in this network namespace. */
+export function removeStaleLocks(): void {
+  const ours = basename(runPath(''));
+  for (const file of readdirSync(RUN_DIRECTORY))
+    if (file.startsWith(ours) && file.endsWith(LOCK)) tryLockFile(join(RUN_DIRECTORY, file))?.release();
+}
+
 /** The process that holds a lock, as text. */
 export function holderOf(what: string): string {
   try {
@@ -62,7 +76,7 @@ export function holderOf(what: string): string {
 }
 
 function lockPath(what: string): string {
-  return runPath(`${what.replaceAll(' ', '-')}.lock`);
+  return runPath(`${what.replaceAll(' ', '-')}${LOCK}`);
 }
 
 function holding(fd: number, path: string): Lock {

@@ -75,8 +75,8 @@ function byRouting(options: RealServerPlan, facts: RealServerFacts): Change[] {
 }
 
 function routes({ tun, routing, services }: RealServerPlan, facts: RealServerFacts): Change[] {
-  const source = services.find(({ address }) => isOwn(facts, address))?.address;
-  if (source === undefined)
+  const present = services.find(({ address }) => isOwn(facts, address))?.address;
+  if (present === undefined)
     throw new OperatorError(
       `realServer.services: none of ${services.map(({ address }) => address).join(', ')} is an address of this ` +
         'host; allowed: addresses that `ip address` shows here',
@@ -85,7 +85,8 @@ function routes({ tun, routing, services }: RealServerPlan, facts: RealServerFac
   const mtu = Math.min(...facts.towardsLb.map(lb => lb.mtu));
   return [
     route('the replies: source and packet size as without the TUN', [
-      ...['default', 'dev', tun.name, 'table', String(routing.table + 1), 'src', source, 'mtu', String(mtu)],
+      ...['default', 'dev', tun.name, 'table', String(routing.table + 1)],
+      ...['src', facts.wildcardSource ?? present, 'mtu', String(mtu)],
     ]),
   ];
 }

@@ -12,6 +12,8 @@ interface Native {
   setSocketOption(fd: number, level: number, name: number, value: number): number;
   /** The option's value, 0 or more. */
   getSocketOption(fd: number, level: number, name: number): number;
+  /** An option of 64 bits; 0 if the kernel has none such. */
+  getSocketOption64(fd: number, level: number, name: number): bigint;
   /** Address as a 32-bit word. */
   connect4(fd: number, address: number, port: number): number;
   openEvent(): number;

@@ -13,7 +13,6 @@ import * as icmp from '../codec/icmp.js';
 import * as ipv4 from '../codec/ipv4.js';
 import { Kind, Mark, type Packet } from '../codec/packet.js';
 import {
-  restoreHop,
   setDestination,
   setErrorDestination,
   setFragmentAddresses,
@@ -53,8 +52,8 @@ export interface RealServerOptions {
   services: readonly Service[];
   /** The host's own and broadcast addresses: no client can have one of them. */
   ownAddresses: readonly Prefix[];
-  /** The way to us costs packets a hop, which they get back. */
-  isForwarded: boolean;
+  /** Where sockets without an address of their own answer from, as four words; null: from the first service. */
+  wildcardSource: readonly number[] | null;
 }
 
 export class RealServer implements Role {
@@ -66,7 +65,7 @@ export class RealServer implements Role {
   private prefixes!: PrefixList;
   private services!: ServiceList;
   private ownAddresses!: PrefixList;
-  private isForwarded!: boolean;
+  private wildcardSource!: number;
 
   constructor(
     options: RealServerOptions,
@@ -84,7 +83,7 @@ export class RealServer implements Role {
     this.prefixes = new PrefixList(options.loadBalancers.map(({ prefix }) => prefix));
     this.services = new ServiceList(options.services);
     this.ownAddresses = new PrefixList(options.ownAddresses);
-    this.isForwarded = options.isForwarded;
+    this.wildcardSource = (options.wildcardSource ?? options.services[0].words)[3];
   }
 
   tick(now: number): boolean {
@@ -107,12 +106,6 @@ export class RealServer implements Role {
   // ---- 1. which way --------------------------------------------------------------------------------------
 
   process(packet: Packet, now: number, extraOffset: number): number {
-    const verdict = this.decide(packet, now, extraOffset);
-    if (this.isForwarded && (verdict & Verdict.deliver) !== 0) restoreHop(packet);
-    return verdict;
-  }
-
-  private decide(packet: Packet, now: number, extraOffset: number): number {
     switch (packet.kind) {
       case Kind.udp:
         return this.isInbound(packet) ? this.receive(packet, now, extraOffset) : this.reply(packet, now);
@@ -275,17 +268,17 @@ export class RealServer implements Role {
   }
 
   /**
-   * The flow that a reply belongs to, or -1. A wildcard socket answers from the first service's address,
-   * whichever was asked; so if that one was not, another service with the same port may have been.
+   * The flow that a reply belongs to, or -1. A wildcard socket answers from one and the same address, whichever was
+   * asked; so if that one was not, any service with the same port may have been.
    */
   private findReply(packet: Packet): number {
     const { flows, services } = this;
     const { source, sourcePort, destination, destinationPort } = packet;
     flows.setReply4(source, sourcePort, destination, destinationPort);
     const flow = flows.findReply();
-    if (flow >= 0 || services.count < 2 || source !== services.address4(0)) return flow;
-    for (let i = 1; i < services.count; i++) {
-      if (!services.hasPort(i, sourcePort)) continue;
+    if (flow >= 0 || source !== this.wildcardSource) return flow;
+    for (let i = 0; i < services.count; i++) {
+      if (services.address4(i) === source || !services.hasPort(i, sourcePort)) continue;
       flows.setReply4(services.address4(i), sourcePort, destination, destinationPort);
       const other = flows.findReply();
       if (other >= 0) return other;

@@ -114,7 +114,7 @@ const realServer = new RealServer(
       { words: words('10.10.1.3'), from: 53, to: 53 },
     ],
     ownAddresses: [prefix('10.10.1.2/32')],
-    isForwarded: true,
+    wildcardSource: null,
   },
   flows,
   counters,

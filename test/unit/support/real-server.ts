@@ -34,7 +34,7 @@ export const OPTIONS: RealServerOptions = {
     { words: words('10.10.1.4'), from: 0, to: 65535 },
   ],
   ownAddresses: ['10.10.1.2/32', '10.10.1.3/32', '10.10.1.4/32', '10.10.1.255/32'].map(prefix),
-  isForwarded: false,
+  wildcardSource: null,
 };
 
 export interface Output {

@@ -1,0 +1,157 @@
+#!/usr/bin/env python3
+"""Ordinary UDP applications, in plain Python: they know nothing of marks. Each says in JSON lines what it sees.
+
+    apps.py echo PORT [--bind ADDRESS] [--answer BYTES] [--segment BYTES] [--silent] [--quiet]
+        answers from the socket that it receives on (wildcard unless bound), with the payload or so many bytes, cut
+        into datagrams of a size by the kernel (UDP_SEGMENT)
+    apps.py connected PORT
+        per client a socket of its own, bound to the same port and connected to the client, that answers
+    apps.py query ADDRESS PORT [--payload HEX] [--connect] [--from PORT]
+        sends a datagram from a socket of its own, and says what comes back
+
+{"event": "ready"}, then per datagram {"event": "datagram", "client": "A:P", "local": "A", "payload": HEX, "options":
+HEX of the IP options, "tos": N, "ttl": N, "socket": "wildcard" | "bound" | "connected"}. With --quiet only a line
+{"event": "tally", "clients": {"A:P": N}} for each line on stdin. All end with their stdin.
+"""
+import argparse
+import json
+import select
+import socket
+import struct
+import sys
+
+IP_TTL = 2
+IP_RECVOPTS = 6
+IP_PKTINFO = 8
+IP_RECVTTL = 12
+IP_RECVTOS = 13
+SO_RCVBUFFORCE = 33
+UDP_SEGMENT = 103
+
+
+def say(message):
+    sys.stdout.write(json.dumps(message) + "\n")
+    sys.stdout.flush()
+
+
+def udp_socket(address, port):
+    new = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    new.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    new.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 16 << 20)
+    for name in (IP_RECVOPTS, IP_PKTINFO, IP_RECVTTL, IP_RECVTOS):
+        new.setsockopt(socket.IPPROTO_IP, name, 1)
+    new.bind((address, port))
+    return new
+
+
+def describe(payload, control, peer, kind):
+    """What an application can learn of a datagram."""
+    seen = {"event": "datagram", "client": "%s:%d" % peer, "payload": payload.hex(), "options": "", "socket": kind}
+    for _, name, data in control:
+        if name == IP_RECVOPTS:
+            seen["options"] = data.hex()
+        elif name == IP_PKTINFO:
+            seen["local"] = socket.inet_ntoa(struct.unpack("=I4s4s", data)[2])
+        elif name == IP_TTL:
+            seen["ttl"] = struct.unpack("=i", data)[0]
+        elif name == socket.IP_TOS:
+            seen["tos"] = data[0]
+    return seen
+
+
+def pattern(length):
+    """Bytes that show where a piece is missing or in the wrong place."""
+    return b"".join(struct.pack("!I", i) for i in range(length // 4 + 1))[:length]
+
+
+def echo(arguments):
+    server = udp_socket(arguments.bind, arguments.port)
+    kind = "wildcard" if arguments.bind == "0.0.0.0" else "bound"
+    if arguments.segment:
+        server.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, arguments.segment)
+    tally = {}
+    say({"event": "ready"})
+    while True:
+        readable, _, _ = select.select([server, 0], [], [])
+        if server in readable:
+            payload, control, _, peer = server.recvmsg(65535, 1024)
+            if arguments.quiet:
+                key = "%s:%d" % peer
+                tally[key] = tally.get(key, 0) + 1
+            else:
+                say(describe(payload, control, peer, kind))
+            if not arguments.silent:
+                server.sendto(pattern(arguments.answer) or payload, peer)
+        elif not sys.stdin.readline():
+            return
+        else:
+            say({"event": "tally", "clients": tally})
+            tally = {}
+
+
+def connected(arguments):
+    listener = udp_socket("0.0.0.0", arguments.port)
+    sockets = {listener}
+    say({"event": "ready"})
+    while True:
+        readable, _, _ = select.select([0, *sockets], [], [])
+        if 0 in readable and not sys.stdin.readline():
+            return
+        for ready in sockets & set(readable):
+            payload, control, _, peer = ready.recvmsg(65535, 1024)
+            say(describe(payload, control, peer, "wildcard" if ready is listener else "connected"))
+            if ready is listener:
+                # The address that was asked for, as a server learns it from IP_PKTINFO.
+                local = next(socket.inet_ntoa(data[8:12]) for _, name, data in control if name == IP_PKTINFO)
+                ready = udp_socket(local, arguments.port)
+                ready.connect(peer)
+                sockets.add(ready)
+            ready.send(payload)
+
+
+def query(arguments):
+    client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    client.settimeout(5)
+    if arguments.source:
+        client.bind(("0.0.0.0", arguments.source))
+    target = (arguments.address, arguments.port)
+    payload = bytes.fromhex(arguments.payload)
+    if arguments.connect:
+        client.connect(target)
+        client.send(payload)
+    else:
+        client.sendto(payload, target)
+    try:
+        answer, peer = client.recvfrom(65535)
+        say({"event": "answer", "peer": "%s:%d" % peer, "payload": answer.hex()})
+    except OSError as error:
+        say({"event": "error", "error": str(error)})
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    commands = parser.add_subparsers(dest="command", required=True)
+    command = commands.add_parser("echo")
+    command.add_argument("port", type=int)
+    command.add_argument("--bind", default="0.0.0.0")
+    command.add_argument("--answer", type=int, default=0)
+    command.add_argument("--segment", type=int, default=0)
+    command.add_argument("--silent", action="store_true")
+    command.add_argument("--quiet", action="store_true")
+    command.set_defaults(run=echo)
+    command = commands.add_parser("connected")
+    command.add_argument("port", type=int)
+    command.set_defaults(run=connected)
+    command = commands.add_parser("query")
+    command.add_argument("address")
+    command.add_argument("port", type=int)
+    command.add_argument("--payload", default="")
+    command.add_argument("--connect", action="store_true")
+    command.add_argument("--from", dest="source", type=int, default=0)
+    command.set_defaults(run=query)
+    arguments = parser.parse_args()
+    arguments.run(arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+/** The whole chain for a group of tests: clients, a load balancer with the shim, two real servers with an echo. */
+import { afterAll, beforeAll } from 'vitest';
+import { App, type AppEvent } from './apps.js';
+import { Clients } from './lb-clients.js';
+import { client, LbLab, type LbLabOptions, lbOptions, PORT, rsOptions } from './lb-lab.js';
+import { Shim, type ShimOptions } from './shim.js';
+import type { Seen, Wire } from './wire.js';
+
+type Json = Record<string, unknown>;
+
+export interface LbBenchOptions {
+  lab?: LbLabOptions;
+  /** Keys under loadBalancer, beside those of `lbOptions`. */
+  loadBalancer?: Json;
+  more?: ShimOptions;
+  /** Which of the real servers have a shim of their own: both. */
+  marked?: readonly [boolean, boolean];
+  /** Before the LB's shim starts. */
+  prepare?: (bench: LbBench) => Promise<void>;
+}
+
+export class LbBench {
+  lab!: LbLab;
+  clients!: Clients;
+  /** On each real server: an application, wire.py, and a shim where it has one. */
+  apps: App[] = [];
+  wires: Wire[] = [];
+  servers: (Shim | undefined)[] = [];
+  /** The load balancer's. */
+  shim!: Shim;
+  private number = 0;
+
+  async up(options: LbBenchOptions): Promise<void> {
+    const { marked = [true, true] } = options;
+    this.lab = await LbLab.create(options.lab);
+    const { lb, rs } = this.lab;
+    this.apps = await Promise.all(rs.map(server => App.start(server, 'echo', PORT)));
+    this.wires = await Promise.all(rs.map((_, n) => this.lab.wire(n)));
+    this.clients = await Clients.start(this.lab.clients);
+    this.servers = rs.map((server, n) => (marked[n] ? new Shim(server, rsOptions(n)) : undefined));
+    this.shim = new Shim(lb, lbOptions(options.loadBalancer, options.more));
+    await options.prepare?.(this);
+    await Promise.all([...this.servers, this.shim].map(shim => shim?.start()));
+  }
+
+  async down(): Promise<void> {
+    for (const shim of [...this.servers, this.shim]) await shim?.dispose();
+    await this.lab?.delete();
+  }
+
+  /** A client's socket that nobody has used: its own address and port. */
+  freshClient(): string {
+    this.number++;
+    return `${client(this.number % 200)}:${20000 + this.number}`;
+  }
+
+  /** The same of both real servers. */
+  async receivedByAll(from: BenchTime): Promise<AppEvent[]> {
+    return (await Promise.all([0, 1].map(n => this.received(n, from)))).flat();
+  }
+
+  async arrivedAtAll(from: BenchTime): Promise<Seen[]> {
+    return (await Promise.all([0, 1].map(n => this.arrived(n, from)))).flat();
+  }
+
+  /** Where each of the lists is now, for looking at what comes later. */
+  get now(): BenchTime {
+    return {
+      apps: this.apps.map(app => app.now),
+      wires: this.wires.map(wire => wire.now),
+      clients: this.clients.now,
+    };
+  }
+
+  /** What the nth application has got, and what was answered is among it. */
+  async received(n: number, from: BenchTime): Promise<AppEvent[]> {
+    await this.apps[n].tally();
+    return this.apps[n].events.slice(from.apps[n]).filter(({ event }) => event === 'datagram');
+  }
+
+  /** What has come to the nth real server from the LB, fragments and ICMP apart. */
+  async arrived(n: number, from: BenchTime): Promise<Seen[]> {
+    await this.wires[n].ask({ op: 'ping' });
+    return this.wires[n].since(from.wires[n]);
+  }
+}
+
+export interface BenchTime {
+  apps: number[];
+  wires: number[];
+  clients: number;
+}
+
+/** The time before everything. */
+export const START: BenchTime = { apps: [0, 0], wires: [0, 0], clients: 0 };
+
+/** To be called inside `describe`; what it returns is filled in once the tests run. */
+export function useLbBench(options: LbBenchOptions = {}): LbBench {
+  const bench = new LbBench();
+  beforeAll(() => bench.up(options));
+  afterAll(() => bench.down());
+  return bench;
+}
+
+/** Text from a payload in hex. */
+export function said(payload = ''): string {
+  return Buffer.from(payload, 'hex').toString();
+}

@@ -1,0 +1,86 @@
+/** lb-clients.py: many clients of a load balancer in one namespace. */
+import type { Namespace } from './netns.js';
+import { JsonProgram } from './process.js';
+
+export interface ClientEvent {
+  event: 'ready' | 'answer' | 'error';
+  /** The socket, "address:port". */
+  client: string;
+  peer: string;
+  payload: string;
+  error?: string;
+}
+
+export interface Talk {
+  sent: number;
+  answered: number;
+  /** What was said and not answered. */
+  lost: string[];
+}
+
+export interface Datagrams {
+  from: string;
+  target: string;
+  /** Hex, each a datagram. */
+  payloads: string[];
+  options?: string;
+  checksum?: boolean;
+  dontFragment?: boolean;
+  /** Bytes; the kernel makes datagrams of that size of each payload (UDP_SEGMENT). */
+  segment?: number;
+  ttl?: number;
+}
+
+export interface TalkOptions {
+  rounds?: number;
+  burst?: number;
+  together?: number;
+}
+
+export class Clients extends JsonProgram<ClientEvent> {
+  static async start(namespace: Namespace): Promise<Clients> {
+    const clients = namespace.start(new Clients(namespace.python('lb-clients.py', [])));
+    await clients.event('the clients are ready', ({ event }) => event === 'ready');
+    return clients;
+  }
+
+  async send(datagrams: Datagrams): Promise<void> {
+    await this.ask({ op: 'send', ...datagrams });
+  }
+
+  /** Everyone says something and waits for the echo, `rounds` times. */
+  async talk(from: readonly string[], target: string, options: TalkOptions = {}): Promise<Talk> {
+    const { rounds = 1, burst = 1, together = 64 } = options;
+    const { sent, answered, lost } = await this.ask({ op: 'talk', from, target, rounds, burst, together });
+    return { sent, answered, lost } as Talk;
+  }
+
+  /** The same on and on, and visitors besides, one after the other, until `halt`. */
+  async stream(from: readonly string[], target: string, visitors: [string, number, number]): Promise<void> {
+    await this.ask({ op: 'stream', from, target, visitors });
+  }
+
+  async halt(): Promise<Talk & { visitors: Talk }> {
+    const { sent, answered, lost, visitors } = await this.ask({ op: 'halt' });
+    return { sent, answered, lost, visitors } as Talk & { visitors: Talk };
+  }
+
+  get now(): number {
+    return this.events.length;
+  }
+
+  /** What came since `from` and was not the answer to something said. */
+  async unasked(from = 0): Promise<ClientEvent[]> {
+    await this.ask({ op: 'ping' });
+    return this.events.slice(from);
+  }
+
+  /** The datagram with this payload. */
+  got(client: string, payload: string, from = 0): Promise<ClientEvent> {
+    return this.event(
+      `${client} got ${payload.slice(0, 40)}`,
+      seen => seen.event === 'answer' && seen.client === client && seen.payload === payload,
+      from,
+    );
+  }
+}

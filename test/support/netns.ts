@@ -1,0 +1,232 @@
+/**
+ * Network namespaces for tests, with a load balancer's side and a real server's:
+ *
+ *      LB namespace                              RS namespace
+ *   eth0 10.99.1.1 LIP (and .3, .4, .7) ------ eth0 10.99.1.2 RIP (and .20)
+ *        wire.py                                    default via 10.99.1.1
+ *
+ * and on demand a third one behind the RS. Names are unique to the process; everything goes when the test ends,
+ * however it does. All of it needs root, and these programs (Debian's package in brackets): ip (iproute2), sysctl
+ * (procps), nft (nftables), ethtool (ethtool), python3 (python3).
+ */
+import { execFileSync, spawnSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { eventually, must, type Outcome, type Program, run } from './process.js';
+
+export const LIP = '10.99.1.1';
+/** More addresses on the LB's side: what they are is up to each test's configuration. */
+export const LIP_2 = '10.99.1.3';
+export const LIP_3 = '10.99.1.4';
+export const DIRECT = '10.99.1.7';
+export const RIP = '10.99.1.2';
+export const RIP_2 = '10.99.1.20';
+export const BROADCAST = '10.99.1.255';
+const LB_MAC = '02:00:00:63:01:01';
+export const RS_MAC = '02:00:00:63:01:02';
+
+const SUPPORT = fileURLToPath(new URL('.', import.meta.url));
+
+// ---- what has to be there --------------------------------------------------------------------------------
+
+const PACKAGES: Record<string, string> = {
+  ip: 'iproute2',
+  sysctl: 'procps',
+  nft: 'nftables',
+  ethtool: 'ethtool',
+  python3: 'python3',
+};
+
+/** Why tests in namespaces can't run here, or undefined; said aloud once per test file. */
+export function missing(more: Record<string, string> = {}): string | undefined {
+  const reason = findMissing({ ...PACKAGES, ...more });
+  if (reason !== undefined) console.warn(`\n*** SKIPPED: ${reason} ***\n`);
+  return reason;
+}
+
+function findMissing(programs: Record<string, string>): string | undefined {
+  if (process.getuid?.() !== 0) return 'tests in network namespaces need root';
+  for (const [program, debianPackage] of Object.entries(programs)) {
+    const found = spawnSync('sh', ['-c', `command -v ${program}`]);
+    if (found.status !== 0) return `${program} is missing: apt-get install ${debianPackage}`;
+  }
+  if (!existsSync('/dev/net/tun')) return '/dev/net/tun is missing: modprobe tun';
+  const probe = uniqueName('probe');
+  const made = spawnSync('ip', ['netns', 'add', probe], { encoding: 'utf8' });
+  if (made.status !== 0) return `network namespaces can't be made here: ${made.stderr.trim()}`;
+  execFileSync('ip', ['netns', 'del', probe]);
+  return undefined;
+}
+
+let counter = 0;
+function uniqueName(role: string): string {
+  return `uoa-${process.pid}-${randomBytes(3).toString('hex')}${counter++}-${role}`;
+}
+
+// ---- one namespace ---------------------------------------------------------------------------------------
+
+/** Where a shim that was killed has left what `cleanup` needs, by the namespace's cookie. */
+const RUN_DIRECTORY = '/run/uoa-shim';
+
+/** The namespaces that there are, with their cookies. */
+const made = new Map<string, string>();
+process.on('exit', () => {
+  for (const name of made.keys()) {
+    forgetShims(name);
+    spawnSync('ip', ['netns', 'del', name]);
+  }
+});
+
+/** SO_NETNS_COOKIE, read by something else than the shim. */
+const READ_COOKIE = 'import socket; print(int.from_bytes(socket.socket().getsockopt(1, 71, 8), "little"))';
+
+/** Removes what killed shims have left of a namespace that goes. */
+function forgetShims(name: string): void {
+  const left = existsSync(RUN_DIRECTORY) ? readdirSync(RUN_DIRECTORY) : [];
+  const ours = left.filter(file => file.startsWith(`ns${made.get(name)}-`));
+  for (const file of ours) rmSync(join(RUN_DIRECTORY, file), { force: true });
+}
+
+export class Namespace {
+  private readonly programs: Program[] = [];
+
+  private constructor(readonly name: string) {}
+
+  static async create(role: string): Promise<Namespace> {
+    const namespace = new Namespace(uniqueName(role));
+    await must(['ip', 'netns', 'add', namespace.name]);
+    made.set(namespace.name, '');
+    made.set(namespace.name, (await namespace.must(['python3', '-c', READ_COOKIE])).trim());
+    await namespace.ip('link set lo up');
+    return namespace;
+  }
+
+  /** The command line that runs `command` in here; `ip netns exec` becomes it, so its pid is the command's. */
+  command(command: readonly string[]): string[] {
+    return ['ip', 'netns', 'exec', this.name, ...command];
+  }
+
+  run(command: readonly string[], input?: string): Promise<Outcome> {
+    return run(this.command(command), input);
+  }
+
+  must(command: readonly string[], input?: string): Promise<string> {
+    return must(this.command(command), input);
+  }
+
+  ip(args: string): Promise<string> {
+    return must(['ip', '-n', this.name, ...args.split(' ')]);
+  }
+
+  async sysctl(key: string, value?: string | number): Promise<string> {
+    return (await this.must(['sysctl', '-n', value === undefined ? key : `${key}=${value}`])).trim();
+  }
+
+  /** Starts something that ends with the namespace, at the latest. */
+  start<T extends Program>(program: T): T {
+    this.programs.push(program);
+    return program;
+  }
+
+  /** The command line that runs one of the Python programs beside this file in here. */
+  python(script: string, args: readonly string[]): string[] {
+    return this.command(['python3', `${SUPPORT}${script}`, ...args]);
+  }
+
+  /** What a shim may change, and has to put back: one line a fact. */
+  async snapshot(): Promise<string[]> {
+    const [rules, rules6, routes, links, addresses, sysctls, nft] = await Promise.all([
+      this.ip('-d rule show'),
+      this.ip('-6 -d rule show'),
+      this.ip('-4 -d route show table all'),
+      this.ip('-d link show'),
+      this.ip('-4 address show'),
+      this.run(['sysctl', '-a', '--pattern', '^net\\.(ipv4|core|ipv6\\.conf|netfilter)']),
+      this.must(['nft', 'list', 'ruleset']),
+    ]);
+    const parts = { rules, rules6, routes, links, addresses, sysctls: sysctls.stdout, nft };
+    return Object.entries(parts).flatMap(([name, text]) =>
+      text.split('\n').flatMap(line => (line.trim() === '' ? [] : [`${name}: ${line.trimEnd()}`])),
+    );
+  }
+
+  async delete(): Promise<void> {
+    for (const program of this.programs) await program.end();
+    if (!made.has(this.name)) return;
+    forgetShims(this.name);
+    made.delete(this.name);
+    await must(['ip', 'netns', 'del', this.name]);
+  }
+}
+
+// ---- the two of them ---------------------------------------------------------------------------------------
+
+export interface LabOptions {
+  /** Whether the RS has a default route, through the LB. */
+  defaultRoute?: boolean;
+  mtu?: number;
+}
+
+export class Lab {
+  private readonly others: Namespace[] = [];
+
+  private constructor(
+    readonly lb: Namespace,
+    readonly rs: Namespace,
+  ) {}
+
+  static async create(options: LabOptions = {}): Promise<Lab> {
+    const lab = new Lab(await Namespace.create('lb'), await Namespace.create('rs'));
+    try {
+      await lab.wireUp(options);
+    } catch (error) {
+      await lab.delete();
+      throw error;
+    }
+    return lab;
+  }
+
+  private async wireUp({ defaultRoute = true, mtu = 1500 }: LabOptions): Promise<void> {
+    const { lb, rs } = this;
+    await lb.ip(
+      `link add eth0 address ${LB_MAC} type veth peer name eth0 address ${RS_MAC} netns ${rs.name}`,
+    );
+    for (const address of [LIP, LIP_2, LIP_3, DIRECT]) await lb.ip(`address add ${address}/24 dev eth0`);
+    for (const address of [RIP, RIP_2]) await rs.ip(`address add ${address}/24 brd + dev eth0`);
+    for (const side of [lb, rs]) {
+      await side.ip(`link set eth0 mtu ${mtu} up`);
+      // Checksums on this wire are to be looked at: none is left to a card that doesn't exist.
+      await side.must(['ethtool', '-K', 'eth0', 'tx', 'off', 'rx', 'off']);
+      await side.sysctl('net.ipv4.conf.eth0.rp_filter', 0);
+    }
+    if (defaultRoute) await rs.ip(`route add default via ${LIP}`);
+    await eventually('the link is up', async () => {
+      const states = await Promise.all([lb, rs].map(side => side.ip('-br link show eth0')));
+      return states.every(state => / UP /.test(state)) || undefined;
+    });
+    // The LB's own stack has no sockets for what wire.py sends: it must not answer with ICMP errors.
+    await lb.must(
+      ['nft', '-f', '-'],
+      'table ip quiet { chain i { type filter hook input priority 0; meta l4proto { udp, 248 } drop; }\n}\n',
+    );
+  }
+
+  /** A namespace behind the RS: eth1 10.99.2.1 there, eth0 10.99.2.2 here. */
+  async behind(mac: string): Promise<Namespace> {
+    const behind = await Namespace.create('behind');
+    this.others.push(behind);
+    await behind.ip(`link add eth0 address ${mac} type veth peer name eth1 netns ${this.rs.name}`);
+    await behind.ip('address add 10.99.2.2/24 dev eth0');
+    await this.rs.ip('address add 10.99.2.1/24 dev eth1');
+    await behind.ip('link set eth0 up');
+    await this.rs.ip('link set eth1 up');
+    await behind.ip('route add default via 10.99.2.1');
+    return behind;
+  }
+
+  async delete(): Promise<void> {
+    for (const namespace of [...this.others, this.rs, this.lb]) await namespace.delete();
+  }
+}

@@ -1,0 +1,178 @@
+/** Programs that tests start: short ones to their end, long ones with their lines as they come. */
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+
+/** How long a test waits for what has to happen anyway, in milliseconds: a guard against hanging, no measure. */
+export const GUARD_MS = 10_000;
+
+export interface Outcome {
+  code: number;
+  stdout: string;
+  stderr: string;
+}
+
+/** Runs a program to its end, whatever its exit status. */
+export function run(command: readonly string[], input = ''): Promise<Outcome> {
+  const [program, ...args] = command;
+  return new Promise((resolve, reject) => {
+    const child = execFile(program, args, { maxBuffer: 64 << 20 }, (error, stdout, stderr) => {
+      if (error !== null && typeof error.code !== 'number')
+        reject(new Error(`${command.join(' ')}: ${error.message}`));
+      else resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr });
+    });
+    child.stdin?.on('error', () => undefined); // a program need not read it
+    child.stdin?.end(input);
+  });
+}
+
+/** Runs a program that has to succeed, and gives what it printed. */
+export async function must(command: readonly string[], input = ''): Promise<string> {
+  const outcome = await run(command, input);
+  if (outcome.code !== 0) throw new Error(`${command.join(' ')}: exit ${outcome.code}: ${outcome.stderr}`);
+  return outcome.stdout;
+}
+
+/** Asks again and again until `ask` gives something, and fails with `what` if that never happens. */
+export async function eventually<T>(
+  what: string,
+  ask: () => T | undefined | Promise<T | undefined>,
+): Promise<T> {
+  const deadline = performance.now() + GUARD_MS;
+  for (;;) {
+    const answer = await ask();
+    if (answer !== undefined) return answer;
+    if (performance.now() > deadline) throw new Error(`waited in vain: ${what}`);
+    await new Promise(resolve => setTimeout(resolve, 5));
+  }
+}
+
+// A signal ends the process without its 'exit' hooks, and those clean up.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(1));
+
+const started = new Set<ChildProcess>();
+process.on('exit', () => {
+  for (const child of started) child.kill('SIGKILL');
+});
+
+/** A program that goes on running: its lines are kept as they come. */
+export class Program {
+  readonly stdout: string[] = [];
+  readonly stderr: string[] = [];
+  /** Exit status; -1 after a signal. */
+  readonly ended: Promise<number>;
+  private readonly child: ChildProcess;
+
+  constructor(private readonly command: readonly string[]) {
+    const [program, ...args] = command;
+    this.child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'] });
+    started.add(this.child);
+    // Lines may still come after the end; 'close' is when they all have.
+    this.ended = once(this.child, 'close').then(([code]) => {
+      started.delete(this.child);
+      return typeof code === 'number' ? code : -1;
+    });
+    this.child.stdin?.on('error', () => undefined);
+    this.collect(this.child.stdout, this.stdout);
+    this.collect(this.child.stderr, this.stderr);
+  }
+
+  get pid(): number {
+    return this.child.pid ?? 0;
+  }
+
+  get running(): boolean {
+    return started.has(this.child) && this.child.exitCode === null && this.child.signalCode === null;
+  }
+
+  write(line: string): void {
+    this.child.stdin?.write(`${line}\n`);
+  }
+
+  /** Called for every further line on stdout. */
+  onLine(listener: (line: string) => void): void {
+    this.listeners.push(listener);
+  }
+
+  private readonly listeners: ((line: string) => void)[] = [];
+
+  signal(signal: NodeJS.Signals): void {
+    this.child.kill(signal);
+  }
+
+  /** Reads no more of what it says: its next words meet a closed pipe. */
+  hangUp(): void {
+    this.child.stdout?.destroy();
+    this.child.stderr?.destroy();
+  }
+
+  /** The exit status after `signal`; fails if the program doesn't end. */
+  async end(signal: NodeJS.Signals = 'SIGKILL'): Promise<number> {
+    if (this.running) this.signal(signal);
+    let timer: NodeJS.Timeout | undefined;
+    const guard = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => {
+        this.signal('SIGKILL');
+        reject(new Error(`${this.command.join(' ')} did not end after ${signal}\n${this.log}`));
+      }, GUARD_MS);
+    });
+    return Promise.race([this.ended, guard]).finally(() => clearTimeout(timer));
+  }
+
+  /** Everything it said, for messages. */
+  get log(): string {
+    return [...this.stdout, ...this.stderr].join('\n');
+  }
+
+  private collect(stream: NodeJS.ReadableStream | null, into: string[]): void {
+    if (stream === null) return;
+    createInterface({ input: stream }).on('line', line => {
+      into.push(line);
+      if (into === this.stdout) for (const listener of this.listeners) listener(line);
+    });
+  }
+}
+
+/** A program that speaks JSON lines: events of one shape, one after the other, and answers to requests. */
+export class JsonProgram<Event extends { event: string }> extends Program {
+  readonly events: Event[] = [];
+  private readonly waiting = new Map<number, (answer: Record<string, unknown>) => void>();
+  private nextId = 1;
+
+  constructor(command: readonly string[]) {
+    super(command);
+    this.onLine(line => this.take(JSON.parse(line) as Record<string, unknown>));
+  }
+
+  /** Sends a request and gives the answer with its id. */
+  ask(request: Record<string, unknown>): Promise<Record<string, unknown>> {
+    const id = this.nextId++;
+    return new Promise((resolve, reject) => {
+      this.waiting.set(id, resolve);
+      void this.ended.then(code => reject(new Error(`ended with ${code}: ${this.log}`)));
+      this.write(JSON.stringify({ id, ...request }));
+    });
+  }
+
+  /** The first event at or after `from` that `is` likes, waiting for it if need be. */
+  async event(what: string, is: (event: Event) => boolean, from = 0): Promise<Event> {
+    try {
+      return await eventually(what, () => this.events.slice(from).find(is));
+    } catch (error) {
+      const seen = this.events
+        .slice(from)
+        .slice(-20)
+        .map(event => JSON.stringify(event).slice(0, 400));
+      throw new Error([`${(error as Error).message}; seen since:`, ...seen, ...this.stderr].join('\n'));
+    }
+  }
+
+  private take(message: Record<string, unknown>): void {
+    if (typeof message.id !== 'number') {
+      this.events.push(message as Event);
+      return;
+    }
+    this.waiting.get(message.id)?.(message);
+    this.waiting.delete(message.id);
+  }
+}
