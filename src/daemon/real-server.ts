@@ -38,10 +38,10 @@ export const realServerKit: RoleKit = {
     return { name: 'real-server', options };
   },
 
-  limits: ({ maxFlows, flowTimeout }) => ({ maxFlows, flowTimeout }),
-  withLimits: (config, limits) => ({ ...config, realServer: ...config.realServer, ...limits }),
+  limits: ({ realServer: { maxFlows, flowTimeout } }) => ({ maxFlows, flowTimeout }),
+  withLimits: (config, limits) => ({ ...config, realServer: { ...config.realServer, ...limits } }),
   steering: ({ routing }) => routing.steering,
-  tables: ({ table }) => [table, table + 1],
+  tables: ({ routing: { table } }) => [table, table + 1],
   counters: REAL_SERVER_COUNTERS,
   worrying: [
     ['uoa_invalid', 'malformed marks or impossible clients'],
