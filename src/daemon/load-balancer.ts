@@ -1,5 +1,5 @@
 import { Carrier } from '../codec/uoa.js';
-import { readLoadBalancerFacts } from '../host/facts-load-balancer.js';
+import { readLoadBalancerFacts, requireInterfaces } from '../host/facts-load-balancer.js';
 import { planLoadBalancer } from '../host/plan-load-balancer.js';
 import { loadBalancerWarnings } from '../host/warnings.js';
 import { LbCounter, LOAD_BALANCER_COUNTERS } from '../role/counters.js';
@@ -9,6 +9,7 @@ import type { RoleKit } from './role-kit.js';
 
 export const loadBalancerKit: RoleKit = {
   async plan({ tun, routing: { mark }, loadBalancer }) {
+    await requireInterfaces(loadBalancer.interface);
     const facts = await readLoadBalancerFacts({ ...loadBalancer, tun: tun.name });
     return {
       facts,

@@ -436,10 +436,10 @@ export class FlowTable {
       for (let record = wheel.head(header[HAND]); record >= 0 && left > 0; left--) {
         const following = wheel.after(record);
         if (victim < 0 || this.idle(record, now) > this.idle(victim, now)) victim = record;
-        if (this.lastBucket(record) !== header[HAND]) wheel.move(record, this.lastUsed(record));
+        if (this.isAhead(record)) wheel.move(record, this.lastUsed(record));
         record = following;
       }
-    } while (left > 0 && this.lastBucket(victim) !== header[HAND]);
+    } while (left > 0 && this.isAhead(victim));
     this.forget(victim);
     this.evictions++;
   }
@@ -448,8 +448,11 @@ export class FlowTable {
     return this.records[record * RECORD_WORDS + LAST_USED];
   }
 
-  private lastBucket(record: number): number {
-    return IdleWheel.bucketOf(this.lastUsed(record));
+  /** Whether a record was last used in a bucket that the hand has yet to come to. */
+  private isAhead(record: number): boolean {
+    const ahead = IdleWheel.distance(this.header[HAND], IdleWheel.bucketOf(this.lastUsed(record)));
+    // One left behind by a pause longer than the wheel stays where the hand finds it: moved, it would be passed by.
+    return ahead > 0 && ahead < this.wheel.size;
   }
 
   private hashFlow(words: Int32Array, base: number): number {

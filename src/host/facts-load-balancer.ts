@@ -39,6 +39,12 @@ export async function readLoadBalancerFacts(question: LoadBalancerQuestion): Pro
   };
 }
 
+/** nft takes rules for interfaces that are not there (Linux 6.16 and later), and nothing would ever go by them. */
+export async function requireInterfaces(configured: LoadBalancerQuestion['interface']): Promise<void> {
+  for (const name of [configured.clients, configured.servers])
+    if (name !== '') await readJson(['link', 'show', 'dev', name]);
+}
+
 async function serverSide({ interface: configured, services }: LoadBalancerQuestion): Promise<string[]> {
   if (configured.servers !== '') return [configured.servers];
   const names: string[] = [];

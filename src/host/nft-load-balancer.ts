@@ -47,6 +47,8 @@ export function markRules(rules: MarkRules): { up: string; down: string } {
   const divert = hex(divertMark(mark));
   const natted = `oifname ${set(rules.servers.map(quote))} meta l4proto udp ct direction original ct status dnat ct status snat`;
   const sent = `meta mark set meta mark | ${divert}`;
+  // Somebody else's mark may have that bit: not in what we can't handle.
+  const diverted = `ip protocol udp meta mark & ${divert} == ${divert}`;
   const wanted = `ct mark & ${hex(mark)} == 0 ct original packets >= 1 ct original packets <= ${rules.maxTrails}`;
   const ofService = rules.services.map(
     ({ vip, port }) => `ct original ip daddr ${vip} ct original proto-dst ${port} `,
@@ -73,7 +75,9 @@ export function markRules(rules: MarkRules): { up: string; down: string } {
   ]);
   const devices = rules.servers.flatMap((device, i) => [
     chain(`out_${i}`, `type filter hook egress device ${quote(device)} priority 0`, [
-      `meta mark & ${divert} == ${divert} ip ttl > 1 ${forward}`,
+      `${diverted} ip ttl > 1 ${forward}`,
+      // `fwd` takes a hop, and there is none left: no way to look for a mark among these options.
+      `${diverted} ip ttl 1 ip hdrlength > 5 drop`,
     ]),
     chain(`in_${i}`, `type filter hook ingress device ${quote(device)} priority 0`, [
       `ip daddr ${set(rules.localAddresses)} ip protocol 248 ${forward}`,
@@ -92,8 +96,9 @@ export interface NatRules {
 }
 
 export function natRules(rules: NatRules): { up: string; down: string } {
-  const forward =
-    rules.guarded.length === 0 ? [] : [`iifname ${set(rules.guarded.map(quote))} ct status ! dnat drop`];
+  const from = `iifname ${set(rules.guarded.map(quote))}`;
+  // What conntrack does not follow has no status at all, and is dropped as well.
+  const forward = rules.guarded.length === 0 ? [] : [`${from} ct status dnat accept`, `${from} drop`];
   return both([
     table('ip', `uoa_${name(rules.tun)}_nat`, [
       chain('prerouting', 'type nat hook prerouting priority dstnat', rules.services.map(destinationNat)),

@@ -29,6 +29,12 @@ export function planLoadBalancer(options: LoadBalancerPlan, facts: LoadBalancerF
     );
   return [
     ...tunDevice(options.tun, facts.hasIpv6),
+    {
+      kind: 'sysctl',
+      key: interfaceKey(options.tun.name, 'forwarding'),
+      value: '1',
+      reason: 'an answer that had a mark in it goes on to its client without',
+    },
     ...(options.nat === 'managed' ? nat(options, facts) : []),
     ...accounting(facts),
     marks(options, facts),

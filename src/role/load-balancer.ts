@@ -128,9 +128,7 @@ export class LoadBalancer implements Role {
 
   private toRealServer(packet: Packet, now: number, extraOffset: number): number {
     const { flows, counters } = this;
-    // What the client wrote there itself would pass for ours.
-    if (packet.mark !== Mark.none) counters[LbCounter.marks_forged] += eraseOptions(packet);
-
+    if (packet.mark !== Mark.none) this.takeOutForged(packet);
     const flow = this.flowOf(packet, now);
     if (flow < 0 || !this.wantsMark(flow)) {
       counters[LbCounter.packets_unmarked]++;
@@ -140,6 +138,13 @@ export class LoadBalancer implements Role {
     this.words[3] = flows.address4(flow, CLIENT);
     this.client.port = flows.clientPort(flow);
     return this.mark(packet, extraOffset);
+  }
+
+  /** What the client wrote there itself would pass for ours. */
+  private takeOutForged(packet: Packet): void {
+    const isOpp = packet.carrier === uoa.Carrier.opp;
+    if (isOpp) strip(packet);
+    this.counters[LbCounter.marks_forged] += eraseOptions(packet) + (isOpp ? 1 : 0);
   }
 
   private wantsMark(flow: number): boolean {

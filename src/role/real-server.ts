@@ -83,7 +83,7 @@ export class RealServer implements Role {
     this.prefixes = new PrefixList(options.loadBalancers.map(({ prefix }) => prefix));
     this.services = new ServiceList(options.services);
     this.ownAddresses = new PrefixList(options.ownAddresses);
-    this.wildcardSource = (options.wildcardSource ?? options.services[0].words)[3];
+    this.wildcardSource = options.wildcardSource?.[3] ?? this.services.address4(0);
   }
 
   tick(now: number): boolean {

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { expect, it } from 'vitest';
+import { expect, it, vi } from 'vitest';
 import {
   applyChange,
   applyUdpChange,
@@ -11,6 +11,9 @@ import {
 import * as arbitrary from '../unit/support/arbitraries.js';
 import { surrounded } from '../unit/support/place.js';
 import { address, be16, checksum, datagram, udpChecksum } from '../unit/support/wire.js';
+
+// Only against hanging: how long it takes is the machine's business.
+vi.setConfig({ testTimeout: 60_000 });
 
 const be32 = (value: number): number[] => [...be16(Math.floor(value / 65536)), ...be16(value % 65536)];
 const long = fc.oneof(

@@ -1,6 +1,9 @@
 import fc from 'fast-check';
-import { expect, it } from 'vitest';
+import { expect, it, vi } from 'vitest';
 import { HashIndex } from '../../src/flow/hash-index.js';
+
+// Only against hanging: how long it takes is the machine's business.
+vi.setConfig({ testTimeout: 60_000 });
 
 /** Few different low bits, so that runs grow long and go over the end. */
 const hash = fc.oneof(fc.constantFrom(0, 1, 14, 15, 31, -1, -2, 47), fc.integer());

@@ -1,6 +1,6 @@
 /** Nothing that comes from the network makes the codec throw, or read outside its packet. */
 import fc from 'fast-check';
-import { expect, it } from 'vitest';
+import { expect, it, vi } from 'vitest';
 import * as ipv4 from '../../src/codec/ipv4.js';
 import { Kind, Mark, Packet } from '../../src/codec/packet.js';
 import { strip } from '../../src/codec/rewrite.js';
@@ -8,6 +8,9 @@ import * as uoa from '../../src/codec/uoa.js';
 import * as arbitrary from '../unit/support/arbitraries.js';
 import { load, surrounded, viewOf } from '../unit/support/place.js';
 import { datagram, type Octets } from '../unit/support/wire.js';
+
+// Only against hanging: how long it takes is the machine's business.
+vi.setConfig({ testTimeout: 60_000 });
 
 /** Valid packets with a few bytes changed, cut or not. */
 const damaged: fc.Arbitrary<Octets> = fc

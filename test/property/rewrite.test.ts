@@ -1,6 +1,6 @@
 /** Whatever is put in comes out again, and what is in between is what the slow builder makes of it. */
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { Kind, Packet } from '../../src/codec/packet.js';
 import {
   insertOpp,
@@ -25,6 +25,9 @@ import {
   word,
   words,
 } from '../unit/support/wire.js';
+
+// Only against hanging: how long it takes is the machine's business.
+vi.setConfig({ testTimeout: 60_000 });
 
 /** Room for the largest mark. */
 const HEADROOM = 24;

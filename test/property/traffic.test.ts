@@ -3,11 +3,14 @@
  * packet that comes out is the one that the slow builder makes, the counters agree, and no packet gets lost.
  */
 import fc from 'fast-check';
-import { expect, it } from 'vitest';
+import { expect, it, vi } from 'vitest';
 import { makeCounters, REAL_SERVER_COUNTERS, readCounters } from '../../src/role/counters.js';
 import { FlowModel, text } from '../unit/support/flow-model.js';
 import { Rig } from '../unit/support/real-server.js';
 import { type DatagramFields, datagram, endpoint, ipv4, payloadOf, toHex } from '../unit/support/wire.js';
+
+// Only against hanging: how long it takes is the machine's business.
+vi.setConfig({ testTimeout: 60_000 });
 
 const LBS = ['10.10.1.1:40000', '10.10.1.1:40001', '10.10.1.9:40000', '10.20.0.1:40000', '10.30.0.1:40000'];
 const SERVERS = ['10.10.1.2:53', '10.10.1.2:7005', '10.10.1.3:53', '10.10.1.4:53', '10.10.1.2:99'];

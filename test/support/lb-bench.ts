@@ -3,6 +3,7 @@ import { afterAll, beforeAll } from 'vitest';
 import { App, type AppEvent } from './apps.js';
 import { Clients } from './lb-clients.js';
 import { client, LbLab, type LbLabOptions, lbOptions, PORT, rsOptions } from './lb-lab.js';
+import { eventually } from './process.js';
 import { Shim, type ShimOptions } from './shim.js';
 import type { Seen, Wire } from './wire.js';
 
@@ -17,6 +18,8 @@ export interface LbBenchOptions {
   marked?: readonly [boolean, boolean];
   /** Before the LB's shim starts. */
   prepare?: (bench: LbBench) => Promise<void>;
+  /** The LB's shim is up to the tests. */
+  stopped?: boolean;
 }
 
 export class LbBench {
@@ -40,12 +43,24 @@ export class LbBench {
     this.servers = rs.map((server, n) => (marked[n] ? new Shim(server, rsOptions(n)) : undefined));
     this.shim = new Shim(lb, lbOptions(options.loadBalancer, options.more));
     await options.prepare?.(this);
-    await Promise.all([...this.servers, this.shim].map(shim => shim?.start()));
+    const shims = [...this.servers, ...(options.stopped ? [] : [this.shim])];
+    await Promise.all(shims.map(shim => shim?.start()));
   }
 
   async down(): Promise<void> {
     for (const shim of [...this.servers, this.shim]) await shim?.dispose();
     await this.lab?.delete();
+  }
+
+  /** Gives the LB's shim another configuration, which is in force when this returns. */
+  async reload(loadBalancer: Json): Promise<void> {
+    const { program } = this.shim;
+    if (program === undefined) throw new Error('not running');
+    const count = () => program.log.split('configuration re-read').length;
+    const before = count();
+    this.shim.configure(lbOptions(loadBalancer));
+    program.signal('SIGHUP');
+    await eventually('the configuration is re-read', () => count() > before || undefined);
   }
 
   /** A client's socket that nobody has used: its own address and port. */

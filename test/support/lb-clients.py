@@ -200,7 +200,7 @@ class Clients:
             self.go_on()
             self.turn(0.01)
             # Whoever starts or stops beside this gets a share of the machine.
-            time.sleep(0.001)
+            time.sleep(0.004)
             halt = halt or self.next_request()
             if halt:
                 for talker in self.talkers.values():

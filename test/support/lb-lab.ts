@@ -25,8 +25,8 @@ export const PORT = 7000;
 export const TARGET = `${VIP}:${PORT}`;
 export const CLIENTS = 200;
 const GATEWAY = '203.0.113.254';
-const LB_MACS = ['02:00:00:cb:71:fe', '02:00:00:0a:02:01'];
-export const LB_SERVERS_MAC = LB_MACS[1];
+export const LB_CLIENTS_MAC = '02:00:00:cb:71:fe';
+export const LB_SERVERS_MAC = '02:00:00:0a:02:01';
 
 /** The address of the nth client, from 0. */
 export function client(n: number): string {
@@ -63,8 +63,8 @@ export class LbLab {
     const { clients, lb, bridge, rs } = this;
     for (const name of ['all', 'default']) await lb.sysctl(`net.ipv4.conf.${name}.rp_filter`, 1);
     await bridge.ip('link add br0 type bridge forward_delay 0');
-    await lb.ip(`link add eth0 address ${LB_MACS[0]} type veth peer name eth0 netns ${clients.name}`);
-    await lb.ip(`link add eth1 address ${LB_MACS[1]} type veth peer name lb netns ${bridge.name}`);
+    await lb.ip(`link add eth0 address ${LB_CLIENTS_MAC} type veth peer name eth0 netns ${clients.name}`);
+    await lb.ip(`link add eth1 address ${LB_SERVERS_MAC} type veth peer name lb netns ${bridge.name}`);
     for (const [i, server] of rs.entries()) {
       await server.ip(`link add eth0 type veth peer name rs${i + 1} netns ${bridge.name}`);
       await server.ip(`address add ${RIPS[i]}/24 dev eth0`);

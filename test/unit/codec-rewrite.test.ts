@@ -1,10 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { Mark, Packet } from '../../src/codec/packet.js';
 import {
+  eraseOptions,
   fitsOpp,
   fitsOption,
   insertOpp,
   insertOption,
+  restoreHop,
   setDestination,
   setFragmentAddresses,
   setSource,
@@ -132,6 +134,51 @@ describe('strip', () => {
     const packet = load(datagram({ ...plain, carrier: 'ipo', client: CLIENTS.IPv6 }), 4);
     strip(packet);
     expect(toHex(packet.bytes.slice(0, 4))).toBe('a5a5a5a5');
+  });
+});
+
+describe('eraseOptions', () => {
+  const mark = option(CLIENTS.IPv4);
+
+  it.each([
+    ['one', mark, new Array<number>(8).fill(1), 1],
+    ['one of an IPv6 client', option(CLIENTS.IPv6), new Array<number>(20).fill(1), 1],
+    ['one of no client at all', [31, 4, 7, 7], [1, 1, 1, 1], 1],
+    [
+      'two, with another between them',
+      [...mark, 7, 4, 0, 0, ...mark],
+      [...hex('0101010101010101 07040000 0101010101010101')],
+      2,
+    ],
+    ['none', hex('94040000 01010100'), hex('94040000 01010100'), 0],
+    ['none behind END', [0, ...mark, 0, 0, 0], [0, ...mark, 0, 0, 0], 0],
+  ])('puts NOPs in the place of %s', (_, options, left, count) => {
+    const packet = load(datagram({ ...plain, options }), 2);
+    expect(eraseOptions(packet)).toBe(count);
+    expect(toHex(bytesOf(packet))).toBe(toHex(datagram({ ...plain, options: left })));
+    expect([packet.carrier, packet.mark]).toEqual([Carrier.none, Mark.none]);
+  });
+
+  it('stops at a broken one', () => {
+    const packet = load(datagram({ ...plain, options: [...mark, 31, 9, 0, 0] }));
+    expect(eraseOptions(packet)).toBe(1);
+    expect(decode(bytesOf(packet)).options).toBe('01010101010101011f090000');
+  });
+
+  it('leaves a packet without options alone', () => {
+    const packet = load(datagram(plain));
+    expect(eraseOptions(packet)).toBe(0);
+    expect(toHex(bytesOf(packet))).toBe(toHex(datagram(plain)));
+  });
+});
+
+describe('restoreHop', () => {
+  it('adds one to every TTL but the highest', () => {
+    for (let ttl = 0; ttl <= 255; ttl++) {
+      const packet = load(datagram({ ...plain, ttl }));
+      restoreHop(packet);
+      expect(toHex(bytesOf(packet))).toBe(toHex(datagram({ ...plain, ttl: Math.min(ttl + 1, 255) })));
+    }
   });
 });
 

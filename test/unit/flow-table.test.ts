@@ -183,6 +183,36 @@ describe('counting', () => {
   });
 });
 
+describe('what belongs to the role', () => {
+  it('flags change alone: neither client nor replies with them', () => {
+    const table = make();
+    learn(table, FLOW_1, CLIENT_A, 0, 0xff);
+    table.heard(table.learned, 0);
+    for (const flags of [0, 1, 0xff]) {
+      table.setFlags(table.learned, flags);
+      expect([table.flags(table.learned), table.clientPort(table.learned)]).toEqual([flags, 5555]);
+      expect([table.isLive(table.learned), ownerPort(table)]).toEqual([true, 40000]);
+    }
+  });
+
+  it('tags are each record’s own', () => {
+    const table = make();
+    const [first, second] = [hear(table, FLOW_1), hear(table, FLOW_2)];
+    table.setTag(first, -1);
+    table.setTag(second, 7);
+    expect([table.tag(first), table.tag(second)]).toEqual([-1, 7]);
+    expect([table.replyCount(first), table.replyCount(second)]).toEqual([0, 0]);
+  });
+
+  it('a touch refreshes and counts, and leaves replies as they go', () => {
+    const table = make();
+    const first = hear(table, FLOW_1);
+    hear(table, FLOW_2);
+    table.touch(first, 500);
+    expect([table.packets(first), table.idle(first, 600), ownerPort(table)]).toEqual([2, 100, 40001]);
+  });
+});
+
 describe('expiry', () => {
   // Before, on and over both places where ticks change their sign.
   it.each([0, 5_000, 0x7fffffff - 4_000, 0xffffffff - 4_000])('comes in time, from tick %i on', start => {
@@ -292,6 +322,20 @@ describe('a full table', () => {
     expect([table.extent, table.evictions]).toEqual([4, 0]);
   });
 
+  it('that evicts after a pause of more than a wheel leaves no flow behind the hand', () => {
+    const table = make({ maxFlows: 5, timeout: 360_000 });
+    const flows = [1, 2, 3, 4, 5, 6].map(port => flowKey(`10.10.1.1:${port} > 10.10.1.2:53`));
+    const old = [0, 1, 2].map(i => hear(table, flows[i], CLIENT_A, 0));
+    const young = hear(table, flows[3], CLIENT_A, 55_000);
+    table.heard(old[2], 78_000);
+    const later = 512 * 1024;
+    table.heard(young, later);
+    hear(table, flows[4], CLIENT_A, later);
+    hear(table, flows[5], CLIENT_A, later);
+    expect([table.count, table.evictions]).toEqual([5, 1]);
+    expect(passTime(table, later, later + 360_000 + 2 * 1024)).toBe(5);
+  });
+
   it('of many flows used in the same second still evicts quickly, and a long idle one', () => {
     const table = make({ maxFlows: 5000, timeout: 360_000 });
     const flows = Array.from({ length: 6000 }, (_, i) => flowKey(`10.10.1.1:${i + 1} > 10.10.1.2:53`));
@@ -331,7 +375,7 @@ describe('memory', () => {
     expect(new Set(versions).size).toBe(versions.length);
   });
 
-  it('a million flows take less than 200 MB, in the buffer and nowhere else', () => {
+  it('a million flows take less than 200 MB, in the buffer and nowhere else', { timeout: 60_000 }, () => {
     const size = { maxFlows: 1_048_576, timeout: 360_000 };
     const bytes = FlowTable.byteLength(size);
     expect(bytes).toBeLessThan(200e6);

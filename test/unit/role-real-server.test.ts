@@ -13,6 +13,7 @@ import {
   prefix,
   toHex,
   udp,
+  words,
 } from './support/wire.js';
 
 const LB = '10.10.1.1:40000';
@@ -438,6 +439,25 @@ describe('replies of a wildcard socket', () => {
     );
     rig.role.configure({ ...OPTIONS, services });
     expect(rig.send(reply()).emitted).toEqual([toHex(reply())]);
+  });
+
+  it('are known by the configured address instead, if there is one', () => {
+    rig.role.configure({ ...OPTIONS, wildcardSource: words('10.10.1.3') });
+    rig.send(inbound({ to: SERVER, carrier: 'ipo', client: CLIENT }));
+    expect(rig.send(reply({ from: '10.10.1.3:53' })).emitted).toEqual([toHex(reply({ to: LB }))]);
+    const other = '203.0.113.7:6666';
+    rig.send(inbound({ to: asked, carrier: 'ipo', client: other }));
+    const answer = reply({ to: other });
+    expect(rig.send(answer).emitted).toEqual([toHex(answer)]);
+  });
+
+  it('are known by the first IPv4 service, whatever the one of IPv6 before it ends with', () => {
+    const first = { words: words('fd00:1::a0a:104'), from: 53, to: 53 };
+    rig.role.configure({ ...OPTIONS, services: [first, ...OPTIONS.services] });
+    rig.send(inbound({ to: asked, carrier: 'ipo', client: CLIENT }));
+    expect(rig.send(reply({ from: SERVER })).emitted).toEqual([toHex(reply({ from: asked, to: LB }))]);
+    const answer = reply({ from: '10.10.1.4:53' });
+    expect(rig.send(answer).emitted).toEqual([toHex(answer)]);
   });
 
   it('look among services with that port alone', () => {

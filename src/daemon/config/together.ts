@@ -9,12 +9,18 @@ import type { Values } from './values.js';
 /** The kernel's own rules for the tables main and default begin behind this. */
 const LAST_LOCAL_PRIORITY = 32_700;
 
+/** The largest mark with a bit above it. */
+const MOST_DIVERTING = 0x7fff_ffff;
+
 /** Looks at keys side by side, except those that are in `faults` already. What is in there may be anything. */
 export function acrossKeys(values: Values, faults: readonly Fault[]): Fault[] {
   const known = new Set(faults.map(({ key }) => key));
-  return [...missingLists(values, known), ...priorities(values, known), ...localVips(values)].filter(
-    ({ key }) => !known.has(key),
-  );
+  return [
+    ...missingLists(values, known),
+    ...priorities(values, known),
+    ...localVips(values),
+    ...divertBit(values, known),
+  ].filter(({ key }) => !known.has(key));
 }
 
 /** Without these the role has nothing to do. */
@@ -68,6 +74,14 @@ function localVips({ loadBalancer }: Values): Fault[] {
     const allowed = `an address other than loadBalancer.localAddresses[${at}]`;
     return [{ key: `loadBalancer.services[${i}].vip`, value: vip, allowed }];
   });
+}
+
+/** On a load balancer the bit above the mark sends packets into the TUN. */
+function divertBit({ role, routing }: Values, known: ReadonlySet<string>): Fault[] {
+  const { mark } = routing;
+  if (role !== 'load-balancer' || known.has('routing.mark') || mark <= MOST_DIVERTING) return [];
+  const allowed = `a whole number from 1 to ${MOST_DIVERTING} on a load balancer, which uses the bit above it too`;
+  return [{ key: 'routing.mark', value: mark, allowed }];
 }
 
 function elements(value: unknown): readonly unknown[] {

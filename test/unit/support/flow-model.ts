@@ -129,44 +129,46 @@ export class FlowModel {
     clients: readonly Endpoint[],
     time: number,
   ): void {
-    expect(table.count).toBe(this.flows.size);
-    expect(table.version % 2).toBe(0);
+    same(table.count, this.flows.size, 'count');
+    same(table.version % 2, 0, 'version');
     for (const key of keys) {
       const record = findFlow(table, key);
       const flow = this.get(key);
-      expect(record >= 0, FlowModel.id(key)).toBe(flow !== undefined);
-      if (flow !== undefined) this.expectRecord(table, record, flow, time);
+      if (flow === undefined) same(record, -1, FlowModel.id(key));
+      else expectRecord(table, record, flow, time);
       for (const client of clients) {
-        const by = findReply(table, key.server, client);
         const owner = this.owner(key.server, client);
-        expect(by >= 0, FlowModel.replyId(key.server, client)).toBe(owner !== undefined);
-        if (owner !== undefined) expect(by).toBe(findFlow(table, owner.key));
+        const expected = owner === undefined ? -1 : findFlow(table, owner.key);
+        same(findReply(table, key.server, client), expected, FlowModel.replyId(key.server, client));
       }
     }
     let live = 0;
     for (let record = 0; record < table.extent; record++) if (table.isLive(record)) live++;
-    expect(live).toBe(this.flows.size);
+    same(live, this.flows.size, 'live records');
   }
+}
 
-  private expectRecord(table: FlowTable, record: number, flow: ModelFlow, time: number): void {
-    const addressOf = (field: number) =>
-      [0, 1, 2, 3].map(word => table.addressWord(record, field, word) >>> 0);
-    const { lb, server } = flow.key;
-    expect(addressOf(LB)).toEqual(words(lb.address));
-    expect(addressOf(SERVER)).toEqual(words(server.address));
-    expect(addressOf(CLIENT)).toEqual(words(flow.client.address));
-    expect(table.address4(record, CLIENT) >>> 0).toBe(words(flow.client.address)[3]);
-    expect([table.lbPort(record), table.serverPort(record), table.clientPort(record)]).toEqual([
-      lb.port,
-      server.port,
-      flow.client.port,
-    ]);
-    expect([table.flags(record), table.packets(record), table.replyCount(record)]).toEqual([
-      flow.flags,
-      flow.packets,
-      flow.replies,
-    ]);
-    expect(table.isLive(record)).toBe(true);
-    expect(table.idle(record, time | 0)).toBe(time - flow.lastUsed);
+function expectRecord(table: FlowTable, record: number, flow: ModelFlow, time: number): void {
+  const { lb, server } = flow.key;
+  const { client } = flow;
+  const id = FlowModel.id(flow.key);
+  same(record >= 0 && table.isLive(record), true, `${id} is there`);
+  for (let i = 0; i < 4; i++) {
+    same(table.addressWord(record, LB, i) >>> 0, words(lb.address)[i], `${id}: load balancer, word ${i}`);
+    same(table.addressWord(record, SERVER, i) >>> 0, words(server.address)[i], `${id}: server, word ${i}`);
+    same(table.addressWord(record, CLIENT, i) >>> 0, words(client.address)[i], `${id}: client, word ${i}`);
   }
+  same(table.address4(record, CLIENT) >>> 0, words(client.address)[3], `${id}: client`);
+  same(table.lbPort(record), lb.port, `${id}: lport`);
+  same(table.serverPort(record), server.port, `${id}: rport`);
+  same(table.clientPort(record), client.port, `${id}: cport`);
+  same(table.flags(record), flow.flags, `${id}: flags`);
+  same(table.packets(record), flow.packets, `${id}: packets`);
+  same(table.replyCount(record), flow.replies, `${id}: replies`);
+  same(table.idle(record, time | 0), time - flow.lastUsed, `${id}: idle`);
+}
+
+/** `expect(...).toBe` takes too long for hundreds of comparisons a step. */
+function same(actual: number | boolean, expected: number | boolean, what: string): void {
+  if (actual !== expected) expect.fail(`${what}: ${actual}, not ${expected}`);
 }

@@ -1,0 +1,406 @@
+import { endianness } from 'node:os';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { CtAnswer, CtRequest, type ReplyTuple } from '../../src/codec/ctnetlink.js';
+import { hex, type Octets, toHex, word } from './support/wire.js';
+
+/** Netlink is in host order: what is written here is a little-endian host's. */
+const describeHere = describe.skipIf(endianness() === 'BE');
+
+/** Bytes with what they are: constants are those of linux/netfilter/nfnetlink.h and nfnetlink_conntrack.h. */
+type Field = readonly [bytes: string, what: string];
+const bytesOf = (fields: readonly Field[]) => hex(fields.map(([bytes]) => bytes).join(''));
+
+const TUPLE: ReplyTuple = {
+  source: word('10.99.1.2'),
+  sourcePort: 7000,
+  destination: word('10.99.1.1'),
+  destinationPort: 40000,
+};
+
+const REPLY_TUPLE: Field[] = [
+  ['3400 0280', 'CTA_TUPLE_REPLY, nested (NLA_F_NESTED), 52 bytes'],
+  ['1400 0180', '  CTA_TUPLE_IP, nested, 20 bytes'],
+  ['0800 0100 0a630102', '    CTA_IP_V4_SRC: 10.99.1.2'],
+  ['0800 0200 0a630101', '    CTA_IP_V4_DST: 10.99.1.1'],
+  ['1c00 0280', '  CTA_TUPLE_PROTO, nested, 28 bytes'],
+  ['0500 0100 11 000000', '    CTA_PROTO_NUM: IPPROTO_UDP, and 3 bytes of padding'],
+  ['0600 0200 1b58 0000', '    CTA_PROTO_SRC_PORT: 7000, and 2 bytes of padding'],
+  ['0600 0300 9c40 0000', '    CTA_PROTO_DST_PORT: 40000, and 2 bytes of padding'],
+];
+
+const nfgenmsg: Field = ['02 00 0000', 'nfgen_family: AF_INET; version: NFNETLINK_V0; res_id: 0'];
+
+const GET: Field[] = [
+  ['48000000', 'nlmsg_len: 72'],
+  ['0101', 'nlmsg_type: IPCTNL_MSG_CT_GET of NFNL_SUBSYS_CTNETLINK'],
+  ['0100', 'nlmsg_flags: NLM_F_REQUEST'],
+  ['01000000', 'nlmsg_seq: 1'],
+  ['00000000', 'nlmsg_pid: the kernel fills it in'],
+  nfgenmsg,
+  ...REPLY_TUPLE,
+];
+
+const SET_MARK: Field[] = [
+  ['58000000', 'nlmsg_len: 88'],
+  ['0001', 'nlmsg_type: IPCTNL_MSG_CT_NEW of NFNL_SUBSYS_CTNETLINK'],
+  ['0500', 'nlmsg_flags: NLM_F_REQUEST | NLM_F_ACK, without NLM_F_CREATE'],
+  ['01000000', 'nlmsg_seq: 1'],
+  ['00000000', 'nlmsg_pid'],
+  nfgenmsg,
+  ...REPLY_TUPLE,
+  ['0800 0800 00000120', 'CTA_MARK'],
+  ['0800 1500 00000ff0', 'CTA_MARK_MASK'],
+];
+
+/**
+ * What Linux 6.18 answered to GET, with net.netfilter.nf_conntrack_acct on: in a network namespace with
+ *
+ *     table ip t {
+ *       chain o { type nat hook output priority -100; ip daddr 198.51.100.10 udp dport 53 dnat to 10.99.1.2:7000; }
+ *       chain p { type nat hook postrouting priority 100; meta l4proto udp ct status dnat snat to 10.99.1.1:40000; }
+ *     }
+ *
+ * one datagram of 5 bytes had gone from 203.0.113.7:5555 to 198.51.100.10:53.
+ */
+const FOUND: Field[] = [
+  ['dc000000', 'nlmsg_len: 220'],
+  ['0001', 'nlmsg_type: IPCTNL_MSG_CT_NEW of NFNL_SUBSYS_CTNETLINK'],
+  ['0000', 'nlmsg_flags'],
+  ['01000000', 'nlmsg_seq: that of the request'],
+  ['e9590000', 'nlmsg_pid: the port that the kernel gave to the socket'],
+  nfgenmsg,
+  ['3400 0180', 'CTA_TUPLE_ORIG'],
+  ['1400 0180', '  CTA_TUPLE_IP'],
+  ['0800 0100 cb007107', '    CTA_IP_V4_SRC: 203.0.113.7'],
+  ['0800 0200 c633640a', '    CTA_IP_V4_DST: 198.51.100.10'],
+  ['1c00 0280', '  CTA_TUPLE_PROTO'],
+  ['0500 0100 11 000000', '    CTA_PROTO_NUM: IPPROTO_UDP'],
+  ['0600 0200 15b3 0000', '    CTA_PROTO_SRC_PORT: 5555'],
+  ['0600 0300 0035 0000', '    CTA_PROTO_DST_PORT: 53'],
+  ...REPLY_TUPLE,
+  [
+    '0800 0300 000001b8',
+    'CTA_STATUS: IPS_CONFIRMED | IPS_SRC_NAT | IPS_DST_NAT | IPS_SRC_NAT_DONE | IPS_DST_NAT_DONE',
+  ],
+  ['0800 0800 00000000', 'CTA_MARK'],
+  ['0800 0c00 723d4f74', 'CTA_ID'],
+  ['0800 0b00 00000002', 'CTA_USE'],
+  ['0800 0700 0000001e', 'CTA_TIMEOUT: 30 s'],
+  ['1c00 0980', 'CTA_COUNTERS_ORIG'],
+  ['0c00 0100 0000000000000001', '  CTA_COUNTERS_PACKETS'],
+  ['0c00 0200 0000000000000021', '  CTA_COUNTERS_BYTES'],
+  ['1c00 0a80', 'CTA_COUNTERS_REPLY'],
+  ['0c00 0100 0000000000000000', '  CTA_COUNTERS_PACKETS'],
+  ['0c00 0200 0000000000000000', '  CTA_COUNTERS_BYTES'],
+];
+const CLIENT = { client: word('203.0.113.7'), clientPort: 5555, id: word('114.61.79.116') };
+const NOBODY = { client: 0, clientPort: 0, id: 0 };
+
+/** An NLMSG_ERROR as the same kernel sent it, with the request (or its header) behind it. */
+const NOT_THERE: Field[] = [
+  ['5c000000', 'nlmsg_len: 92'],
+  ['0200', 'nlmsg_type: NLMSG_ERROR'],
+  ['0000', 'nlmsg_flags'],
+  ['01000000', 'nlmsg_seq'],
+  ['b0590000', 'nlmsg_pid'],
+  ['feffffff', 'error: -ENOENT'],
+  ...GET,
+];
+const DONE: Field[] = [
+  ['24000000', 'nlmsg_len: 36'],
+  ['0200', 'nlmsg_type: NLMSG_ERROR'],
+  ['0001', 'nlmsg_flags: NLM_F_CAPPED'],
+  ['02000000', 'nlmsg_seq'],
+  ['b0590000', 'nlmsg_pid'],
+  ['00000000', 'error: 0, an acknowledgement'],
+  ['58000000 0001 0500 02000000 00000000', 'the header of the request'],
+];
+
+/** Reads an answer out of a buffer that still holds an earlier one. */
+function read(answer: CtAnswer, bytes: Octets, length = bytes.length): number {
+  answer.bytes.set(Array.from(bytes));
+  return answer.read(length) + 0;
+}
+
+function fieldsOf({ client, clientPort, id }: CtAnswer) {
+  return { client, clientPort, id };
+}
+
+/** An answer object that has just read who the client is. */
+function used(): CtAnswer {
+  const answer = new CtAnswer();
+  expect(read(answer, bytesOf(FOUND))).toBe(0);
+  expect(fieldsOf(answer)).toEqual(CLIENT);
+  return answer;
+}
+
+describeHere('requests', () => {
+  const written = (request: CtRequest) => toHex(request.bytes.slice(0, request.length));
+
+  it('IPCTNL_MSG_CT_GET by the reply tuple, byte for byte', () => {
+    const request = new CtRequest();
+    request.bytes.fill(0xa5);
+    request.get(TUPLE);
+    expect(written(request)).toBe(toHex(bytesOf(GET)));
+    expect(toHex(request.bytes.slice(request.length))).toBe('a5'.repeat(256 - 72));
+  });
+
+  it('IPCTNL_MSG_CT_NEW that sets bits of the mark, byte for byte', () => {
+    const request = new CtRequest();
+    request.bytes.fill(0xa5);
+    request.setMark(TUPLE, 0x120, 0xff0);
+    expect(written(request)).toBe(toHex(bytesOf(SET_MARK)));
+    expect(toHex(request.bytes.slice(request.length))).toBe('a5'.repeat(256 - 88));
+  });
+
+  it('leave nothing of the one before', () => {
+    const request = new CtRequest();
+    request.setMark({ source: -1, sourcePort: 65535, destination: -1, destinationPort: 65535 }, -1, -1);
+    request.sequence = 0;
+    request.get(TUPLE);
+    expect(written(request)).toBe(toHex(bytesOf(GET)));
+  });
+
+  it('take all addresses, ports and marks there are', () => {
+    const request = new CtRequest();
+    const extreme = { source: -1, sourcePort: 65535, destination: 0, destinationPort: 0 };
+    request.setMark(extreme, 0x80000000, 0xffffffff);
+    const text = written(request);
+    expect(text).toContain('08000100ffffffff0800020000000000');
+    expect(text).toContain('06000200ffff00000600030000000000');
+    expect(text.endsWith('080008008000000008001500ffffffff')).toBe(true);
+  });
+
+  it('are numbered, round and round, and an answer has its request’s number', () => {
+    const request = new CtRequest();
+    const answer = new CtAnswer();
+    const numbers = [1, 2, 0x7fffffff, -0x80000000, -1, 0].map(next => {
+      request.sequence = (next - 1) | 0;
+      request.get(TUPLE);
+      // The kernel copies nlmsg_seq.
+      answer.bytes.set(bytesOf(FOUND));
+      answer.bytes.set(request.bytes.slice(8, 12), 8);
+      expect(answer.sequence).toBe(request.sequence);
+      return request.sequence;
+    });
+    expect(numbers).toEqual([1, 2, 0x7fffffff, -0x80000000, -1, 0]);
+  });
+});
+
+describeHere('answers', () => {
+  it('a connection: its client, and which connection it is', () => {
+    const answer = new CtAnswer();
+    answer.bytes.fill(0xa5);
+    expect(read(answer, bytesOf(FOUND))).toBe(0);
+    expect(fieldsOf(answer)).toEqual(CLIENT);
+    expect(answer.sequence).toBe(1);
+  });
+
+  it('a connection without counters, or with attributes that nobody knows yet', () => {
+    const without = bytesOf(FOUND.slice(0, -6));
+    without.splice(0, 4, ...hex('a4000000'));
+    expect(read(new CtAnswer(), without)).toBe(0);
+
+    const answer = new CtAnswer();
+    const more = [...hex('0800 6300 ffffffff'), ...hex('0500 6400 01 000000')];
+    const all = [...bytesOf(FOUND).slice(0, 20), ...more, ...bytesOf(FOUND).slice(20)];
+    all.splice(0, 4, ...hex('ec000000'));
+    expect(read(answer, all)).toBe(0);
+    expect(fieldsOf(answer)).toEqual(CLIENT);
+  });
+
+  it('a connection whose nests are not flagged as such, or whose numbers are flagged as in network order', () => {
+    const answer = new CtAnswer();
+    const plain = bytesOf(
+      FOUND.map(([bytes, what]) => [bytes.replace(/80$/, '00').replace(/00 (?=cb)/, '40 '), what]),
+    );
+    expect(toHex(plain)).toContain('34000100140001000800014');
+    expect(read(answer, plain)).toBe(0);
+    expect(fieldsOf(answer)).toEqual(CLIENT);
+  });
+
+  it('an error: its number, and no client, whoever was found before', () => {
+    for (const [error, errno] of [
+      ['feffffff', 2],
+      ['ffffffff', 1],
+      ['97ffffff', 105],
+      ['00000080', 0x80000000],
+    ] as const) {
+      const answer = used();
+      const bytes = bytesOf(NOT_THERE);
+      bytes.splice(16, 4, ...hex(error));
+      expect(read(answer, bytes)).toBe(errno);
+      expect(fieldsOf(answer)).toEqual(NOBODY);
+    }
+  });
+
+  it('an acknowledgement: 0, and no client', () => {
+    const answer = used();
+    expect(read(answer, bytesOf(DONE))).toBe(0);
+    expect(fieldsOf(answer)).toEqual(NOBODY);
+    expect(answer.sequence).toBe(2);
+  });
+
+  it.each([
+    ['NLMSG_NOOP', '0100'],
+    ['NLMSG_DONE', '0300'],
+    ['IPCTNL_MSG_CT_GET', '0101'],
+    ['IPCTNL_MSG_CT_DELETE', '0201'],
+    ['IPCTNL_MSG_EXP_NEW of NFNL_SUBSYS_CTNETLINK_EXP', '0002'],
+    ['IPCTNL_MSG_CT_NEW of no subsystem', '0000'],
+  ])('another message is none: %s', (_, type) => {
+    const answer = used();
+    const bytes = bytesOf(FOUND);
+    bytes.splice(4, 2, ...hex(type));
+    expect(read(answer, bytes)).toBe(-1);
+    expect(fieldsOf(answer)).toEqual(NOBODY);
+  });
+
+  it('cut off anywhere is none, though the rest of it lies behind', () => {
+    for (const [whole, from] of [
+      [bytesOf(FOUND), 0],
+      [bytesOf(NOT_THERE), 0],
+    ] as const)
+      for (let length = from; length < whole.length; length++) {
+        const answer = used();
+        expect(read(answer, whole, length), `${length} bytes`).toBe(-1);
+        expect(fieldsOf(answer)).toEqual(NOBODY);
+      }
+  });
+
+  it('none at all (the errno of a receive) is none', () => {
+    const answer = used();
+    for (const length of [0, -11, -105]) expect(answer.read(length)).toBe(-1);
+    expect(fieldsOf(answer)).toEqual(NOBODY);
+  });
+
+  it.each([
+    ['without a client’s address', '0800 0100 cb007107', '0800 6300 cb007107'],
+    ['without a client’s port', '0600 0200 15b3 0000', '0600 6300 15b3 0000'],
+    ['with 0.0.0.0 as client', '0800 0100 cb007107', '0800 0100 00000000'],
+    ['with port 0 as client’s', '0600 0200 15b3 0000', '0600 0200 0000 0000'],
+    ['with an address of 3 bytes', '0800 0100 cb007107', '0700 0100 cb007100'],
+    ['with a port of 1 byte', '0600 0200 15b3 0000', '0500 0200 15 000000'],
+    ['with CTA_IP_V6_SRC in place of CTA_IP_V4_SRC', '0800 0100 cb007107', '0800 0300 cb007107'],
+    ['without CTA_TUPLE_ORIG', '3400 0180', '3400 6380'],
+    ['with CTA_TUPLE_MASTER (14) in place of CTA_TUPLE_ORIG', '3400 0180', '3400 0e80'],
+    ['with an attribute of no length in front', '3400 0180', '0000 0180'],
+    ['with an attribute past the end in front', '3400 0180', 'ffff 0180'],
+  ])('a connection %s is none', (_, there, instead) => {
+    const bytes = FOUND.map(([text, what]): Field => [text === there ? instead : text, what]);
+    expect(bytes).not.toEqual(FOUND);
+    const answer = new CtAnswer();
+    expect(read(answer, bytesOf(bytes))).toBe(-1);
+  });
+
+  it('an attribute of a type above 255 is not taken for a nested one', () => {
+    // 0x0101 would be CTA_TUPLE_IP inside CTA_TUPLE_ORIG, were a path of types written like that.
+    const forged = [...hex('0c00 0101 0800 0100 cb007107'), ...hex('0c00 0201 0600 0200 15b3 0000')];
+    const bytes = [...hex('2c000000 0001 0000 01000000 e9590000 02 00 0000'), ...forged];
+    const answer = new CtAnswer();
+    expect(read(answer, bytes)).toBe(-1);
+    expect(fieldsOf(answer)).toEqual(NOBODY);
+  });
+});
+
+// ---- the slow way --------------------------------------------------------------------------------------------
+
+/** All attributes with the types that lead to them, nested ones of CTA_TUPLE_ORIG opened. */
+function attributes(
+  bytes: readonly number[],
+  path: readonly number[] = [],
+): { path: string; data: number[] }[] {
+  const length = bytes[0] + bytes[1] * 256;
+  if (bytes.length < 4 || length < 4 || length > bytes.length) return [];
+  const data = bytes.slice(4, length);
+  const here = [...path, (bytes[2] + bytes[3] * 256) % 0x4000];
+  const name = here.join('.');
+  const nested = ['1', '1.1', '1.2'].includes(name) ? attributes(data, here) : [];
+  return [{ path: name, data }, ...nested, ...attributes(bytes.slice(Math.ceil(length / 4) * 4), path)];
+}
+
+/** What an answer says, or undefined where it isn't one with a client. */
+function slowly(bytes: readonly number[]): typeof NOBODY | undefined {
+  const number = (data: readonly number[]) => data.reduce((sum, byte) => sum * 256 + byte, 0);
+  const size = number(bytes.slice(0, 4).reverse());
+  if (bytes.length < 20 || size > bytes.length || toHex(bytes.slice(4, 6)) !== '0001') return undefined;
+  const all = attributes(bytes.slice(20, Math.max(20, size)));
+  const last = (path: string, width: number) =>
+    number(
+      all
+        .filter(({ path: p, data }) => p === path && data.length >= width)
+        .at(-1)
+        ?.data.slice(0, width) ?? [],
+    );
+  const client = last('1.1.1', 4) | 0;
+  const clientPort = last('1.2.2', 2);
+  return client === 0 || clientPort === 0 ? undefined : { client, clientPort, id: last('12', 4) | 0 };
+}
+
+describeHere('any bytes', () => {
+  const patch = fc.tuple(fc.nat(219), fc.oneof(fc.nat(255), fc.constantFrom(0, 1, 2, 4, 8, 12, 20, 52, 255)));
+  const patched = fc
+    .tuple(fc.array(patch, { maxLength: 4 }), fc.oneof(fc.constant(220), fc.nat(220)))
+    .map(([patches, length]) => {
+      const bytes = bytesOf(FOUND);
+      for (const [offset, value] of patches) bytes[offset] = value;
+      return bytes.slice(0, length);
+    });
+  /** Attributes in any order and of any type, the right ones among them. */
+  const attribute: fc.Arbitrary<number[]> = fc
+    .tuple(
+      fc.constantFrom(1, 2, 3, 12, 14, 99, 0x101, 0x8001, 0x4001),
+      fc.array(fc.nat(255), { maxLength: 9 }),
+    )
+    .map(([type, data]) => attributeOf(type, data));
+  const nest = (content: fc.Arbitrary<number[]>) =>
+    fc
+      .tuple(fc.constantFrom(1, 1, 2, 12, 0x8001, 0x8002), fc.array(content, { maxLength: 4 }))
+      .map(([type, parts]) => attributeOf(type, parts.flat()));
+  const built = fc
+    .array(fc.oneof(attribute, nest(fc.oneof(attribute, nest(attribute)))), { maxLength: 5 })
+    .map(parts => {
+      const body = parts.flat();
+      return [...hex('00000000 0001 0000 01000000 00000000 02 00 0000'), ...body].map((byte, i) =>
+        i < 2 ? ((20 + body.length) >> (8 * i)) & 0xff : byte,
+      );
+    });
+
+  function attributeOf(type: number, data: readonly number[]): number[] {
+    const length = 4 + data.length;
+    const padding = new Array<number>((4 - (length % 4)) % 4).fill(0);
+    return [length & 0xff, length >> 8, type & 0xff, type >> 8, ...data, ...padding];
+  }
+
+  it('say the same as read the slow way', () => {
+    let clients = 0;
+    fc.assert(
+      fc.property(fc.oneof(patched, built), bytes => {
+        const answer = used();
+        const result = read(answer, bytes);
+        const expected = slowly(bytes);
+        if (expected !== undefined) {
+          clients++;
+          expect(result).toBe(0);
+          expect(fieldsOf(answer)).toEqual(expected);
+        } else if (toHex(bytes.slice(4, 6)) !== '0200') expect(result).toBe(-1);
+      }),
+      { numRuns: 3000 },
+    );
+    // Clients are found among them, so it is not nothing that is compared.
+    expect(clients).toBeGreaterThan(100);
+  });
+
+  it('never throw, and give no client', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 4096 }), fc.boolean(), (bytes, isAnswer) => {
+        if (isAnswer) bytes.set(hex('00010000 0001').slice(0, bytes.length));
+        const answer = used();
+        read(answer, bytes);
+        expect(fieldsOf(answer)).toEqual({ ...NOBODY, id: answer.id });
+      }),
+      { numRuns: 1000 },
+    );
+  });
+});

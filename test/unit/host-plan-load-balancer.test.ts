@@ -1,0 +1,287 @@
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { parsePrefix } from '../../src/host/addresses.js';
+import type { Change, NftChange } from '../../src/host/change.js';
+import type { LoadBalancerFacts } from '../../src/host/facts-load-balancer.js';
+import { markRules, natRules } from '../../src/host/nft-load-balancer.js';
+import { type LoadBalancerPlan, planLoadBalancer } from '../../src/host/plan-load-balancer.js';
+import { downScript, upCommand, upScript } from '../../src/host/script.js';
+
+const options: LoadBalancerPlan = {
+  tun: { name: 'uoa0', address: '192.0.2.254/32' },
+  mark: 0x20,
+  nat: 'managed',
+  maxTrails: 3,
+  localAddresses: ['10.10.2.1'],
+  services: [
+    {
+      vip: '198.51.100.10',
+      port: 53,
+      schedule: 'source-hash',
+      realServers: [
+        { address: '10.10.2.2', port: 53, weight: 1 },
+        { address: '10.10.2.3', port: 5353, weight: 2 },
+      ],
+    },
+  ],
+};
+
+const facts: LoadBalancerFacts = {
+  servers: [{ name: 'eth1', forwarding: '0' }],
+  clients: [{ name: 'eth0', forwarding: '0' }],
+  conntrackAcct: '0',
+  ownAddresses: ['127.0.0.0/8', '127.0.0.1', '10.10.2.1', '198.51.100.10'].map(parsePrefix),
+  broadcastAddresses: [parsePrefix('10.10.2.255')],
+  hasIpv6: true,
+};
+
+const plan = (o: Partial<LoadBalancerPlan> = {}, f: Partial<LoadBalancerFacts> = {}): Change[] =>
+  planLoadBalancer({ ...options, ...o }, { ...facts, ...f });
+
+function scripts(changes: readonly Change[]): NftChange[] {
+  return changes.filter(change => change.kind === 'nft');
+}
+
+/** Commands with the nft scripts left out. */
+function commands(changes: readonly Change[]): string[] {
+  return changes.filter(({ kind }) => kind !== 'nft').map(upCommand);
+}
+
+test('the whole script, up and down', () => {
+  const changes = plan();
+  const withoutReasons = upScript(changes).replaceAll(/^#.*\n/gm, '');
+  expect(withoutReasons).toBe(`set -e
+ip tuntap add dev uoa0 mode tun vnet_hdr
+sysctl -q -w net.ipv4.conf.uoa0.rp_filter=2
+ip -4 address add 192.0.2.254/32 dev uoa0
+ip link set dev uoa0 addrgenmode none
+ip link set dev uoa0 mtu 65535 txqueuelen 8192 up
+sysctl -q -w net.ipv4.conf.uoa0.forwarding=1
+nft -f - <<'END'
+table ip uoa_uoa0_nat
+delete table ip uoa_uoa0_nat
+table ip uoa_uoa0_nat {
+	chain prerouting {
+		type nat hook prerouting priority dstnat; policy accept;
+		ip daddr 198.51.100.10 udp dport 53 dnat ip addr . port to jhash ip saddr mod 3 seed 0x1 map { 0 : 10.10.2.2 . 53, 1-2 : 10.10.2.3 . 5353 }
+	}
+	chain postrouting {
+		type nat hook postrouting priority srcnat; policy accept;
+		meta l4proto udp ct status dnat ct original ip daddr 198.51.100.10 ct original proto-dst 53 snat to 10.10.2.1
+	}
+	chain forward {
+		type filter hook forward priority filter; policy accept;
+		iifname { "eth0", "eth1" } ct status dnat accept
+		iifname { "eth0", "eth1" } drop
+	}
+}
+END
+sysctl -q -w net.ipv4.conf.eth0.forwarding=1
+sysctl -q -w net.ipv4.conf.eth1.forwarding=1
+sysctl -q -w net.netfilter.nf_conntrack_acct=1
+nft -f - <<'END'
+table ip uoa_uoa0
+delete table ip uoa_uoa0
+table netdev uoa_uoa0
+delete table netdev uoa_uoa0
+table ip uoa_uoa0 {
+	chain first {
+		type filter hook postrouting priority 300; policy accept;
+		oifname { "eth1" } meta l4proto udp ct direction original ct status dnat ct status snat ct original ip daddr 198.51.100.10 ct original proto-dst 53 ct mark & 0x20 == 0 ct original packets >= 1 ct original packets <= 3 meta mark set meta mark | 0x40
+		oifname { "eth1" } meta l4proto udp ct direction original ct status dnat ct status snat ip hdrlength > 5 meta mark set meta mark | 0x40
+	}
+	chain ours {
+		type filter hook output priority raw; policy accept;
+		meta mark & 0x20 == 0x20 notrack
+	}
+	chain acks {
+		type filter hook prerouting priority raw; policy accept;
+		iifname { "eth1" } ip daddr { 10.10.2.1 } ip protocol 248 drop
+		iifname { "eth1" } ip daddr { 10.10.2.1 } udp length 8 ip hdrlength > 5 @nh,160,8 0x1f drop
+	}
+}
+table netdev uoa_uoa0 {
+	chain out_0 {
+		type filter hook egress device "eth1" priority 0; policy accept;
+		ip protocol udp meta mark & 0x40 == 0x40 ip ttl > 1 fwd ip to 192.0.2.253 device "uoa0"
+		ip protocol udp meta mark & 0x40 == 0x40 ip ttl 1 ip hdrlength > 5 drop
+	}
+	chain in_0 {
+		type filter hook ingress device "eth1" priority 0; policy accept;
+		ip daddr { 10.10.2.1 } ip protocol 248 fwd ip to 192.0.2.253 device "uoa0"
+		ip daddr { 10.10.2.1 } ip protocol udp ip hdrlength > 5 @nh,160,8 0x1f fwd ip to 192.0.2.253 device "uoa0"
+	}
+}
+END
+`);
+  expect(downScript(changes)).toBe(`# What takes it all back.
+set +e
+nft -f - <<'END'
+table ip uoa_uoa0
+delete table ip uoa_uoa0
+table netdev uoa_uoa0
+delete table netdev uoa_uoa0
+END
+sysctl -q -w net.netfilter.nf_conntrack_acct=0
+sysctl -q -w net.ipv4.conf.eth1.forwarding=0
+sysctl -q -w net.ipv4.conf.eth0.forwarding=0
+nft -f - <<'END'
+table ip uoa_uoa0_nat
+delete table ip uoa_uoa0_nat
+END
+ip tuntap del dev uoa0 mode tun
+`);
+});
+
+test('beside somebody else’s NAT: no NAT and no forwarding of ours', () => {
+  const changes = plan({ nat: 'external' }, { clients: [] });
+  expect(commands(changes)).toEqual(
+    commands(plan()).filter(command => !/conf\.eth\d\.forwarding/.test(command)),
+  );
+  expect(scripts(changes)).toEqual(scripts(plan()).slice(1));
+});
+
+test('beside somebody else’s NAT, without services and local addresses: all that is NATed, all own addresses', () => {
+  const ownAddresses = ['127.0.0.0/8', '127.0.0.1', '10.0.0.0/8', '10.10.2.1', '10.10.3.1', '198.51.100.10'];
+  const [marks, ...others] = scripts(
+    plan(
+      { nat: 'external', services: [], localAddresses: [] },
+      { clients: [], ownAddresses: ownAddresses.map(parsePrefix) },
+    ),
+  );
+  expect(others).toEqual([]);
+  expect(marks.up).toBe(
+    markRules({
+      tun: 'uoa0',
+      servers: ['eth1'],
+      // A prefix that the host answers for and its loopback are no sources of what it sends.
+      localAddresses: ['10.10.2.1', '10.10.3.1', '198.51.100.10'],
+      services: [],
+      maxTrails: 3,
+      mark: 0x20,
+    }).up,
+  );
+});
+
+test('the rules are made from the configuration: TUN, mark, trails, interfaces, addresses', () => {
+  const localAddresses = ['10.10.2.1', '198.51.100.10'];
+  const tun = { name: 'uoa1', address: '192.0.2.250/32' };
+  const servers = [
+    { name: 'eth1', forwarding: '1' },
+    { name: 'eth2', forwarding: '1' },
+  ];
+  const [nat, marks] = scripts(plan({ tun, mark: 0x100, maxTrails: 0, localAddresses }, { servers }));
+  const { services } = options;
+  expect([nat.up, nat.down]).toEqual(
+    Object.values(natRules({ tun: 'uoa1', localAddresses, services, guarded: ['eth0'] })),
+  );
+  expect([marks.up, marks.down]).toEqual(
+    Object.values(
+      markRules({
+        tun: 'uoa1',
+        servers: ['eth1', 'eth2'],
+        localAddresses,
+        services,
+        maxTrails: 0,
+        mark: 0x100,
+      }),
+    ),
+  );
+});
+
+test.each<[string, string, string, string[]]>([
+  ['neither forwards', '0', '0', ['eth0', 'eth1']],
+  ['the clients’ side forwards', '1', '0', ['eth1']],
+  ['the real servers’ side forwards', '0', '1', ['eth0']],
+  ['both forward', '1', '1', []],
+])('%s: the others are switched on, behind a guard', (_, clients, servers, closed) => {
+  const changes = plan(
+    {},
+    {
+      clients: [{ name: 'eth0', forwarding: clients }],
+      servers: [{ name: 'eth1', forwarding: servers }],
+    },
+  );
+  expect(commands(changes).filter(command => /conf\.eth\d\.forwarding/.test(command))).toEqual(
+    closed.map(name => `sysctl -q -w net.ipv4.conf.${name}.forwarding=1`),
+  );
+  const guard = / *iifname \{ (.*) \} drop/.exec(scripts(changes)[0].up)?.[1];
+  expect(guard).toBe(closed.length === 0 ? undefined : closed.map(name => `"${name}"`).join(', '));
+  // First the guard, then the forwarding.
+  const kinds = changes.map(change => (change.kind === 'sysctl' ? change.key : change.kind));
+  for (const name of closed)
+    expect(kinds.indexOf('nft')).toBeLessThan(kinds.indexOf(`net.ipv4.conf.${name}.forwarding`));
+});
+
+test('one interface on both sides is switched on and guarded once', () => {
+  const both = [{ name: 'eth0.5', forwarding: '0' }];
+  const changes = plan({}, { clients: both, servers: both });
+  expect(commands(changes).filter(command => /conf\.eth0/.test(command))).toEqual([
+    'sysctl -q -w net.ipv4.conf.eth0/5.forwarding=1',
+  ]);
+  expect(scripts(changes)[0].up).toContain('iifname { "eth0.5" } drop');
+});
+
+test('packets are counted already: that stays as it is', () => {
+  expect(commands(plan({}, { conntrackAcct: '1' }))).toEqual(
+    commands(plan()).filter(command => !command.includes('nf_conntrack_acct')),
+  );
+});
+
+test('a host without IPv6 has no IPv6 to switch off', () => {
+  expect(commands(plan({}, { hasIpv6: false })).join('\n')).not.toContain('addrgenmode');
+});
+
+test.each(['managed', 'external'] as const)('a local address that is not here is a fault: %s', nat => {
+  const faulty = () => plan({ nat, localAddresses: ['10.10.2.1', '10.10.2.99', '10.10.2.98'] });
+  expect(faulty).toThrow(
+    /loadBalancer\.localAddresses: 10\.10\.2\.99, 10\.10\.2\.98 is not an address of this/,
+  );
+  expect(faulty).toThrow(expect.objectContaining({ exitCode: 78 }));
+});
+
+test('whatever interfaces are called, a shell gives nft the rules to the letter, and nothing else runs', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'uoa-shim-plan-'));
+  try {
+    // Each program notes its arguments, one a line, and what it was given to read.
+    for (const program of ['ip', 'nft', 'sysctl'])
+      writeFileSync(
+        join(directory, program),
+        `#!/bin/sh\n{ echo "${program}"; for a in "$@"; do echo "<$a>"; done; [ ${program} != nft ] || cat; } >> "$LOG"\n`,
+        { mode: 0o755 },
+      );
+    const changes = plan(
+      { tun: { name: "a';reboot;'", address: '192.0.2.254/32' } },
+      {
+        servers: [{ name: '$(reboot)', forwarding: '0' }],
+        clients: [{ name: 'END`reboot`', forwarding: '0' }],
+      },
+    );
+    const [nat, marks] = scripts(changes);
+    for (const [script, expected] of [
+      [upScript(changes), [nat.up, marks.up]],
+      [downScript(changes), [marks.down, nat.down]],
+    ] as const) {
+      const log = join(directory, 'log');
+      const { status, stderr } = spawnSync('/bin/sh', [], {
+        input: script,
+        encoding: 'utf8',
+        env: { PATH: `${directory}:/usr/bin:/bin`, LOG: log },
+      });
+      expect([status, stderr]).toEqual([0, '']);
+      const runs = readFileSync(log, 'utf8').split(/^(?=(?:ip|nft|sysctl)\n)/m);
+      rmSync(log);
+      expect(runs.filter(run => run.startsWith('nft\n'))).toEqual(
+        expected.map(text => `nft\n<-f>\n<->\n${text}\n`),
+      );
+      expect(
+        runs.some(run => run.includes("<a';reboot;'>") || run.includes('conf.$(reboot).forwarding')),
+      ).toBe(true);
+    }
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+});

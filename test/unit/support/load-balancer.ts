@@ -1,0 +1,142 @@
+/**
+ * A load balancer without a kernel: a pipeline with the role in it on the in-memory device, a conntrack that is a
+ * map, and a clock that stands still until it is told.
+ *
+ *     10.10.1.1, 10.10.1.9   the host's own addresses, the LIPs; 198.51.100.10 the VIP
+ *     1500                   the MTU to every real server, unless a test says otherwise
+ */
+import { expect } from 'vitest';
+import type { ReplyTuple } from '../../../src/codec/ctnetlink.js';
+import { Carrier } from '../../../src/codec/uoa.js';
+import { FlowTable, type TableSize } from '../../../src/flow/table.js';
+import { MemoryDevice } from '../../../src/io/memory.js';
+import { Pipeline } from '../../../src/pipeline.js';
+import { LOAD_BALANCER_COUNTERS, makeCounters, readCounters } from '../../../src/role/counters.js';
+import { type Connections, LoadBalancer, type LoadBalancerOptions } from '../../../src/role/load-balancer.js';
+import type { Output } from './real-server.js';
+import { endpoint, type Octets, prefix, toHex, word } from './wire.js';
+
+type LoadBalancerCounter = (typeof LOAD_BALANCER_COUNTERS)[number];
+
+export const OPTIONS: LoadBalancerOptions = {
+  carrier: Carrier.ipo,
+  maxTrails: 3,
+  ownAddresses: ['127.0.0.0/8', '10.10.1.1/32', '10.10.1.9/32', '198.51.100.10/32'].map(prefix),
+};
+
+interface Connection {
+  client: string;
+  id: number;
+}
+
+/** Conntrack's connections by their reply tuple, `10.10.1.2:53 > 10.10.1.1:40000`. */
+export class FakeConnections implements Connections {
+  readonly found = { client: 0, clientPort: 0, id: 0 };
+  /** The tuples that were asked for, and those that were let go. */
+  readonly finds: string[] = [];
+  readonly releases: string[] = [];
+  private readonly connections = new Map<string, Connection>();
+  private lastId = 0;
+
+  /** The kernel's connection of a client, NATed to go `from` a LIP `to` a real server; in the place of an earlier one. */
+  track(from: string, to: string, client: string, id = ++this.lastId): void {
+    this.connections.set(`${to} > ${from}`, { client, id });
+  }
+
+  forget(from: string, to: string): void {
+    this.connections.delete(`${to} > ${from}`);
+  }
+
+  find(tuple: ReplyTuple): boolean {
+    const name = describeTuple(tuple);
+    this.finds.push(name);
+    const connection = this.connections.get(name);
+    // What is left over from another connection must not be taken for this one's.
+    this.found.client = word('192.0.2.66');
+    this.found.clientPort = 666;
+    this.found.id = -666;
+    if (connection === undefined) return false;
+    const { address, port } = endpoint(connection.client);
+    this.found.client = word(address);
+    this.found.clientPort = port;
+    this.found.id = connection.id;
+    return true;
+  }
+
+  release(tuple: ReplyTuple): boolean {
+    const name = describeTuple(tuple);
+    this.releases.push(name);
+    return this.connections.has(name);
+  }
+}
+
+function describeTuple({ source, sourcePort, destination, destinationPort }: ReplyTuple): string {
+  return `${addressText(source)}:${sourcePort} > ${addressText(destination)}:${destinationPort}`;
+}
+
+function addressText(address: number): string {
+  return [24, 16, 8, 0].map(shift => (address >>> shift) & 0xff).join('.');
+}
+
+export class Rig {
+  readonly device = new MemoryDevice();
+  readonly counters = makeCounters();
+  readonly connections = new FakeConnections();
+  readonly flows: FlowTable;
+  readonly role: LoadBalancer;
+  readonly pipeline: Pipeline;
+  /** The MTU of every path, and whose was asked for. */
+  mtu = 1500;
+  readonly mtuQuestions: string[] = [];
+
+  constructor({
+    options = {},
+    size = { maxFlows: 100, timeout: 60_000 },
+    start = 1000,
+  }: { options?: Partial<LoadBalancerOptions>; size?: TableSize; start?: number } = {}) {
+    this.device.clock[0] = start;
+    this.flows = new FlowTable(new ArrayBuffer(FlowTable.byteLength(size)), size, 3, start | 0);
+    const pathMtu = (destination: number): number => {
+      this.mtuQuestions.push(addressText(destination));
+      return this.mtu;
+    };
+    this.role = new LoadBalancer(
+      { ...OPTIONS, ...options },
+      this.flows,
+      this.counters,
+      this.connections,
+      pathMtu,
+    );
+    this.pipeline = new Pipeline(this.device, this.role);
+  }
+
+  /** Sends packets in, all of them at once, and gives what came out since the last time. */
+  send(...packets: Octets[]): Output {
+    for (const packet of packets) this.device.put(Uint8Array.from(packet));
+    for (let turns = 0; this.pipeline.turn() > 0; turns++) if (turns > 10_000) expect.fail('it does not end');
+    return {
+      delivered: this.device.delivered.splice(0).map(toHex),
+      emitted: this.device.emitted.splice(0).map(toHex),
+    };
+  }
+
+  /** Lets time go on at once: no tick in between. */
+  skip(ms: number): void {
+    this.device.clock[0] += ms;
+  }
+
+  /** Lets time go on in steps of 100 ms, as the pipeline does without packets. */
+  wait(ms: number): void {
+    for (let left = ms; left > 0; left -= 100) {
+      this.device.clock[0] += Math.min(left, 100);
+      this.pipeline.turn();
+    }
+  }
+
+  /** The counters that aren't 0. */
+  counts(): Partial<Record<LoadBalancerCounter, number>> {
+    return Object.fromEntries(
+      Object.entries(readCounters(this.counters, LOAD_BALANCER_COUNTERS)).filter(([, count]) => count !== 0),
+    );
+  }
+}
