@@ -113,7 +113,8 @@ export class RealServer implements Role {
         return this.follow(packet, now);
       case Kind.malformed:
         this.counters[Counter.dropped_malformed]++;
-        if (packet.mark === Mark.broken) this.counters[Counter.uoa_invalid]++;
+        if (packet.mark === Mark.broken && this.prefixes.has4(packet.source))
+          this.counters[Counter.uoa_invalid]++;
         return Verdict.none;
       case Kind.error:
         return this.isInbound(packet) ? this.errorFromNetwork(packet) : this.errorFromHost(packet);
@@ -182,12 +183,11 @@ export class RealServer implements Role {
   private receiveMarked(packet: Packet, lb: LoadBalancer, now: number, extraOffset: number): number {
     const { counters } = this;
     counters[Counter.uoa_got]++;
-    if (!this.isServed(packet)) return this.deliver(packet);
-
-    const learned = this.learn(packet, now);
+    const isServed = this.isServed(packet);
+    const learned = isServed && this.learn(packet, now);
     let verdict: number = Verdict.none;
-    if (!learned) counters[Counter.uoa_invalid]++;
-    else if (lb.ack) {
+    if (isServed && !learned) counters[Counter.uoa_invalid]++;
+    if (learned && lb.ack) {
       this.extraLength = writeAck(packet, packet.view, extraOffset);
       verdict = Verdict.extra;
     }

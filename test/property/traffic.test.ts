@@ -151,11 +151,8 @@ class Model {
 
     const packet = datagram({ ...fields, from: lb, to: server, client });
     counts.uoa_got++;
-    if (server === UNSERVED) {
-      this.deliver({ ...rest, from: lb });
-      return packet;
-    }
-    const possible = CLIENTS.includes(client);
+    const isServed = server !== UNSERVED;
+    const possible = isServed && CLIENTS.includes(client);
     if (possible) {
       if (flows.learn(key, endpoint(client), 0, 0) !== 'refreshed') counts.uoa_saved++;
       const flow = flows.get(key);
@@ -165,7 +162,7 @@ class Model {
         const { carrier } = fields;
         this.acks.push(toHex(datagram({ from: server, to: lb, carrier, client, dontFragment: true })));
       }
-    } else counts.uoa_invalid++;
+    } else if (isServed) counts.uoa_invalid++;
     if (fields.payload.length === 0 && !deliversEmpty(lb)) {
       counts.uoa_standalone++;
       this.gone++;
