@@ -37,6 +37,10 @@ export interface RealServerPlan {
 /** Behind `main` and `default`. */
 const LAST_RESORT = 32800;
 const LAST_PORT = 65535;
+/** Protocols by number: `ip` knows their names only from /etc/protocols, which a minimal host lacks. */
+const ICMP = '1';
+const UDP = '17';
+const UOA = '248';
 /** The kernel keeps ICMP's type and code where ports are: type 3, any code. */
 const DESTINATION_UNREACHABLE = '768-783';
 
@@ -162,14 +166,14 @@ function replies({ routing, services }: RealServerPlan, facts: RealServerFacts):
   return [
     ...ports.map(({ from, to }) =>
       rule('replies of the service', preference, [
-        ...['iif', 'lo', 'ipproto', 'udp', ...sourcePort(from, to), 'lookup', table],
+        ...['iif', 'lo', 'ipproto', UDP, ...sourcePort(from, to), 'lookup', table],
       ]),
     ),
     rule('errors of the host’s own about datagrams: for the load balancers', preference + 2, [
-      ...['iif', 'lo', 'ipproto', 'icmp', 'dport', DESTINATION_UNREACHABLE, 'lookup', table],
+      ...['iif', 'lo', 'ipproto', ICMP, 'dport', DESTINATION_UNREACHABLE, 'lookup', table],
     ]),
     ...addresses.flatMap(({ address }) =>
-      ['udp', 'icmp'].map(protocol =>
+      [UDP, ICMP].map(protocol =>
         rule('clients have a route even if the host has no default route', LAST_RESORT, [
           ...['from', address, 'iif', 'lo', 'ipproto', protocol, 'lookup', table],
         ]),
@@ -189,7 +193,7 @@ function steering({ routing, loadBalancers, services }: RealServerPlan, facts: R
   const interfaces = distinct(facts.towardsLb, ({ name }) => name);
   const marked = loadBalancers.flatMap(({ prefix }, i) =>
     addresses.flatMap(({ address }) =>
-      ['udp', '248'].map((protocol, k) =>
+      [UDP, UOA].map((protocol, k) =>
         rule(`from the load balancers: ${k === 0 ? 'UDP' : 'UOA’s own protocol'}`, routing.priority + k, [
           ...['from', prefix, 'to', address, 'iif', facts.towardsLb[i].name],
           ...['ipproto', protocol, 'lookup', table],
@@ -201,7 +205,7 @@ function steering({ routing, loadBalancers, services }: RealServerPlan, facts: R
   const errors = interfaces.flatMap(({ name }) =>
     addresses.map(({ address }) =>
       rule('errors about the replies', routing.priority, [
-        ...['to', address, 'iif', name, 'ipproto', 'icmp', 'lookup', table],
+        ...['to', address, 'iif', name, 'ipproto', ICMP, 'lookup', table],
       ]),
     ),
   );

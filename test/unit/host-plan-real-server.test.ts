@@ -35,17 +35,17 @@ ip -4 address add 192.0.2.254/32 dev uoa0
 ip link set dev uoa0 addrgenmode none
 ip link set dev uoa0 mtu 65535 txqueuelen 8192 up
 ip -4 route replace default dev uoa0 table 249 src 10.10.1.2 mtu 1500
-ip -4 rule add pref 110 iif lo ipproto udp sport 53 lookup 249 protocol kernel
-ip -4 rule add pref 112 iif lo ipproto icmp dport 768-783 lookup 249 protocol kernel
-ip -4 rule add pref 32800 from 10.10.1.2 iif lo ipproto udp lookup 249 protocol kernel
-ip -4 rule add pref 32800 from 10.10.1.2 iif lo ipproto icmp lookup 249 protocol kernel
+ip -4 rule add pref 110 iif lo ipproto 17 sport 53 lookup 249 protocol kernel
+ip -4 rule add pref 112 iif lo ipproto 1 dport 768-783 lookup 249 protocol kernel
+ip -4 rule add pref 32800 from 10.10.1.2 iif lo ipproto 17 lookup 249 protocol kernel
+ip -4 rule add pref 32800 from 10.10.1.2 iif lo ipproto 1 lookup 249 protocol kernel
 ip -4 rule add pref 101 iif eth0 blackhole protocol kernel
 sysctl -q -w net.ipv4.conf.eth0.forwarding=1
 sysctl -q -w net.ipv4.udp_early_demux=0
 ip -4 route replace default dev uoa0 table 248
-ip -4 rule add pref 21 from 10.10.1.0/24 to 10.10.1.2 iif eth0 ipproto udp lookup 248 protocol kernel
+ip -4 rule add pref 21 from 10.10.1.0/24 to 10.10.1.2 iif eth0 ipproto 17 lookup 248 protocol kernel
 ip -4 rule add pref 22 from 10.10.1.0/24 to 10.10.1.2 iif eth0 ipproto 248 lookup 248 protocol kernel
-ip -4 rule add pref 21 to 10.10.1.2 iif eth0 ipproto icmp lookup 248 protocol kernel
+ip -4 rule add pref 21 to 10.10.1.2 iif eth0 ipproto 1 lookup 248 protocol kernel
 ip -4 rule add pref 100 lookup local protocol kernel
 ip -4 rule del pref 0 lookup local protocol kernel
 `);
@@ -53,17 +53,17 @@ ip -4 rule del pref 0 lookup local protocol kernel
 set +e
 ip -4 rule add pref 0 lookup local protocol kernel
 ip -4 rule del pref 100 lookup local protocol kernel
-ip -4 rule del pref 21 to 10.10.1.2 iif eth0 ipproto icmp lookup 248 protocol kernel
+ip -4 rule del pref 21 to 10.10.1.2 iif eth0 ipproto 1 lookup 248 protocol kernel
 ip -4 rule del pref 22 from 10.10.1.0/24 to 10.10.1.2 iif eth0 ipproto 248 lookup 248 protocol kernel
-ip -4 rule del pref 21 from 10.10.1.0/24 to 10.10.1.2 iif eth0 ipproto udp lookup 248 protocol kernel
+ip -4 rule del pref 21 from 10.10.1.0/24 to 10.10.1.2 iif eth0 ipproto 17 lookup 248 protocol kernel
 ip -4 route del default dev uoa0 table 248
 sysctl -q -w net.ipv4.udp_early_demux=1
 sysctl -q -w net.ipv4.conf.eth0.forwarding=0
 ip -4 rule del pref 101 iif eth0 blackhole protocol kernel
-ip -4 rule del pref 32800 from 10.10.1.2 iif lo ipproto icmp lookup 249 protocol kernel
-ip -4 rule del pref 32800 from 10.10.1.2 iif lo ipproto udp lookup 249 protocol kernel
-ip -4 rule del pref 112 iif lo ipproto icmp dport 768-783 lookup 249 protocol kernel
-ip -4 rule del pref 110 iif lo ipproto udp sport 53 lookup 249 protocol kernel
+ip -4 rule del pref 32800 from 10.10.1.2 iif lo ipproto 1 lookup 249 protocol kernel
+ip -4 rule del pref 32800 from 10.10.1.2 iif lo ipproto 17 lookup 249 protocol kernel
+ip -4 rule del pref 112 iif lo ipproto 1 dport 768-783 lookup 249 protocol kernel
+ip -4 rule del pref 110 iif lo ipproto 17 sport 53 lookup 249 protocol kernel
 ip -4 route del default dev uoa0 table 249 src 10.10.1.2 mtu 1500
 ip tuntap del dev uoa0 mode tun
 `);
@@ -118,11 +118,11 @@ test('every prefix on its interface, every service address and port once, the sm
     },
   );
   const count = (pattern: RegExp): number => text.filter(line => pattern.test(line)).length;
-  expect(count(/pref 21 from 10\.10\.1\.0\/24 to 10\.10\.1\.\d iif eth0 ipproto udp/)).toBe(3);
+  expect(count(/pref 21 from 10\.10\.1\.0\/24 to 10\.10\.1\.\d iif eth0 ipproto 17/)).toBe(3);
   expect(count(/pref 22 from 10\.20\.0\.1\/32 to 10\.10\.1\.\d iif eth1\.100 ipproto 248/)).toBe(3);
-  expect(count(/pref 110 iif lo ipproto udp sport 53 /)).toBe(1);
-  expect(count(/pref 110 iif lo ipproto udp sport 5000-5999 /)).toBe(1);
-  expect(count(/pref 110 iif lo ipproto udp lookup 249/)).toBe(1);
+  expect(count(/pref 110 iif lo ipproto 17 sport 53 /)).toBe(1);
+  expect(count(/pref 110 iif lo ipproto 17 sport 5000-5999 /)).toBe(1);
+  expect(count(/pref 110 iif lo ipproto 17 lookup 249/)).toBe(1);
   expect(count(/mtu 1400/)).toBe(1);
   expect(count(/conf\.eth1\/100\.forwarding=1/)).toBe(1);
 });
@@ -154,10 +154,10 @@ ip -4 address add 192.0.2.254/32 dev uoa0
 ip link set dev uoa0 addrgenmode none
 ip link set dev uoa0 mtu 65535 txqueuelen 8192 up
 ip -4 route replace default dev uoa0 table 249 src 10.10.1.2 mtu 1500
-ip -4 rule add pref 110 iif lo ipproto udp sport 53 lookup 249 protocol kernel
-ip -4 rule add pref 112 iif lo ipproto icmp dport 768-783 lookup 249 protocol kernel
-ip -4 rule add pref 32800 from 10.10.1.2 iif lo ipproto udp lookup 249 protocol kernel
-ip -4 rule add pref 32800 from 10.10.1.2 iif lo ipproto icmp lookup 249 protocol kernel
+ip -4 rule add pref 110 iif lo ipproto 17 sport 53 lookup 249 protocol kernel
+ip -4 rule add pref 112 iif lo ipproto 1 dport 768-783 lookup 249 protocol kernel
+ip -4 rule add pref 32800 from 10.10.1.2 iif lo ipproto 17 lookup 249 protocol kernel
+ip -4 rule add pref 32800 from 10.10.1.2 iif lo ipproto 1 lookup 249 protocol kernel
 nft -f - <<'END'
 table netdev uoa_uoa0
 delete table netdev uoa_uoa0
