@@ -129,7 +129,6 @@ describe.skipIf(missing() !== undefined)('command line', () => {
   it.each<[string, ShimOptions]>([
     ['another datapath', { realServer: { datapath: 'conntrack' } }],
     ['IPv6 packets for IPv6 clients', { realServer: { nat64: 'deliver' } }],
-    ['another steering', { routing: { steering: 'nft-ingress' } }],
     ['metrics', { more: { metrics: { listen: '127.0.0.1:9248' } } }],
     ['IPv6 load balancers', { loadBalancers: [{ prefix: 'fd00:1::/64' }] }],
   ])('what is not built yet is a fault: %s', (_, options) =>
