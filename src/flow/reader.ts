@@ -2,7 +2,8 @@
  * Reading a flow table that another thread is writing: every record is copied between two looks at the table's
  * version, and copied again if a change came in between. The writer is never held up.
  */
-import { CLIENT, FlowTable, LB, SERVER, type TableSize } from './table.js';
+import { CLIENT, LB, SERVER } from './records.js';
+import { FlowTable, type TableSize } from './table.js';
 
 export interface FlowEntry {
   /** Addresses as four 32-bit words, IPv4 as ::ffff:a.b.c.d. */

@@ -5,32 +5,27 @@
  * a mapped file would let another process take over): a header, the records, their counters, two hash indexes
  * and the idle wheel. One thread writes. Readers elsewhere check `version`, which is odd during a change.
  *
- * Addresses are four 32-bit words, the first the highest; IPv4 is kept as ::ffff:a.b.c.d. Callers put the key
- * they ask for into `key` and then call `find...`: no objects are made.
+ * Callers put the key they ask for into `key` and then call `find...`.
  */
 import { hash3, hash9 } from './hash.js';
 import { HashIndex } from './hash-index.js';
 import { IdleWheel } from './idle-wheel.js';
-
-/** Word offsets in a record of 64 bytes (one cache line), and in `key`, which has the same layout up to FLAGS. */
-export const LB = 0;
-export const SERVER = 4;
-export const CLIENT = 8;
-/** lport << 16 | rport. */
-export const PORTS = 12;
-/** cport << 16 | flags. */
-export const CLIENT_PORT = 13;
-const LAST_USED = 14;
-const PACKETS = 15;
-const RECORD_WORDS = 16;
-
-/** Flags of a record: the low bits hold what the role gave to `learn`, the high ones are the table's. */
-export const ROLE_FLAGS = 0x00ff;
-const LIVE = 0x8000;
-/** Replies to this client go by this record: its flow was heard last of all with the same client. */
-const ANSWERS = 0x4000;
-
-const MAPPED_PREFIX = 0x0000ffff;
+import {
+  ANSWERS,
+  CLIENT,
+  CLIENT_PORT,
+  FlowRecords,
+  isMapped,
+  LAST_USED,
+  LB,
+  LIVE,
+  PACKETS,
+  PORTS,
+  RECORD_WORDS,
+  ROLE_FLAGS,
+  SERVER,
+  sameAddress,
+} from './records.js';
 
 /** Header words. */
 const VERSION = 0;
@@ -53,18 +48,13 @@ export interface TableSize {
 export const Learned = { refreshed: 0, added: 1, replaced: 2 } as const;
 export type Learned = (typeof Learned)[keyof typeof Learned];
 
-export class FlowTable {
-  /** The key to look for or to learn, set by `setFlow4`, `setReply4` and `setClient...`. */
-  readonly key = new Int32Array(CLIENT_PORT + 1);
+export class FlowTable extends FlowRecords {
   /** The record that the last `learn` wrote. */
   learned = -1;
   /** Flows pushed out by newer ones because the table was full, since this object was made. */
   evictions = 0;
 
   private readonly header: Int32Array;
-  private readonly records: Int32Array;
-  private readonly replies: Uint32Array;
-  private readonly tags: Int32Array;
   private readonly byFlow: HashIndex;
   private readonly byClient: HashIndex;
   private readonly wheel: IdleWheel;
@@ -75,7 +65,7 @@ export class FlowTable {
   static byteLength({ maxFlows, timeout }: TableSize): number {
     return (
       HEADER_BYTES +
-      maxFlows * (RECORD_WORDS + 2) * 4 +
+      FlowRecords.recordBytes(maxFlows) +
       2 * HashIndex.byteLength(maxFlows) +
       IdleWheel.byteLength(maxFlows, timeout)
     );
@@ -87,19 +77,17 @@ export class FlowTable {
    */
   constructor(buffer: ArrayBufferLike, size: TableSize, seed: number, now?: number) {
     const { maxFlows, timeout } = size;
+    super(buffer, HEADER_BYTES, maxFlows);
     this.maxFlows = maxFlows;
     this.timeout = timeout;
     this.seed = seed | 0;
 
-    let offset = HEADER_BYTES;
+    let offset = HEADER_BYTES + FlowRecords.recordBytes(maxFlows);
     const take = (bytes: number): number => {
       offset += bytes;
       return offset - bytes;
     };
     this.header = new Int32Array(buffer, 0, HEADER_BYTES / 4);
-    this.records = new Int32Array(buffer, take(maxFlows * RECORD_WORDS * 4), maxFlows * RECORD_WORDS);
-    this.replies = new Uint32Array(buffer, take(maxFlows * 4), maxFlows);
-    this.tags = new Int32Array(buffer, take(maxFlows * 4), maxFlows);
     this.byFlow = new HashIndex(buffer, take(HashIndex.byteLength(maxFlows)), maxFlows);
     this.byClient = new HashIndex(buffer, take(HashIndex.byteLength(maxFlows)), maxFlows);
     this.wheel = new IdleWheel(buffer, take(IdleWheel.byteLength(maxFlows, timeout)), maxFlows, timeout);
@@ -123,51 +111,6 @@ export class FlowTable {
   /** Odd while a change is under way; a reader on another thread compares it before and after. */
   get version(): number {
     return Atomics.load(this.header, VERSION);
-  }
-
-  // ---- keys ----------------------------------------------------------------------------------------------
-
-  /** Sets the key to an IPv4 flow's LIP:lport -> RIP:rport; addresses as 32-bit words. */
-  setFlow4(lb: number, lbPort: number, server: number, serverPort: number): void {
-    this.setAddress4(LB, lb);
-    this.setAddress4(SERVER, server);
-    this.key[PORTS] = (lbPort << 16) | serverPort;
-  }
-
-  /** Sets the key to an IPv4 reply's RIP:rport -> client:cport. */
-  setReply4(server: number, serverPort: number, client: number, clientPort: number): void {
-    this.setAddress4(SERVER, server);
-    this.setAddress4(CLIENT, client);
-    this.key[PORTS] = serverPort;
-    this.key[CLIENT_PORT] = clientPort << 16;
-  }
-
-  /** Sets the client to be learned; its address is a 32-bit word. */
-  setClient4(address: number, port: number): void {
-    this.setAddress4(CLIENT, address);
-    this.key[CLIENT_PORT] = port << 16;
-  }
-
-  /** Sets the client to be learned, its address read from `view` at `offset`: 16 bytes if `v6`, else 4. */
-  setClient(view: DataView, offset: number, v6: boolean, port: number): void {
-    if (v6) for (let i = 0; i < 4; i++) this.key[CLIENT + i] = view.getInt32(offset + i * 4);
-    else this.setAddress4(CLIENT, view.getInt32(offset));
-    this.key[CLIENT_PORT] = port << 16;
-  }
-
-  /** Sets the key to a flow of either family; addresses as four words. */
-  setFlow(lb: ArrayLike<number>, lbPort: number, server: ArrayLike<number>, serverPort: number): void {
-    this.key.set(lb, LB);
-    this.key.set(server, SERVER);
-    this.key[PORTS] = (lbPort << 16) | serverPort;
-  }
-
-  private setAddress4(field: number, address: number): void {
-    const { key } = this;
-    key[field] = 0;
-    key[field + 1] = 0;
-    key[field + 2] = MAPPED_PREFIX;
-    key[field + 3] = address;
   }
 
   // ---- looking up ----------------------------------------------------------------------------------------
@@ -215,76 +158,12 @@ export class FlowTable {
     }
   }
 
-  // ---- reading a record ----------------------------------------------------------------------------------
-
-  /** The last word of an address of a record (LB, SERVER or CLIENT): all of an IPv4 address. */
-  address4(record: number, field: number): number {
-    return this.records[record * RECORD_WORDS + field + 3];
-  }
-
-  /** One of the four words of an address of a record. */
-  addressWord(record: number, field: number, word: number): number {
-    return this.records[record * RECORD_WORDS + field + word];
-  }
-
-  lbPort(record: number): number {
-    return this.records[record * RECORD_WORDS + PORTS] >>> 16;
-  }
-
-  serverPort(record: number): number {
-    return this.records[record * RECORD_WORDS + PORTS] & 0xffff;
-  }
-
-  clientPort(record: number): number {
-    return this.records[record * RECORD_WORDS + CLIENT_PORT] >>> 16;
-  }
-
-  /** What the role gave to `learn`. */
-  flags(record: number): number {
-    return this.records[record * RECORD_WORDS + CLIENT_PORT] & ROLE_FLAGS;
-  }
-
-  /** A word that belongs to the role. */
-  tag(record: number): number {
-    return this.tags[record];
-  }
-
-  isLive(record: number): boolean {
-    return (this.records[record * RECORD_WORDS + CLIENT_PORT] & LIVE) !== 0;
-  }
-
-  packets(record: number): number {
-    return this.records[record * RECORD_WORDS + PACKETS] >>> 0;
-  }
-
-  replyCount(record: number): number {
-    return this.replies[record];
-  }
-
-  /** Milliseconds since the last packet either way. */
-  idle(record: number, now: number): number {
-    return (now - this.lastUsed(record)) >>> 0;
-  }
-
   // ---- hot path ------------------------------------------------------------------------------------------
-
-  /** A packet of the flow: it refreshes it. */
-  touch(record: number, now: number): void {
-    const base = record * RECORD_WORDS;
-    this.records[base + LAST_USED] = now;
-    this.records[base + PACKETS]++;
-  }
 
   /** A packet from the LB: replies to its client go by this flow from now on. May overwrite `key`. */
   heard(record: number, now: number): void {
     this.touch(record, now);
     if ((this.records[record * RECORD_WORDS + CLIENT_PORT] & ANSWERS) === 0) this.takeReplies(record);
-  }
-
-  /** A reply by this flow, which refreshes it too. */
-  answered(record: number, now: number): void {
-    this.records[record * RECORD_WORDS + LAST_USED] = now;
-    this.replies[record]++;
   }
 
   // ---- changes -------------------------------------------------------------------------------------------
@@ -315,15 +194,6 @@ export class FlowTable {
     Atomics.add(this.header, VERSION, 1);
     this.learned = record;
     return Learned.added;
-  }
-
-  setFlags(record: number, flags: number): void {
-    const at = record * RECORD_WORDS + CLIENT_PORT;
-    this.records[at] = (this.records[at] & ~ROLE_FLAGS) | flags;
-  }
-
-  setTag(record: number, tag: number): void {
-    this.tags[record] = tag;
   }
 
   /** Forgets a flow. */
@@ -444,10 +314,6 @@ export class FlowTable {
     this.evictions++;
   }
 
-  private lastUsed(record: number): number {
-    return this.records[record * RECORD_WORDS + LAST_USED];
-  }
-
   /** Whether a record was last used in a bucket that the hand has yet to come to. */
   private isAhead(record: number): boolean {
     const ahead = IdleWheel.distance(this.header[HAND], IdleWheel.bucketOf(this.lastUsed(record)));
@@ -468,12 +334,4 @@ export class FlowTable {
       ? hash3(words[base + CLIENT + 3], words[base + SERVER + 3], ports, this.seed)
       : hash9(words, base + CLIENT, base + SERVER, ports, this.seed);
   }
-}
-
-function isMapped(words: Int32Array, at: number): boolean {
-  return words[at + 2] === MAPPED_PREFIX && (words[at] | words[at + 1]) === 0;
-}
-
-function sameAddress(a: Int32Array, i: number, b: Int32Array, k: number): boolean {
-  return a[i + 3] === b[k + 3] && a[i] === b[k] && a[i + 1] === b[k + 1] && a[i + 2] === b[k + 2];
 }

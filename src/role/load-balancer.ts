@@ -22,7 +22,8 @@ import {
 import { writeStandalone } from '../codec/standalone.js';
 import * as uoa from '../codec/uoa.js';
 import { type Prefix, PrefixList } from '../flow/prefixes.js';
-import { CLIENT, type FlowTable } from '../flow/table.js';
+import { CLIENT } from '../flow/records.js';
+import type { FlowTable } from '../flow/table.js';
 import { type Counters, LbCounter } from './counters.js';
 import { type Role, Verdict } from './verdict.js';
 

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { CLIENT, FlowTable, Learned, type TableSize } from '../../src/flow/table.js';
+import { CLIENT } from '../../src/flow/records.js';
+import { FlowTable, Learned, type TableSize } from '../../src/flow/table.js';
 import { type FlowKey, findFlow, findReply, flowKey, learn } from './support/flow-model.js';
 import { endpoint, word } from './support/wire.js';
 

@@ -3,7 +3,8 @@
  * that tests of it use.
  */
 import { expect } from 'vitest';
-import { CLIENT, CLIENT_PORT, type FlowTable, LB, PORTS, SERVER } from '../../../src/flow/table.js';
+import { CLIENT, CLIENT_PORT, LB, PORTS, SERVER } from '../../../src/flow/records.js';
+import type { FlowTable } from '../../../src/flow/table.js';
 import { address, type Endpoint, endpoint, word, words } from './wire.js';
 
 export interface FlowKey {

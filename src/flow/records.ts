@@ -1,0 +1,181 @@
+/**
+ * A flow's record, its layout in memory, and the key in which callers put what they ask for. Everything here is a
+ * load or a store in typed arrays: no objects are made.
+ *
+ * Addresses are four 32-bit words, the first the highest; IPv4 is kept as ::ffff:a.b.c.d.
+ */
+
+/** Word offsets in a record of 64 bytes (one cache line), and in `key`, which has the same layout as far as CLIENT_PORT. */
+export const LB = 0;
+export const SERVER = 4;
+export const CLIENT = 8;
+/** lport << 16 | rport. */
+export const PORTS = 12;
+/** cport << 16 | flags. */
+export const CLIENT_PORT = 13;
+export const LAST_USED = 14;
+export const PACKETS = 15;
+export const RECORD_WORDS = 16;
+
+/** Flags of a record: the low bits hold what the role gave to `learn`, the high ones are the table's. */
+export const ROLE_FLAGS = 0x00ff;
+export const LIVE = 0x8000;
+/** Replies to this client go by this record: its flow was heard last of all with the same client. */
+export const ANSWERS = 0x4000;
+
+const MAPPED_PREFIX = 0x0000ffff;
+
+export class FlowRecords {
+  /** Bytes that this many records take. */
+  static recordBytes(count: number): number {
+    return count * (RECORD_WORDS + 2) * 4;
+  }
+
+  /** The key to look for or to learn, set by `setFlow4`, `setReply4` and `setClient...`. */
+  readonly key = new Int32Array(CLIENT_PORT + 1);
+  /** RECORD_WORDS each. */
+  protected readonly records: Int32Array;
+  protected readonly replies: Uint32Array;
+  private readonly tags: Int32Array;
+
+  constructor(buffer: ArrayBufferLike, byteOffset: number, count: number) {
+    const behind = byteOffset + count * RECORD_WORDS * 4;
+    this.records = new Int32Array(buffer, byteOffset, count * RECORD_WORDS);
+    this.replies = new Uint32Array(buffer, behind, count);
+    this.tags = new Int32Array(buffer, behind + count * 4, count);
+  }
+
+  // ---- keys ----------------------------------------------------------------------------------------------
+
+  /** Sets the key to an IPv4 flow's LIP:lport -> RIP:rport; addresses as 32-bit words. */
+  setFlow4(lb: number, lbPort: number, server: number, serverPort: number): void {
+    this.setAddress4(LB, lb);
+    this.setAddress4(SERVER, server);
+    this.key[PORTS] = (lbPort << 16) | serverPort;
+  }
+
+  /** Sets the key to an IPv4 reply's RIP:rport -> client:cport. */
+  setReply4(server: number, serverPort: number, client: number, clientPort: number): void {
+    this.setAddress4(SERVER, server);
+    this.setAddress4(CLIENT, client);
+    this.key[PORTS] = serverPort;
+    this.key[CLIENT_PORT] = clientPort << 16;
+  }
+
+  /** Sets the client to be learned; its address is a 32-bit word. */
+  setClient4(address: number, port: number): void {
+    this.setAddress4(CLIENT, address);
+    this.key[CLIENT_PORT] = port << 16;
+  }
+
+  /** Sets the client to be learned, its address read from `view` at `offset`: 16 bytes if `v6`, else 4. */
+  setClient(view: DataView, offset: number, v6: boolean, port: number): void {
+    if (v6) for (let i = 0; i < 4; i++) this.key[CLIENT + i] = view.getInt32(offset + i * 4);
+    else this.setAddress4(CLIENT, view.getInt32(offset));
+    this.key[CLIENT_PORT] = port << 16;
+  }
+
+  /** Sets the key to a flow of either family; addresses as four words. */
+  setFlow(lb: ArrayLike<number>, lbPort: number, server: ArrayLike<number>, serverPort: number): void {
+    this.key.set(lb, LB);
+    this.key.set(server, SERVER);
+    this.key[PORTS] = (lbPort << 16) | serverPort;
+  }
+
+  private setAddress4(field: number, address: number): void {
+    const { key } = this;
+    key[field] = 0;
+    key[field + 1] = 0;
+    key[field + 2] = MAPPED_PREFIX;
+    key[field + 3] = address;
+  }
+
+  // ---- reading a record ----------------------------------------------------------------------------------
+
+  /** The last word of an address of a record (LB, SERVER or CLIENT): all of an IPv4 address. */
+  address4(record: number, field: number): number {
+    return this.records[record * RECORD_WORDS + field + 3];
+  }
+
+  /** One of the four words of an address of a record. */
+  addressWord(record: number, field: number, word: number): number {
+    return this.records[record * RECORD_WORDS + field + word];
+  }
+
+  lbPort(record: number): number {
+    return this.records[record * RECORD_WORDS + PORTS] >>> 16;
+  }
+
+  serverPort(record: number): number {
+    return this.records[record * RECORD_WORDS + PORTS] & 0xffff;
+  }
+
+  clientPort(record: number): number {
+    return this.records[record * RECORD_WORDS + CLIENT_PORT] >>> 16;
+  }
+
+  /** What the role gave to `learn`. */
+  flags(record: number): number {
+    return this.records[record * RECORD_WORDS + CLIENT_PORT] & ROLE_FLAGS;
+  }
+
+  /** A word that belongs to the role. */
+  tag(record: number): number {
+    return this.tags[record];
+  }
+
+  isLive(record: number): boolean {
+    return (this.records[record * RECORD_WORDS + CLIENT_PORT] & LIVE) !== 0;
+  }
+
+  packets(record: number): number {
+    return this.records[record * RECORD_WORDS + PACKETS] >>> 0;
+  }
+
+  replyCount(record: number): number {
+    return this.replies[record];
+  }
+
+  /** The tick of the last packet either way. */
+  lastUsed(record: number): number {
+    return this.records[record * RECORD_WORDS + LAST_USED];
+  }
+
+  /** Milliseconds since the last packet either way. */
+  idle(record: number, now: number): number {
+    return (now - this.lastUsed(record)) >>> 0;
+  }
+
+  // ---- writing one ---------------------------------------------------------------------------------------
+
+  /** A packet of the flow: it refreshes it. */
+  touch(record: number, now: number): void {
+    const base = record * RECORD_WORDS;
+    this.records[base + LAST_USED] = now;
+    this.records[base + PACKETS]++;
+  }
+
+  /** A reply by this flow, which refreshes it too. */
+  answered(record: number, now: number): void {
+    this.records[record * RECORD_WORDS + LAST_USED] = now;
+    this.replies[record]++;
+  }
+
+  setFlags(record: number, flags: number): void {
+    const at = record * RECORD_WORDS + CLIENT_PORT;
+    this.records[at] = (this.records[at] & ~ROLE_FLAGS) | flags;
+  }
+
+  setTag(record: number, tag: number): void {
+    this.tags[record] = tag;
+  }
+}
+
+/** Whether the four words at `at` are an IPv4 address. */
+export function isMapped(words: Int32Array, at: number): boolean {
+  return words[at + 2] === MAPPED_PREFIX && (words[at] | words[at + 1]) === 0;
+}
+
+export function sameAddress(a: Int32Array, i: number, b: Int32Array, k: number): boolean {
+  return a[i + 3] === b[k + 3] && a[i] === b[k] && a[i + 1] === b[k + 1] && a[i + 2] === b[k + 2];
+}
