@@ -269,7 +269,7 @@ def measure(scene, arguments):
         rules = {"loadBalancers": [{"prefix": "10.10.2.0/24"}], "services": [{"address": RIP, "port": PORT}]}
         real_server = scene.start_shim("rs", {"realServer": rules})
     scene.start("rs", sys.executable, "-c", SINK)
-    capture = scene.start("rs", "tcpdump", "-i", "eth0", "-Q", "in", "-s", "128", "-B", "262144", "-Z", "root", "-w", scene.path("order.pcap"), "udp or proto 248")
+    capture = scene.start("rs", "tcpdump", "-i", "eth0", "-Q", "in", "--immediate-mode", "-s", "128", "-B", "262144", "-Z", "root", "-w", scene.path("order.pcap"), "udp or proto 248")
     wait_for("tcpdump", lambda: "listening on" in read(capture), capture)
 
     seconds = send(scene, list(frames(arguments.flows, arguments.burst, arguments.gap)), arguments.rate)

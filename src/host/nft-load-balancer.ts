@@ -45,7 +45,8 @@ export function divertMark(mark: number): number {
 export function markRules(rules: MarkRules): { up: string; down: string } {
   const { tun, mark } = rules;
   const divert = hex(divertMark(mark));
-  const natted = `oifname ${set(rules.servers.map(quote))} meta l4proto udp ct direction original ct status dnat ct status snat`;
+  const leaving = `oifname ${set(rules.servers.map(quote))}`;
+  const natted = `${leaving} meta l4proto udp ct direction original ct status dnat ct status snat`;
   const sent = `meta mark set meta mark | ${divert}`;
   // Somebody else's mark may have that bit: not in what we can't handle.
   const diverted = `ip protocol udp meta mark & ${divert} == ${divert}`;
@@ -61,8 +62,10 @@ export function markRules(rules: MarkRules): { up: string; down: string } {
   const main = table('ip', `uoa_${name(tun)}`, [
     chain('first', 'type filter hook postrouting priority 300', [
       ...(rules.maxTrails > 0 ? towards : []),
-      // A client's own options come along, so that a mark among them can be taken out.
-      `${natted} ip hdrlength > 5 ${sent}`,
+      // Whatever gets our address as its source passes for ours, so no mark of a client's own may be on it: options
+      // come along, to have it taken out; and nobody but us sends the other carrier.
+      `${leaving} meta l4proto udp ct direction original ct status snat ip hdrlength > 5 ${sent}`,
+      `${leaving} ip protocol 248 ct status snat drop`,
     ]),
     chain('ours', 'type filter hook output priority raw', [
       `meta mark & ${hex(mark)} == ${hex(mark)} notrack`,

@@ -12,6 +12,7 @@
  * | localPriority + 12       | own ICMP errors -> table + 1                | about datagrams of clients           |
  * | 32800 (behind `default`) | from a service, UDP, ICMP -> table + 1      | a way to clients for rp_filter,      |
  * |                          |                                             | where there is no default route      |
+ * | 32801, with nft-ingress  | from the TUN, UDP: nowhere                  | has rp_filter tell protocols apart   |
  *
  * The local rule moves last and comes back first, so at no time is the host without one. Rules are `protocol kernel`: systemd-networkd removes others it didn't make.
  */
@@ -52,18 +53,24 @@ export function planRealServer(options: RealServerPlan, facts: RealServerFacts):
     ...routes(options, facts),
     ...interfaces.flatMap(strictSource(facts)),
     ...replies(options, facts),
-    ...(options.routing.steering === 'nft-ingress' ? [byIngress(options, facts)] : byRouting(options, facts)),
+    ...(options.routing.steering === 'nft-ingress' ? byIngress(options, facts) : byRouting(options, facts)),
   ];
 }
 
 /** Steering by nftables: no forwarding, no local rule in the way. */
-function byIngress({ tun, loadBalancers, services }: RealServerPlan, facts: RealServerFacts): Change {
+function byIngress({ tun, loadBalancers, services }: RealServerPlan, facts: RealServerFacts): Change[] {
   const rules = ingressRules({
     tun: tun.name,
     loadBalancers: loadBalancers.map(({ prefix }, i) => ({ prefix, interface: facts.towardsLb[i].name })),
     addresses: [...new Set(services.map(({ address }) => address))],
   });
-  return { kind: 'nft', ...rules, reason: 'from the load balancers, ahead of routing' };
+  return [
+    // Only a rule that is not for `iif lo` does that (fib_rule_requires_fldissect).
+    rule('has rp_filter look for protocols, as the rules before this one do', LAST_RESORT + 1, [
+      ...['iif', tun.name, 'ipproto', UDP, 'blackhole'],
+    ]),
+    { kind: 'nft', ...rules, reason: 'from the load balancers, ahead of routing' },
+  ];
 }
 
 /** Steering by routing rules. */

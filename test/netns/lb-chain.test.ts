@@ -7,13 +7,13 @@
  *                                  198.51.100.11 VIP_2       10.10.2.10 LIP_2  `---- eth0 10.10.2.3
  *                              rp_filter strict everywhere
  */
-import { describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it } from 'vitest';
 import { pattern } from '../support/apps.js';
 import { START, said, useLbBench } from '../support/lb-bench.js';
 import { CLIENTS, client, intoTun, LIP, LIP_2, PORT, RIPS, TARGET, VIP, VIP_2 } from '../support/lb-lab.js';
 import { missing } from '../support/netns.js';
 import { eventually } from '../support/process.js';
-import type { Flow } from '../support/shim.js';
+import { type Flow, Shim } from '../support/shim.js';
 import type { Seen } from '../support/wire.js';
 
 const PORTS = [5000, 5001, 5002];
@@ -143,6 +143,111 @@ describe.skipIf(missing() !== undefined).each(['ipo', 'opp'] as const)('the chai
       ...{ state: 'running', role: 'load-balancer', tun: 'uoa0', healthy: true, warnings: [] },
       pid: bench.shim.program?.pid,
     });
+  });
+});
+
+describe.skipIf(missing() !== undefined).each(['ipo', 'opp'] as const)(
+  'real servers with nft-ingress, %s',
+  carrier => {
+    const bench = useLbBench({
+      loadBalancer: { carrier },
+      realServers: { routing: { steering: 'nft-ingress' } },
+    });
+
+    it('see the clients as well', async () => {
+      const some = sockets.filter((_, i) => i % 6 === 0);
+      const talk = await bench.clients.talk(some, TARGET, { rounds: ROUNDS });
+      expect(talk).toEqual({ sent: some.length * ROUNDS, answered: some.length * ROUNDS, lost: [] });
+      const received = await bench.receivedByAll(START);
+      expect(received).toHaveLength(some.length * ROUNDS);
+      for (const { client: source, payload } of received) expect(said(payload)).toContain(`${source} `);
+      expect(await bench.shim.stats()).toMatchObject({
+        marks_inserted: some.length,
+        flows_acked: some.length,
+      });
+    });
+  },
+);
+
+/**
+ *   LB: eth1 10.10.2.1 LIP ----(switch)---- RS 1 eth0 10.10.2.2
+ *       eth2 10.10.3.1 --------------------- RS 2 eth1 10.10.3.2
+ *       lo   198.51.100.12
+ */
+describe.skipIf(missing() !== undefined)('real servers on two links', () => {
+  const [vip, lip, rip] = ['198.51.100.12', '10.10.3.1', '10.10.3.2'];
+  const target = `${vip}:${PORT}`;
+  const loadBalancers = [LIP, lip].map(address => ({ prefix: `${address}/32` }));
+  let second: Shim;
+  const bench = useLbBench({
+    marked: [true, false],
+    realServers: { loadBalancers },
+    loadBalancer: {
+      interface: { clients: 'eth0' },
+      localAddresses: [LIP, lip],
+      services: [
+        { vip, port: PORT, schedule: 'round-robin', realServers: [{ address: RIPS[0] }, { address: rip }] },
+      ],
+    },
+    prepare: async ({ lab }) => {
+      const [first, other] = lab.rs;
+      await lab.lb.ip(`link add eth2 type veth peer name eth1 netns ${other.name}`);
+      await lab.lb.ip(`address add ${lip}/24 dev eth2`);
+      await lab.lb.ip(`address add ${vip}/32 dev lo`);
+      await lab.lb.ip('link set eth2 up');
+      await other.ip('address flush dev eth0');
+      await other.ip(`address add ${rip}/24 dev eth1`);
+      await other.ip('link set eth1 up');
+      await other.ip(`route add default via ${lip}`);
+      await first.ip(`route add default via ${LIP}`);
+      second = new Shim(other, {
+        loadBalancers,
+        services: [{ address: rip, port: PORT }],
+        realServer: { interface: 'eth1' },
+      });
+      await second.start();
+    },
+  });
+  afterAll(() => second?.dispose());
+
+  it('all see the clients, and their ACKs count', async () => {
+    const some = sockets.slice(0, 100);
+    const talk = await bench.clients.talk(some, target, { rounds: ROUNDS });
+    expect(talk).toEqual({ sent: some.length * ROUNDS, answered: some.length * ROUNDS, lost: [] });
+    const received = await bench.receivedByAll(START);
+    for (const { client: source, payload } of received) expect(said(payload)).toContain(`${source} `);
+    for (const n of [0, 1])
+      expect(new Set((await bench.received(n, START)).map(({ client: source }) => source)).size).toBe(50);
+    expect(await bench.shim.stats()).toMatchObject({
+      marks_inserted: 100,
+      flows_acked: 100,
+      acks_unmatched: 0,
+    });
+  });
+});
+
+describe.skipIf(missing() !== undefined)('a flow table', () => {
+  const bench = useLbBench({ loadBalancer: { maxFlows: 16, flowTimeout: 1 } });
+
+  it('that is too small forgets flows, and loses neither datagrams nor clients', async () => {
+    const some = sockets.slice(0, 96);
+    const counted = await bench.shim.counted(async () => {
+      const talk = await bench.clients.talk(some, TARGET, { rounds: ROUNDS });
+      expect(talk).toEqual({ sent: some.length * ROUNDS, answered: some.length * ROUNDS, lost: [] });
+    });
+    expect(counted.flows_evicted).toBeGreaterThanOrEqual(some.length - 16);
+    for (const { client: source, payload } of await bench.receivedByAll(START))
+      expect(said(payload)).toContain(`${source} `);
+  });
+
+  it('forgets idle flows, which the kernel goes on with', async () => {
+    const known = bench.freshClient();
+    expect(await bench.clients.talk([known], TARGET)).toMatchObject({ answered: 1 });
+    await eventually('it is empty', async () => (await bench.shim.flows()).length === 0 || undefined);
+    const from = bench.now;
+    expect(await bench.clients.talk([known], TARGET, { rounds: ROUNDS })).toMatchObject({ answered: ROUNDS });
+    for (const { mark } of await bench.arrivedAtAll(from)) expect(mark).toBeNull();
+    expect((await bench.shim.stats()).flows_expired).toBeGreaterThan(0);
   });
 });
 

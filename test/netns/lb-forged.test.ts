@@ -6,10 +6,11 @@
  *                                  :7001 -> RS 1, :7002 -> RS 2      `---- RS 2 10.10.2.3: none, but forged ACKs
  */
 import { describe, expect, it } from 'vitest';
+import { pattern } from '../support/apps.js';
 import { said, useLbBench } from '../support/lb-bench.js';
-import { intoTun, LIP, LIP_2, PORT, RIPS, VIP } from '../support/lb-lab.js';
+import { intoTun, LB_CLIENTS_MAC, LIP, LIP_2, PORT, RIPS, VIP } from '../support/lb-lab.js';
 import { missing } from '../support/netns.js';
-import { type Mark, mark, type PacketSpec, type Seen, text } from '../support/wire.js';
+import { type Mark, mark, type PacketSpec, type Seen, text, Wire } from '../support/wire.js';
 
 const CARRIERS = ['ipo', 'opp'] as const;
 /** To the RS with a shim, and to the one without. */
@@ -183,7 +184,14 @@ describe.skipIf(missing() !== undefined).each(CARRIERS)('forged ACKs, %s in use'
 });
 
 describe.skipIf(missing() !== undefined).each(CARRIERS)('marks that a client forges, %s in use', carrier => {
-  const bench = useLbBench({ loadBalancer: { carrier, services: SERVICES } });
+  /** wire.py among the clients: it sends what no socket would. */
+  let outside: Wire;
+  const bench = useLbBench({
+    loadBalancer: { carrier, services: SERVICES },
+    prepare: async ({ lab }) => {
+      outside = await Wire.start(lab.clients, LB_CLIENTS_MAC);
+    },
+  });
 
   const [address, port] = ['c0000263', '1092'];
   const forged = `1f08${port}${address}`;
@@ -227,6 +235,44 @@ describe.skipIf(missing() !== undefined).each(CARRIERS)('marks that a client for
     expect(last).toMatchObject({ headerChecksumGood: true, udpChecksum: 'good', mark: null });
     expect(last?.options).toHaveLength(Math.ceil(options.length / 8) * 8);
     expect(last?.options).not.toContain(port + address);
+  });
+
+  it('are taken out of the first of several fragments', async () => {
+    const from = bench.now;
+    const [whose, payload] = [bench.freshClient(), pattern(4000)];
+    const big = { from: whose, target: MARKED, payloads: [payload], options: forged, dontFragment: false };
+    const counted = await bench.shim.counted(async () => {
+      await bench.clients.send(big);
+      await bench.clients.got(whose, payload, from.clients);
+    });
+    expect(counted).toMatchObject({ marks_forged: 1, marks_standalone: 1 });
+    expect(await bench.received(0, from)).toMatchObject([{ client: whose, payload }]);
+    const marks = (await bench.arrived(0, from)).flatMap(({ mark: found }) => nameOf(found) ?? []);
+    expect(marks).toEqual([whose]);
+  });
+
+  it('do not slip by with a hop too few, nor as a protocol of their own', async () => {
+    const from = bench.now;
+    const whose = bench.freshClient();
+    // The LB's own hop is the last but one: none is left for the way into the TUN.
+    await bench.clients.send({
+      from: whose,
+      target: MARKED,
+      payloads: [text('low')],
+      options: forged,
+      ttl: 2,
+    });
+    const [source, sourcePort] = [whose.split(':')[0], Number(whose.split(':')[1])];
+    const way = { source, sourcePort, destination: VIP, destinationPort: 7001 };
+    await outside.send(
+      ...CARRIERS.map(kind => ({ ...way, payload: text(kind), mark: mark(SOMEBODY_ELSE, kind) })),
+    );
+    expect(await bench.clients.talk([whose], MARKED, { rounds: 3 })).toMatchObject({ answered: 3 });
+    const arrived = await bench.arrived(0, from);
+    expect(arrived.map(({ mark: found }) => nameOf(found)).filter(named => named !== whose)).toEqual(
+      arrived.slice(1).map(() => undefined),
+    );
+    for (const { client } of await bench.received(0, from)) expect(client).toBe(whose);
   });
 
   it('are taken out where there are to be no marks at all', async () => {

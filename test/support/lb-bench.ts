@@ -14,6 +14,8 @@ export interface LbBenchOptions {
   /** Keys under loadBalancer, beside those of `lbOptions`. */
   loadBalancer?: Json;
   more?: ShimOptions;
+  /** The real servers' configuration, beside what is in `rsOptions`. */
+  realServers?: ShimOptions;
   /** Which of the real servers have a shim of their own: both. */
   marked?: readonly [boolean, boolean];
   /** Before the LB's shim starts. */
@@ -40,7 +42,9 @@ export class LbBench {
     this.apps = await Promise.all(rs.map(server => App.start(server, 'echo', PORT)));
     this.wires = await Promise.all(rs.map((_, n) => this.lab.wire(n)));
     this.clients = await Clients.start(this.lab.clients);
-    this.servers = rs.map((server, n) => (marked[n] ? new Shim(server, rsOptions(n)) : undefined));
+    this.servers = rs.map((server, n) =>
+      marked[n] ? new Shim(server, rsOptions(n, options.realServers)) : undefined,
+    );
     this.shim = new Shim(lb, lbOptions(options.loadBalancer, options.more));
     await options.prepare?.(this);
     const shims = [...this.servers, ...(options.stopped ? [] : [this.shim])];

@@ -134,11 +134,11 @@ export function lbOptions(loadBalancer: Json = {}, more: ShimOptions = {}): Shim
 }
 
 /** A configuration of the nth RS's. */
-export function rsOptions(n: number, realServer: Json = {}): ShimOptions {
+export function rsOptions(n: number, more: ShimOptions = {}): ShimOptions {
   return {
     loadBalancers: [{ prefix: `${LIP}/32` }, { prefix: `${LIP_2}/32` }],
     services: [{ address: RIPS[n], port: 'any' }],
-    realServer,
+    ...more,
   };
 }
 

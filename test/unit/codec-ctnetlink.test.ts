@@ -269,6 +269,14 @@ describeHere('answers', () => {
       }
   });
 
+  it('an error ends where its number does; without one it is none', () => {
+    const bytes = bytesOf(NOT_THERE).slice(0, 20);
+    bytes.splice(0, 4, ...hex('14000000'));
+    expect(read(used(), bytes)).toBe(2);
+    bytes.splice(0, 4, ...hex('10000000'));
+    for (let length = 16; length < 20; length++) expect(read(used(), bytes, length)).toBe(-1);
+  });
+
   it('none at all (the errno of a receive) is none', () => {
     const answer = used();
     for (const length of [0, -11, -105]) expect(answer.read(length)).toBe(-1);

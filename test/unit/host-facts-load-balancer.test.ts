@@ -4,7 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parsePrefix } from '../../src/host/addresses.js';
-import { type LoadBalancerQuestion, readLoadBalancerFacts } from '../../src/host/facts-load-balancer.js';
+import {
+  type LoadBalancerQuestion,
+  readLoadBalancerFacts,
+  requireInterfaces,
+} from '../../src/host/facts-load-balancer.js';
 import { loadBalancerWarnings } from '../../src/host/warnings.js';
 
 const { PATH } = process.env;
@@ -91,6 +95,18 @@ describe('the facts', () => {
       clients: closed('no-a'),
     });
     expect(new Set(asked())).toEqual(new Set(['-j -4 route show table local']));
+  });
+
+  it('a configured interface that is not there is a fault that names it', async () => {
+    program('ip', { '-j link show dev here': JSON.stringify([{ ifname: 'here' }]) });
+    await requireInterfaces({ clients: '', servers: '' });
+    await requireInterfaces({ clients: 'here', servers: 'here' });
+    for (const configured of [
+      { clients: 'no-a', servers: 'here' },
+      { clients: 'here', servers: 'no-a' },
+      { clients: '', servers: 'no-a' },
+    ])
+      await expect(requireInterfaces(configured)).rejects.toThrow(/link show dev no-a: /);
   });
 
   it('beside somebody else’s NAT nobody asks where the clients are', async () => {

@@ -61,7 +61,8 @@ table ip uoa_uoa0 {
 	chain first {
 		type filter hook postrouting priority 300; policy accept;
 		oifname { "eth1" } meta l4proto udp ct direction original ct status dnat ct status snat ct original ip daddr 198.51.100.10 ct original proto-dst 53 ct mark & 0x20 == 0 ct original packets >= 1 ct original packets <= 3 meta mark set meta mark | 0x40
-		oifname { "eth1" } meta l4proto udp ct direction original ct status dnat ct status snat ip hdrlength > 5 meta mark set meta mark | 0x40
+		oifname { "eth1" } meta l4proto udp ct direction original ct status snat ip hdrlength > 5 meta mark set meta mark | 0x40
+		oifname { "eth1" } ip protocol 248 ct status snat drop
 	}
 	chain ours {
 		type filter hook output priority raw; policy accept;
@@ -95,15 +96,16 @@ delete table netdev uoa_uoa0`);
     expect(rulesOf(markRules({ ...marks, services: [] }), 'first')).toEqual([
       'oifname { "eth1" } meta l4proto udp ct direction original ct status dnat ct status snat ' +
         'ct mark & 0x20 == 0 ct original packets >= 1 ct original packets <= 3 meta mark set meta mark | 0x40',
-      'oifname { "eth1" } meta l4proto udp ct direction original ct status dnat ct status snat ' +
+      'oifname { "eth1" } meta l4proto udp ct direction original ct status snat ' +
         'ip hdrlength > 5 meta mark set meta mark | 0x40',
+      'oifname { "eth1" } ip protocol 248 ct status snat drop',
     ]);
   });
 
   it('with several services each has its rule', () => {
     const services = [53, 123, 443].map(port => ({ vip: `198.51.100.${port % 256}`, port }));
     const rules = rulesOf(markRules({ ...marks, services }), 'first');
-    expect(rules).toHaveLength(4);
+    expect(rules).toHaveLength(5);
     for (const [i, { vip, port }] of services.entries())
       expect(rules[i]).toContain(` ct original ip daddr ${vip} ct original proto-dst ${port} ct mark `);
   });
@@ -112,6 +114,7 @@ delete table netdev uoa_uoa0`);
     expect(rulesOf(markRules({ ...marks, maxTrails: 100 }), 'first')[0]).toContain(
       'ct original packets <= 100 ',
     );
+    expect(rulesOf(markRules({ ...marks, maxTrails: 1 }), 'first')[0]).toContain('ct original packets <= 1 ');
     const none = rulesOf(markRules({ ...marks, maxTrails: 0 }), 'first');
     expect(none).toEqual(rulesOf(markRules(marks), 'first').slice(1));
   });

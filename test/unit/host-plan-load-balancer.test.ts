@@ -91,7 +91,8 @@ table ip uoa_uoa0 {
 	chain first {
 		type filter hook postrouting priority 300; policy accept;
 		oifname { "eth1" } meta l4proto udp ct direction original ct status dnat ct status snat ct original ip daddr 198.51.100.10 ct original proto-dst 53 ct mark & 0x20 == 0 ct original packets >= 1 ct original packets <= 3 meta mark set meta mark | 0x40
-		oifname { "eth1" } meta l4proto udp ct direction original ct status dnat ct status snat ip hdrlength > 5 meta mark set meta mark | 0x40
+		oifname { "eth1" } meta l4proto udp ct direction original ct status snat ip hdrlength > 5 meta mark set meta mark | 0x40
+		oifname { "eth1" } ip protocol 248 ct status snat drop
 	}
 	chain ours {
 		type filter hook output priority raw; policy accept;
@@ -241,6 +242,7 @@ test.each(['managed', 'external'] as const)('a local address that is not here is
     /loadBalancer\.localAddresses: 10\.10\.2\.99, 10\.10\.2\.98 is not an address of this/,
   );
   expect(faulty).toThrow(expect.objectContaining({ exitCode: 78 }));
+  expect(() => plan({ nat, localAddresses: ['10.10.2.99'] })).toThrow(/localAddresses: 10\.10\.2\.99 is not/);
 });
 
 test('whatever interfaces are called, a shell gives nft the rules to the letter, and nothing else runs', () => {

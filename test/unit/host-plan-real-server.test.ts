@@ -158,6 +158,7 @@ ip -4 rule add pref 110 iif lo ipproto 17 sport 53 lookup 249 protocol kernel
 ip -4 rule add pref 112 iif lo ipproto 1 dport 768-783 lookup 249 protocol kernel
 ip -4 rule add pref 32800 from 10.10.1.2 iif lo ipproto 17 lookup 249 protocol kernel
 ip -4 rule add pref 32800 from 10.10.1.2 iif lo ipproto 1 lookup 249 protocol kernel
+ip -4 rule add pref 32801 iif uoa0 ipproto 17 blackhole protocol kernel
 nft -f - <<'END'
 table netdev uoa_uoa0
 delete table netdev uoa_uoa0

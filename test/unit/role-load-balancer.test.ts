@@ -151,6 +151,15 @@ describe.each(['ipo', 'opp'] as const)('carrier %s', carrier => {
     expect(rig.send(arriving(), ackOf(), arriving()).emitted).toEqual([marked(), asHex()]);
   });
 
+  it('lets go the connection that the ACK is for, whichever was asked about last', () => {
+    const second = '10.10.1.9:41000';
+    rig.connections.track(second, '10.10.1.3:54', OTHER);
+    rig.send(arriving(), arriving({ from: second, to: '10.10.1.3:54' }));
+    rig.send(ackOf());
+    rig.send(ackOf({ from: '10.10.1.3:54', to: second, client: OTHER }));
+    expect(rig.connections.releases).toEqual([TUPLE, `10.10.1.3:54 > ${second}`]);
+  });
+
   it('takes an ACK for each trail, and the flow as acknowledged once', () => {
     rig.send(arriving(), arriving(), arriving());
     expect(rig.send(ackOf(), ackOf(), ackOf())).toEqual(NOTHING);
