@@ -262,6 +262,7 @@ describe.skipIf(missing() !== undefined).each(CARRIERS)('marks that a client for
       options: forged,
       ttl: 2,
     });
+    await bench.clients.send({ from: whose, target: MARKED, payloads: [] });
     const [source, sourcePort] = [whose.split(':')[0], Number(whose.split(':')[1])];
     const way = { source, sourcePort, destination: VIP, destinationPort: 7001 };
     await outside.send(
