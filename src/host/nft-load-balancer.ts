@@ -79,8 +79,8 @@ export function markRules(rules: MarkRules): { up: string; down: string } {
   const devices = rules.servers.flatMap((device, i) => [
     chain(`out_${i}`, `type filter hook egress device ${quote(device)} priority 0`, [
       `${diverted} ip ttl > 1 ${forward}`,
-      // `fwd` takes a hop, and there is none left: no way to look for a mark among these options.
-      `${diverted} ip ttl 1 ip hdrlength > 5 drop`,
+      // No way to look for a mark among these options: nobody reads the TUN, or no hop is left for the way into it.
+      `${diverted} ip hdrlength > 5 drop`,
     ]),
     chain(`in_${i}`, `type filter hook ingress device ${quote(device)} priority 0`, [
       `ip daddr ${set(rules.localAddresses)} ip protocol 248 ${forward}`,

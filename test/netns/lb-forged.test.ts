@@ -270,10 +270,31 @@ describe.skipIf(missing() !== undefined).each(CARRIERS)('marks that a client for
     );
     expect(await bench.clients.talk([whose], MARKED, { rounds: 3 })).toMatchObject({ answered: 3 });
     const arrived = await bench.arrived(0, from);
-    expect(arrived.map(({ mark: found }) => nameOf(found)).filter(named => named !== whose)).toEqual(
-      arrived.slice(1).map(() => undefined),
-    );
+    expect(arrived.flatMap(({ mark: found }) => nameOf(found) ?? [])).toContain(whose);
+    for (const { mark: found } of arrived) expect([undefined, whose]).toContain(nameOf(found));
+    expect(arrived.map(({ payload }) => said(payload))).not.toContain('low');
     for (const { client } of await bench.received(0, from)) expect(client).toBe(whose);
+  });
+
+  it('do not get through when the shim is killed', async () => {
+    const whose = bench.freshClient();
+    expect(await bench.clients.talk([whose], MARKED, { rounds: 3 })).toMatchObject({ answered: 3 });
+    expect(await bench.shim.stop('SIGKILL')).toBe(-1);
+    const from = bench.now;
+    for (const name of [whose, bench.freshClient()]) {
+      const datagram = { from: name, target: MARKED, payloads: [text('dead')], options: forged };
+      await bench.clients.send(datagram);
+      await bench.clients.send({ ...datagram, options: `01${forged}` });
+      await bench.clients.send({ from: name, target: MARKED, payloads: [] });
+      // Without options everything goes on.
+      expect(await bench.clients.talk([name], MARKED)).toMatchObject({ answered: 1 });
+    }
+    expect((await bench.arrived(0, from)).map(({ options }) => options)).toEqual(['', '']);
+    expect((await bench.received(0, from)).map(({ client }) => client)).toEqual([
+      whose,
+      expect.stringMatching(new RegExp(`^${LIP}:`)),
+    ]);
+    await bench.shim.start();
   });
 
   it('are taken out where there are to be no marks at all', async () => {

@@ -108,7 +108,7 @@ table netdev uoa_uoa0 {
 	chain out_0 {
 		type filter hook egress device "eth1" priority 0; policy accept;
 		ip protocol udp meta mark & 0x40 == 0x40 ip ttl > 1 fwd ip to 192.0.2.253 device "uoa0"
-		ip protocol udp meta mark & 0x40 == 0x40 ip ttl 1 ip hdrlength > 5 drop
+		ip protocol udp meta mark & 0x40 == 0x40 ip hdrlength > 5 drop
 	}
 	chain in_0 {
 		type filter hook ingress device "eth1" priority 0; policy accept;
