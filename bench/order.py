@@ -330,6 +330,8 @@ def main():
     parser.add_argument("--ack", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
+    # So that a kill leaves nothing behind either.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     scene = Scene()
     try:
         figures = measure(scene, arguments)
