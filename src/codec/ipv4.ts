@@ -15,7 +15,6 @@ export const OPTIONS = 20;
 
 export const MIN_HEADER = 20;
 export const MAX_HEADER = 60;
-export const MAX_TOTAL = 65535;
 
 /** Bits of the FRAGMENT field; the offset counts units of 8 bytes. */
 export const DONT_FRAGMENT = 0x4000;

@@ -118,7 +118,11 @@ export class Packet {
     const { view, transport, end } = this;
     this.fragmented = (view.getUint16(this.start + ipv4.FRAGMENT) & FRAGMENTED) !== 0;
     const quoted = transport + icmp.QUOTED;
-    if (this.fragmented || quoted + ipv4.MIN_HEADER > end || !icmp.isError(view.getUint8(transport)))
+    if (
+      this.fragmented ||
+      quoted + ipv4.MIN_HEADER > end ||
+      !icmp.isError(view.getUint8(transport + icmp.TYPE))
+    )
       return Kind.other;
     const first = view.getUint8(quoted);
     const header = quoted + (first & 0x0f) * 4;

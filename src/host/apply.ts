@@ -33,7 +33,7 @@ export class HostSetup {
   ) {
     const left = readState(tun);
     this.hasPredecessor = left !== undefined;
-    this.state = { ...(localRule && { localRule }), ...left, pid: process.pid, undo: left?.undo ?? [] };
+    this.state = { ...(localRule && { localRule }), ...left, undo: left?.undo ?? [] };
   }
 
   /**

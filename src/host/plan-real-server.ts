@@ -14,7 +14,8 @@
  * |                          |                                             | where there is no default route      |
  * | 32801, with nft-ingress  | from the TUN, UDP: nowhere                  | has rp_filter tell protocols apart   |
  *
- * The local rule moves last and comes back first, so at no time is the host without one. Rules are `protocol kernel`: systemd-networkd removes others it didn't make.
+ * The local rule moves last and comes back first, so at no time is the host without one. Rules are `protocol kernel`:
+ * systemd-networkd removes others that it didn't make.
  */
 import { ExitCode, OperatorError } from '../errors.js';
 import { type Change, distinct, type TunOptions, tunDevice } from './change.js';

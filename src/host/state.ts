@@ -33,7 +33,6 @@ export interface LocalRule {
 }
 
 export interface HostState {
-  pid: number;
   /** Where the local rule was, if the plan moves it. */
   localRule?: LocalRule;
   /** In the order in which the changes were made. */
