@@ -128,12 +128,40 @@ describe.skipIf(missing() !== undefined)('command line', () => {
 
   it.each<[string, ShimOptions]>([
     ['another datapath', { realServer: { datapath: 'conntrack' } }],
-    ['IPv6 packets for IPv6 clients', { realServer: { nat64: 'deliver' } }],
     ['metrics', { more: { metrics: { listen: '127.0.0.1:9248' } } }],
-    ['IPv6 load balancers', { loadBalancers: [{ prefix: 'fd00:1::/64' }] }],
   ])('what is not built yet is a fault: %s', (_, options) =>
     withShim(options, async other => {
       expectOneLine(await other.cli('check'), STATUS.configuration, /not built yet/);
+    }),
+  );
+
+  it('check takes IPv6 beside IPv4', () =>
+    withShim(
+      {
+        loadBalancers: [{ prefix: `${LIP}/32` }, { prefix: 'fd00:1::/64' }],
+        services: [
+          { address: RIP, port: 7000 },
+          { address: 'fd00:1::2', port: 7000 },
+        ],
+        realServer: { nat64: 'deliver' },
+        more: { loadBalancer: { carrier: 'dstopt' } },
+      },
+      async other => {
+        expect(await other.cli('check')).toMatchObject({ code: STATUS.ok, stderr: '' });
+      },
+    ));
+
+  it.each<[string, ShimOptions, RegExp]>([
+    [
+      'no IPv6 service for IPv6 clients',
+      { realServer: { nat64: 'deliver' } },
+      /realServer\.nat64: "deliver"/,
+    ],
+    ['a link-local prefix', { loadBalancers: [{ prefix: 'fe80::/64' }] }, /"fe80::\/64" is link-local/],
+    ['IPv6 on the TUN', { tun: { address: 'fd00::1/128' } }, /tun\.address: .* allowed: an IPv4/],
+  ])('what can’t work with IPv6 is a fault: %s', (_, options, says) =>
+    withShim(options, async other => {
+      expectOneLine(await other.cli('check'), STATUS.configuration, says);
     }),
   );
 

@@ -85,18 +85,29 @@ function faultsFrom(sources: Sources): string[] {
 
 const INTERFACE = 'an interface name of 1 to 15 bytes, without "/", ":", "%" or blanks';
 const TUN_ADDRESS = 'an IPv4 unicast address with its prefix length, such as 192.0.2.254/32';
-const PREFIX = 'an IPv4 prefix such as 10.10.1.0/24';
-const SERVICE = 'an IPv4 unicast address of this host, such as 10.10.1.2';
+const PREFIX = 'an IPv4 or IPv6 prefix such as 10.10.1.0/24 or fd00:1::/64';
+const SERVICE = 'an IPv4 or IPv6 unicast address of this host, such as 10.10.1.2 or fd00:1::2';
 const PORTS = 'a port from 1 to 65535, a range such as "5000-5999", or "any"';
-const LOCAL_ADDRESS = 'an IPv4 unicast address of this host, such as 10.10.2.1';
+const LOCAL_ADDRESS = 'an IPv4 or IPv6 unicast address of this host, such as 10.10.2.1 or fd00:2::1';
 const LOCAL_ADDRESSES = "a list of this host's addresses, at least one, such as [10.10.2.1]";
-const VIP = 'an IPv4 unicast address such as 198.51.100.10';
-const BALANCED = 'an IPv4 unicast address such as 10.10.2.2';
+const VIP = 'an IPv4 or IPv6 unicast address such as 198.51.100.10 or 2001:db8::10';
+const BALANCED = 'an IPv4 or IPv6 unicast address such as 10.10.2.2 or fd00:2::2';
 const BALANCED_SERVERS =
   'a list of real servers, at least one, such as [{ address: 10.10.2.2, port: 53, weight: 1 }]';
 const VIRTUAL_SERVICE = '{ vip: 198.51.100.10, port: 53, realServers: [{ address: 10.10.2.2 }] }';
 const VIRTUAL_SERVICES = `a list of services, at least one, such as [${VIRTUAL_SERVICE}]`;
 const ONE_PORT = 'a port from 1 to 65535';
+/** Nobody's unicast address: unspecified, loopback, IPv4-compatible, multicast, not one, not a bare one. */
+const WRONG_IPV6 = [
+  '::',
+  '::1',
+  '::10.0.0.1',
+  'ff02::1',
+  'fd00::1::',
+  '[fd00::1]',
+  'fd00::1/64',
+  'fd00::1/128',
+];
 const WRONG_PORTS = [0, 65536, -1, 5.3, '0', '9-3', '1-65536', 'dns', '', null];
 const TABLE = 'a table number from 1 to 4294967293, but not 252, 253, 254 or 255';
 
@@ -110,7 +121,7 @@ const REFUSED: [string, unknown[], string][] = [
   ['tun.name', ['ä234567890123456', 'a\n', 'a\u0000'], INTERFACE],
   [
     'tun.address',
-    ['', '192.0.2.254/33', '127.0.0.1/8', '0.0.0.0/0', '224.0.0.1/32', '1.2.3', 7],
+    ['', '192.0.2.254/33', '127.0.0.1/8', '0.0.0.0/0', '224.0.0.1/32', '1.2.3', 'fd00::1/128', 'fe80::1', 7],
     TUN_ADDRESS,
   ],
   ['log.level', ['', 'trace', 'INFO', 1, true], 'error, warn, info or debug'],
@@ -130,7 +141,7 @@ const REFUSED: [string, unknown[], string][] = [
   ['realServer.datapath', ['xdp', ''], 'tun or auto'],
   ['realServer.flowTimeout', [0, 86401, 0.5, '6m', true], 'whole seconds from 1 to 86400'],
   ['realServer.maxFlows', [0, 16777217], 'a whole number from 1 to 16777216'],
-  ['realServer.nat64', ['drop'], 'keep'],
+  ['realServer.nat64', ['drop', '', null], 'keep or deliver'],
   [
     'realServer.loadBalancers',
     [[], '10.0.0.0/8', {}, { prefix: '10.0.0.0/8' }, 1],
@@ -142,17 +153,19 @@ const REFUSED: [string, unknown[], string][] = [
     ['10.0.0.0/33', '10.0.0/24', '', 'lb1', '010.0.0.0/8', 10, null],
     PREFIX,
   ],
+  ['realServer.loadBalancers[0].prefix', ['fd00::/129', 'fd00:/64', 'fd00::/64/64', 'fd00::/'], PREFIX],
   ['realServer.loadBalancers[0].ack', ['yes', 'true', 1, null], 'true or false'],
   ['realServer.loadBalancers[0].deliverEmpty', ['no'], 'true or false'],
   ['realServer.services[0].address', ['0.0.0.0', '127.0.0.1', '224.0.0.1', '255.255.255.255'], SERVICE],
   ['realServer.services[0].address', ['10.0.0.1/24', '10.0.0.256', '', null, 10], SERVICE],
+  ['realServer.services[0].address', WRONG_IPV6, SERVICE],
   [
     'realServer.services[0].port',
     [0, 65536, -1, 5.3, '0', '9-3', '0-9', '1-65536', '1-', 'dns', '', null],
     PORTS,
   ],
   ['role', ['', 'loadbalancer', 1, null], 'real-server or load-balancer'],
-  ['loadBalancer.carrier', ['tcp', '', 1], 'ipo or opp'],
+  ['loadBalancer.carrier', ['tcp', '', 1], 'ipo, opp or dstopt'],
   ['loadBalancer.maxTrails', [-1, 101, 0.5, '', null], 'a whole number from 0 to 100'],
   ['loadBalancer.interface.clients', ['a b', 7, null], `${INTERFACE}, or ""`],
   ['loadBalancer.interface.servers', ['a/b', 'all'], `${INTERFACE}, or ""`],
@@ -162,9 +175,11 @@ const REFUSED: [string, unknown[], string][] = [
   ['loadBalancer.localAddresses', ['10.10.2.1', 1], LOCAL_ADDRESSES],
   ['loadBalancer.localAddresses[0]', ['10.10.2.1/32', '10.0.0.0/8', 'x', '', null, 5, []], LOCAL_ADDRESS],
   ['loadBalancer.localAddresses[0]', ['0.0.0.0', '127.0.0.1', '224.0.0.1', '255.255.255.255'], LOCAL_ADDRESS],
+  ['loadBalancer.localAddresses[0]', WRONG_IPV6, LOCAL_ADDRESS],
   ['loadBalancer.services', ['dns', {}, 1], VIRTUAL_SERVICES],
   ['loadBalancer.services[0]', ['198.51.100.10:53', null, []], `a mapping such as ${VIRTUAL_SERVICE}`],
   ['loadBalancer.services[0].vip', ['', '198.51.100.0/24', '127.0.0.1', '224.0.0.1', 'vip', null], VIP],
+  ['loadBalancer.services[0].vip', WRONG_IPV6, VIP],
   ['loadBalancer.services[0].port', WRONG_PORTS, ONE_PORT],
   ['loadBalancer.services[0].schedule', ['wrr', '', null], 'source-hash, round-robin or random'],
   ['loadBalancer.services[0].realServers', ['10.10.2.2', {}, null], BALANCED_SERVERS],
@@ -174,6 +189,7 @@ const REFUSED: [string, unknown[], string][] = [
     'a mapping such as { address: 10.10.2.2, port: 53, weight: 1 }',
   ],
   ['loadBalancer.services[0].realServers[0].address', ['10.10.2.0/24', '127.0.0.1', null], BALANCED],
+  ['loadBalancer.services[0].realServers[0].address', WRONG_IPV6, BALANCED],
   ['loadBalancer.services[0].realServers[0].port', WRONG_PORTS, ONE_PORT],
   [
     'loadBalancer.services[0].realServers[0].weight',
@@ -211,6 +227,9 @@ test.each([
   ['routing.mark', [1, 0xffffffff]],
   ['routing.localPriority', [23, 32700]],
   ['realServer.loadBalancers[0].prefix', ['10.0.0.1', '10.0.0.0/8', '0.0.0.0/0', '10.0.0.1/32']],
+  ['realServer.loadBalancers[0].prefix', ['fd00::1', 'FD00:0::/64', '::/0', '64:ff9b::/96', 'fd00::1/128']],
+  ['realServer.services[0].address', ['fd00::2', '2001:DB8:0::7', '64:ff9b::10.0.0.1']],
+  ['loadBalancer.carrier', ['ipo', 'opp', 'dstopt']],
   ['realServer.services[0].port', [1, 65535, '53', '1-65535', '7-7', 'any']],
   ['loadBalancer.maxTrails', [0, 100, '5']],
   ['loadBalancer.localAddresses', [[], null, ['10.10.2.1', '10.10.2.2']]],
@@ -225,22 +244,35 @@ test.each([
 
 test.each([
   ['realServer.datapath', 'conntrack', 'tun or auto'],
-  ['realServer.nat64', 'deliver', 'keep'],
   ['metrics.listen', '127.0.0.1:9248', '""'],
-  ['tun.address', 'fd00::1/128', TUN_ADDRESS],
-  ['realServer.loadBalancers[0].prefix', 'fd00:1::/64', PREFIX],
-  ['realServer.services[0].address', 'fd00::2', SERVICE],
-  ['loadBalancer.carrier', 'dstopt', 'ipo or opp'],
-  ['loadBalancer.localAddresses[0]', 'fd00::1', LOCAL_ADDRESS],
-  ['loadBalancer.services[0].vip', '2001:db8::1', VIP],
   ['loadBalancer.services[0].port', '5000-5999', ONE_PORT],
   ['loadBalancer.services[0].port', 'any', ONE_PORT],
-  ['loadBalancer.services[0].realServers[0].address', 'fd00::2', BALANCED],
   ['loadBalancer.services[0].realServers[0].port', 'any', ONE_PORT],
 ])('%s: %s is not built yet', (key, value, allowed) => {
   expect(faultsOf(changed({ [key]: value }))).toEqual([
     `${key}: "${value}" is not built yet; allowed: ${allowed}`,
   ]);
+});
+
+const ADDRESSES: [string, string][] = [
+  ['realServer.loadBalancers[0].prefix', PREFIX],
+  ['realServer.services[0].address', SERVICE],
+  ['loadBalancer.localAddresses[0]', LOCAL_ADDRESS],
+  ['loadBalancer.services[0].vip', VIP],
+  ['loadBalancer.services[0].realServers[0].address', BALANCED],
+];
+
+test.each(ADDRESSES)('%s: IPv6 addresses that nobody could route to', (key, allowed) => {
+  for (const [value, what] of [
+    ['fe80::1', 'is link-local'],
+    ['FEBF::1/128', 'is link-local'],
+    ['fe80::1%eth0', 'is link-local'],
+    ['fd00::1%eth0', 'has a zone'],
+    ['::ffff:10.0.0.1', 'is IPv4-mapped'],
+    ['0::FFFF:a00:0/104', 'is IPv4-mapped'],
+    ['::ffff:127.0.0.1/64', 'is IPv4-mapped'],
+  ])
+    expect(faultsOf(changed({ [key]: value }))).toEqual([`${key}: "${value}" ${what}; allowed: ${allowed}`]);
 });
 
 test('each role needs its own lists, and with a slip in the role nobody knows which', () => {
@@ -315,6 +347,109 @@ test('a local address counts once', () => {
   ]);
 });
 
+test('an address is repeated whatever its spelling', () => {
+  const localAddresses = ['10.10.2.1', 'fd00:2::1', 'FD00:2:0::0001'];
+  expect(faultsOf(changedLb({ 'loadBalancer.localAddresses': localAddresses }))).toEqual([
+    'loadBalancer.localAddresses[2]: "FD00:2:0::0001" is not allowed; ' +
+      'allowed: an address other than loadBalancer.localAddresses[1]',
+  ]);
+  const services = [
+    { vip: '2001:db8::a', port: 53, realServers: [{ address: 'fd00:2::2' }, { address: 'fd00:2:0::2' }] },
+    { vip: '2001:DB8::A', port: 53, realServers: [{ address: 'fd00:2::2' }] },
+    { vip: 'fd00:2::0:1', port: 53, realServers: [{ address: 'fd00:2::2' }] },
+  ];
+  const lists = { 'loadBalancer.localAddresses': ['fd00:2::1'], 'loadBalancer.services': services };
+  expect(faultsOf(changedLb(lists))).toEqual([
+    'loadBalancer.services[1].port: 53 is not allowed; ' +
+      "allowed: a port of 2001:DB8::A that loadBalancer.services[0] doesn't have",
+    'loadBalancer.services[0].realServers[1].address: "fd00:2:0::2" is not allowed; ' +
+      "allowed: an address and port that loadBalancer.services[0].realServers[0] doesn't have",
+    'loadBalancer.services[2].vip: "fd00:2::0:1" is not allowed; ' +
+      'allowed: an address other than loadBalancer.localAddresses[0]',
+  ]);
+});
+
+test("a service's real servers are of its VIP's family", () => {
+  const services = [
+    { vip: '198.51.100.10', port: 53, realServers: [{ address: '10.10.2.2' }, { address: 'fd00:2::2' }] },
+    { vip: '2001:db8::10', port: 53, realServers: [{ address: '10.10.2.2' }, { address: 'fd00:2::2' }] },
+    { vip: '2001:db8::11', port: 53, realServers: [{ address: 'x' }, { address: 'fd00:2::2' }] },
+    { vip: 'x', port: 53, realServers: [{ address: '10.10.2.2' }, { address: 'fd00:2::2' }] },
+  ];
+  const key = (i: number, j: number) => `loadBalancer.services[${i}].realServers[${j}].address`;
+  const faults = [
+    `${key(2, 0)}: "x" is not allowed; allowed: ${BALANCED}`,
+    `loadBalancer.services[3].vip: "x" is not allowed; allowed: ${VIP}`,
+    `${key(0, 1)}: "fd00:2::2" is not allowed; allowed: an IPv4 unicast address, because the vip is one`,
+    `${key(1, 0)}: "10.10.2.2" is not allowed; allowed: an IPv6 unicast address, because the vip is one`,
+  ];
+  const lists = {
+    'loadBalancer.localAddresses': ['10.10.2.1', 'fd00:2::1'],
+    'loadBalancer.services': services,
+  };
+  for (const config of [changed, changedLb]) expect(faultsOf(config(lists))).toEqual(faults);
+  expect(faultsOf(changedLb({ ...lists, 'loadBalancer.nat': 'external' }))).toEqual(faults);
+});
+
+test('a NAT of our own has a local address for each family', () => {
+  const key = 'loadBalancer.localAddresses';
+  const services = [
+    { vip: '198.51.100.10', port: 53, realServers: [{ address: '10.10.2.2' }] },
+    { vip: '2001:db8::10', port: 53, realServers: [{ address: 'fd00:2::2' }] },
+  ];
+  const having = (localAddresses: string[], nat = 'managed') =>
+    faultsOf(
+      changedLb({ [key]: localAddresses, 'loadBalancer.services': services, 'loadBalancer.nat': nat }),
+    );
+  const fault = (family: number, i: number) =>
+    `${key}: no IPv${family} address for loadBalancer.services[${i}]; ` +
+    "allowed: at least one of each family of the services' VIPs";
+  expect(having(['10.10.2.1', 'fd00:2::1'])).toEqual([]);
+  expect(having(['10.10.2.1'])).toEqual([fault(6, 1)]);
+  expect(having(['fd00:2::1'])).toEqual([fault(4, 0)]);
+  expect(having(['10.10.2.1'], 'external')).toEqual([]);
+  // One fault explains the other.
+  expect(having(['10.10.2.1', 'fd00:2:1'])).toEqual([
+    `${key}[1]: "fd00:2:1" is not allowed; allowed: ${LOCAL_ADDRESS}`,
+  ]);
+  expect(having([])).toEqual([`${key}: missing; required with nat: managed: ${LOCAL_ADDRESSES}`]);
+  // A family that is not balanced may have one, and a real server needs none at all.
+  expect(faultsOf(changedLb({ [key]: ['10.10.2.1', 'fd00:2::1'] }))).toEqual([]);
+  expect(faultsOf(changed({ 'loadBalancer.services': services }))).toEqual([]);
+});
+
+test('nat64: deliver has somewhere to deliver to', () => {
+  const delivering = (...services: [string, unknown][]) =>
+    faultsOf(
+      changed({
+        'realServer.nat64': 'deliver',
+        'realServer.services': services.map(([address, port]) => ({ address, port })),
+      }),
+    );
+  const fault =
+    'realServer.nat64: "deliver" is not allowed; ' +
+    'allowed: keep, as long as no IPv4 and IPv6 address in realServer.services share a port';
+  expect(delivering(['10.10.1.2', 53], ['fd00:1::2', 53])).toEqual([]);
+  expect(delivering(['10.10.1.2', 53], ['fd00:1::2', 54], ['fd00:1::3', '50-53'])).toEqual([]);
+  expect(delivering(['fd00:1::2', 'any'], ['10.10.1.2', 53])).toEqual([]);
+  expect(delivering(['10.10.1.2', 53])).toEqual([fault]);
+  expect(delivering(['fd00:1::2', 53])).toEqual([fault]);
+  expect(delivering(['10.10.1.2', '50-53'], ['fd00:1::2', '54-60'])).toEqual([fault]);
+  expect(delivering(['10.10.1.2', 53], ['fd00:1:2', 53])).toEqual([
+    `realServer.services[1].address: "fd00:1:2" is not allowed; allowed: ${SERVICE}`,
+  ]);
+  expect(faultsOf(changed({ 'realServer.nat64': 'deliver', 'realServer.services': null }))).toEqual([
+    expect.stringMatching(/^realServer\.services: missing/),
+  ]);
+  expect(faultsOf(changedLb({ 'realServer.nat64': 'deliver' }))).toEqual([]);
+});
+
+test('a real server may have services without a load balancer of their family, and the reverse', () => {
+  const services = [{ address: 'fd00:1::2', port: 53 }];
+  expect(faultsOf(changed({ 'realServer.services': services }))).toEqual([]);
+  expect(faultsOf(changed({ 'realServer.loadBalancers': [{ prefix: 'fd00:1::/64' }] }))).toEqual([]);
+});
+
 test('what is wrong twice is not repeated as well', () => {
   const services = Array(2).fill({ vip: 'x', port: 53, realServers: Array(2).fill({ address: 'y' }) });
   const lines = faultsOf(
@@ -387,6 +522,10 @@ test('host bits: the fault says what was probably meant', () => {
     'realServer.loadBalancers[0].prefix: "10.10.1.5/24" is not allowed; ' +
       'allowed: 10.10.1.0/24 (the whole prefix) or 10.10.1.5/32 (one host)',
   ]);
+  expect(faultsOf(changed({ 'realServer.loadBalancers[0].prefix': 'FD00:1:0::5/64' }))).toEqual([
+    'realServer.loadBalancers[0].prefix: "FD00:1:0::5/64" is not allowed; ' +
+      'allowed: fd00:1::/64 (the whole prefix) or fd00:1::5/128 (one host)',
+  ]);
 });
 
 test('a prefix counts once, however it is written', () => {
@@ -395,12 +534,17 @@ test('a prefix counts once, however it is written', () => {
     { prefix: '10.1.1.0/24' },
     { prefix: '10.1.1.1/32' },
     { prefix: '10.1.1.0/24' },
+    { prefix: 'fd00::1' },
+    { prefix: 'fd00::/64' },
+    { prefix: 'FD00:0:0::1/128' },
   ];
   expect(faultsOf(changed({ 'realServer.loadBalancers': loadBalancers }))).toEqual([
     'realServer.loadBalancers[2].prefix: "10.1.1.1/32" is not allowed; ' +
       "allowed: a prefix that realServer.loadBalancers[0] doesn't have",
     'realServer.loadBalancers[3].prefix: "10.1.1.0/24" is not allowed; ' +
       "allowed: a prefix that realServer.loadBalancers[1] doesn't have",
+    'realServer.loadBalancers[6].prefix: "FD00:0:0::1/128" is not allowed; ' +
+      "allowed: a prefix that realServer.loadBalancers[4] doesn't have",
   ]);
 });
 
@@ -411,12 +555,19 @@ test('services of one address share no port', () => {
     { address: '10.0.0.2', port: 'any' },
     { address: '10.0.0.1', port: '60-61' },
     { address: '10.0.0.2', port: 9 },
+    { address: 'fd00::1', port: 'any' },
+    { address: 'FD00:0::0001', port: 53 },
+    { address: 'no one', port: 53 },
+    { address: 'no one', port: 53 },
   ];
   expect(faultsOf(changed({ 'realServer.services': services }))).toEqual([
+    ...[7, 8].map(i => `realServer.services[${i}].address: "no one" is not allowed; allowed: ${SERVICE}`),
     'realServer.services[3].port: "60-61" is not allowed; ' +
       "allowed: ports of 10.0.0.1 that realServer.services[0] doesn't have",
     'realServer.services[4].port: 9 is not allowed; ' +
       "allowed: ports of 10.0.0.2 that realServer.services[2] doesn't have",
+    'realServer.services[6].port: 53 is not allowed; ' +
+      "allowed: ports of fd00::1 that realServer.services[5] doesn't have",
   ]);
 });
 
@@ -485,7 +636,7 @@ test('all faults at once', () => {
       'realServer.loadBalancers': [{ prefix: 'a', ack: 1, x: 1 }, { prefix: '10.0.0.0/33' }],
       'realServer.services': undefined,
       'realServer.flowTimeout': 0,
-      'loadBalancer.carrier': 'dstopt',
+      'loadBalancer.carrier': 'tcp',
       'loadBalancer.localAddresses': ['10.10.2.1', '10.10.2.1', 'x'],
       'loadBalancer.services': [{ vip: '10.10.2.1', port: 'any', realServers: [{ weight: 0 }] }],
     }),

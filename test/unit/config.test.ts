@@ -84,20 +84,23 @@ realServer:
   loadBalancers:
     - { prefix: 10.10.1.0/24, ack: false, deliverEmpty: true }
     - { prefix: 10.10.2.9 }
+    - { prefix: "FD00:1:0::/64" }
+    - { prefix: fd00:2:0:0:0:0:0:9 }
   services:
     - { address: 10.10.1.2, port: "5000-5999" }
     - { address: 10.10.1.2, port: "6000" }
     - { address: 10.10.1.3, port: any }
+    - { address: FD00:1::0:2, port: 5000 }
   datapath: auto
   flowTimeout: 10
   maxFlows: 64
-  nat64: keep
+  nat64: deliver
 loadBalancer:
   carrier: opp
   maxTrails: 0
   interface: { clients: eth0, servers: eth1 }
   nat: external
-  localAddresses: [10.10.2.1, 10.10.2.9]
+  localAddresses: [10.10.2.1, 10.10.2.9, FD00:2:0::1]
   services:
     - { vip: 198.51.100.10, port: 53, realServers: [{ address: 10.10.2.2 }, { address: 10.10.2.3, weight: 0 }] }
     - vip: 198.51.100.10
@@ -105,6 +108,7 @@ loadBalancer:
       schedule: random
       realServers: [{ address: 10.10.2.2, port: "5454", weight: 1000 }]
     - { vip: 198.51.100.11, port: 53, schedule: round-robin }
+    - { vip: "2001:DB8::0010", port: 53, realServers: [{ address: fd00:2:0:0::2 }] }
   flowTimeout: 20
   maxFlows: 32
 `);
@@ -117,23 +121,26 @@ loadBalancer:
     loadBalancers: [
       { prefix: '10.10.1.0/24', ack: false, deliverEmpty: true },
       { prefix: '10.10.2.9/32', ack: true, deliverEmpty: false },
+      { prefix: 'fd00:1::/64', ack: true, deliverEmpty: false },
+      { prefix: 'fd00:2::9/128', ack: true, deliverEmpty: false },
     ],
     services: [
       { address: '10.10.1.2', from: 5000, to: 5999 },
       { address: '10.10.1.2', from: 6000, to: 6000 },
       { address: '10.10.1.3', from: 0, to: 65535 },
+      { address: 'fd00:1::2', from: 5000, to: 5000 },
     ],
     datapath: 'auto',
     flowTimeout: 10,
     maxFlows: 64,
-    nat64: 'keep',
+    nat64: 'deliver',
   });
   expect(config.loadBalancer).toEqual({
     carrier: 'opp',
     maxTrails: 0,
     interface: { clients: 'eth0', servers: 'eth1' },
     nat: 'external',
-    localAddresses: ['10.10.2.1', '10.10.2.9'],
+    localAddresses: ['10.10.2.1', '10.10.2.9', 'fd00:2::1'],
     services: [
       {
         vip: '198.51.100.10',
@@ -151,6 +158,12 @@ loadBalancer:
         realServers: [{ address: '10.10.2.2', port: 5454, weight: 1000 }],
       },
       { vip: '198.51.100.11', port: 53, schedule: 'round-robin', realServers: [] },
+      {
+        vip: '2001:db8::10',
+        port: 53,
+        schedule: 'source-hash',
+        realServers: [{ address: 'fd00:2::2', port: 53, weight: 1 }],
+      },
     ],
     flowTimeout: 20,
     maxFlows: 32,
@@ -167,6 +180,12 @@ loadBalancer:
   expect(config.role).toBe('load-balancer');
   expect(config.realServer).toMatchObject({ loadBalancers: [], services: [], datapath: 'tun' });
   expect(config.loadBalancer).toMatchObject({ carrier: 'ipo', maxTrails: 3, nat: 'managed' });
+});
+
+test('ipo and dstopt are one carrier', () => {
+  const carrier = (name: string) =>
+    load(`loadBalancer: { carrier: ${name} }\n${MINIMAL}`).loadBalancer.carrier;
+  expect(['ipo', 'dstopt', 'opp'].map(carrier)).toEqual(['ipo', 'ipo', 'opp']);
 });
 
 test('JSON says the same as YAML', () => {

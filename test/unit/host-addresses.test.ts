@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import {
+  familyOf,
   formatAddress,
   formatEndpoint,
   parseAddress,
@@ -14,6 +15,10 @@ test('addresses as words', () => {
   expect(parseAddress('2001:db8::7')).toEqual([0x20010db8, 0, 0, 7]);
   expect(parsePrefix('10.10.1.0/24')).toEqual({ words: [0, 0, 0xffff, 0x0a0a0100], length: 120 });
   expect(parsePrefix('fd00:1::/64').length).toBe(64);
+});
+
+test('the family of addresses and prefixes', () => {
+  expect(['10.0.0.1', '10.0.0.0/8', 'fd00::1', '::/0'].map(familyOf)).toEqual([4, 4, 6, 6]);
 });
 
 test('text of words of either family, and back', () => {

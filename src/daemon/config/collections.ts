@@ -9,6 +9,20 @@ export function isMapping(value: unknown): value is Mapping {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
+/** What a key has for a value, in what may be a mapping. */
+export function valueIn(item: unknown, name: string): unknown {
+  return isMapping(item) ? item[name] : undefined;
+}
+
+/** The elements of what may be a list. */
+export function elements(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? value : [];
+}
+
+export function isNone(value: unknown): boolean {
+  return value === undefined || value === null || (Array.isArray(value) && value.length === 0);
+}
+
 /** A list with at least one element; `together` looks at the elements side by side. */
 export function list(
   item: Rule,

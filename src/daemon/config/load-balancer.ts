@@ -11,7 +11,7 @@ const MOST_WEIGHTS = 10_000;
 
 export const localAddresses = orEmpty(
   list(
-    unicastAddress('an IPv4 unicast address of this host, such as 10.10.2.1'),
+    unicastAddress('an IPv4 or IPv6 unicast address of this host, such as 10.10.2.1 or fd00:2::1'),
     "a list of this host's addresses, at least one, such as [10.10.2.1]",
     repeatedAddresses,
   ),
@@ -21,7 +21,7 @@ export const realServers = orEmpty(
   list(
     mapping(
       {
-        address: unicastAddress('an IPv4 unicast address such as 10.10.2.2'),
+        address: unicastAddress('an IPv4 or IPv6 unicast address such as 10.10.2.2 or fd00:2::2'),
         port,
         weight: weightRule,
       },
@@ -37,7 +37,7 @@ export const virtualServices = orEmpty(
   list(
     mapping(
       {
-        vip: unicastAddress('an IPv4 unicast address such as 198.51.100.10'),
+        vip: unicastAddress('an IPv4 or IPv6 unicast address such as 198.51.100.10 or 2001:db8::10'),
         port,
         schedule: choice(['source-hash', 'round-robin', 'random']),
         realServers,

@@ -21,6 +21,10 @@ export function readPorts(value: unknown): PortRange | undefined {
   return from >= 1 && from <= to && to <= LAST ? { from, to } : undefined;
 }
 
+export function overlap(one: PortRange, other: PortRange): boolean {
+  return one.from <= other.to && other.from <= one.to;
+}
+
 function text(value: unknown): string {
   return typeof value === 'string' ? value : '';
 }

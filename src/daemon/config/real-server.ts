@@ -1,8 +1,8 @@
 /** The two lists that a real server must have: whose marks count, and which sockets are the application's. */
-import { prefix, readPrefix, unicastAddress } from './addresses.js';
-import { isMapping, list, mapping, repeated } from './collections.js';
+import { prefix, readPrefix, readUnicast, unicastAddress } from './addresses.js';
+import { list, mapping, repeated, valueIn } from './collections.js';
 import type { Fault } from './faults.js';
-import { type PortRange, ports, readPorts } from './ports.js';
+import { overlap, type PortRange, ports, readPorts } from './ports.js';
 import { trueOrFalse } from './rules.js';
 
 export const loadBalancers = list(
@@ -15,7 +15,9 @@ export const loadBalancers = list(
   repeatedPrefixes,
 );
 
-const address = unicastAddress('an IPv4 unicast address of this host, such as 10.10.1.2');
+const address = unicastAddress(
+  'an IPv4 or IPv6 unicast address of this host, such as 10.10.1.2 or fd00:1::2',
+);
 
 export const services = list(
   mapping({ address, port: ports }, [], '{ address: 10.10.1.2, port: 53 }'),
@@ -25,7 +27,7 @@ export const services = list(
 
 /** Which entry's `ack` would count? */
 function repeatedPrefixes(key: string, items: unknown[]): Fault[] {
-  const prefixes = items.map(item => (isMapping(item) ? item.prefix : undefined));
+  const prefixes = items.map(item => valueIn(item, 'prefix'));
   return repeated(prefixes.map(readPrefix)).map(({ index, first }) => ({
     key: `${key}[${index}].prefix`,
     value: prefixes[index],
@@ -34,15 +36,16 @@ function repeatedPrefixes(key: string, items: unknown[]): Fault[] {
 }
 
 function sharedPorts(key: string, items: unknown[]): Fault[] {
-  const seen: (PortRange & { address: unknown; index: number })[] = [];
+  const seen: (PortRange & { address: string; index: number })[] = [];
   return items.flatMap((item, index) => {
-    const range = isMapping(item) ? readPorts(item.port) : undefined;
-    if (range === undefined || !isMapping(item)) return [];
-    const { address, port: value } = item;
-    const other = seen.find(s => s.address === address && s.from <= range.to && range.from <= s.to);
+    const value = valueIn(item, 'port');
+    const range = readPorts(value);
+    const address = readUnicast(valueIn(item, 'address'));
+    if (range === undefined || address === undefined) return [];
+    const other = seen.find(socket => socket.address === address && overlap(socket, range));
     seen.push({ ...range, address, index });
     if (other === undefined) return [];
-    const allowed = `ports of ${String(address)} that ${key}[${other.index}] doesn't have`;
+    const allowed = `ports of ${address} that ${key}[${other.index}] doesn't have`;
     return [{ key: `${key}[${index}].port`, value, allowed }];
   });
 }

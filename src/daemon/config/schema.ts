@@ -75,10 +75,14 @@ export const schema = {
     datapath: text('what translates the packets', 'tun', choice(['tun', 'auto'], ['conntrack'])),
     flowTimeout: number('seconds without a packet until a flow is forgotten', 360, timeout),
     maxFlows: number('flows at most', 1_048_576, flows),
-    nat64: text("what an IPv6 client's IPv4 datagrams become", 'keep', choice(['keep'], ['deliver'])),
+    nat64: text("what an IPv6 client's IPv4 datagrams become", 'keep', choice(['keep', 'deliver'])),
   },
   loadBalancer: {
-    carrier: text('how marks travel', 'ipo', choice(['ipo', 'opp'], ['dstopt'])),
+    carrier: text(
+      'how marks travel: an option in the IP header (ipo or dstopt, by the family) or a header behind it (opp)',
+      'ipo',
+      choice(['ipo', 'opp', 'dstopt']),
+    ),
     maxTrails: number('packets of a flow that carry a mark, at most; 0: no marks', 3, wholeNumber(0, 100)),
     interface: {
       clients: text("the clients' side; empty: by the routes", '', interfaceNameOrNone),

@@ -1,6 +1,7 @@
 /** Faults that no key has by itself. */
 import { readUnicast } from './addresses.js';
-import { isMapping, missing } from './collections.js';
+import { elements, isMapping, isNone, missing, valueIn } from './collections.js';
+import { acrossFamilies } from './families.js';
 import type { Fault } from './faults.js';
 import { keys } from './keys.js';
 import { realServers } from './load-balancer.js';
@@ -20,6 +21,7 @@ export function acrossKeys(values: Values, faults: readonly Fault[]): Fault[] {
     ...priorities(values, known),
     ...localVips(values),
     ...divertBit(values, known),
+    ...acrossFamilies(values, known),
   ].filter(({ key }) => !known.has(key));
 }
 
@@ -66,13 +68,14 @@ function priorities({ routing }: Values, known: ReadonlySet<string>): Fault[] {
 
 /** Replies to an address that is a VIP too could be taken for requests. */
 function localVips({ loadBalancer }: Values): Fault[] {
-  const local = elements(loadBalancer.localAddresses);
+  const local = elements(loadBalancer.localAddresses).map(readUnicast);
   return elements(loadBalancer.services).flatMap((service, i) => {
-    const vip = isMapping(service) ? readUnicast(service.vip) : undefined;
+    const value = valueIn(service, 'vip');
+    const vip = readUnicast(value);
     const at = vip === undefined ? -1 : local.indexOf(vip);
     if (at === -1) return [];
     const allowed = `an address other than loadBalancer.localAddresses[${at}]`;
-    return [{ key: `loadBalancer.services[${i}].vip`, value: vip, allowed }];
+    return [{ key: `loadBalancer.services[${i}].vip`, value, allowed }];
   });
 }
 
@@ -82,12 +85,4 @@ function divertBit({ role, routing }: Values, known: ReadonlySet<string>): Fault
   if (role !== 'load-balancer' || known.has('routing.mark') || mark <= MOST_DIVERTING) return [];
   const allowed = `a whole number from 1 to ${MOST_DIVERTING} on a load balancer, which uses the bit above it too`;
   return [{ key: 'routing.mark', value: mark, allowed }];
-}
-
-function elements(value: unknown): readonly unknown[] {
-  return Array.isArray(value) ? value : [];
-}
-
-function isNone(value: unknown): boolean {
-  return value === undefined || value === null || (Array.isArray(value) && value.length === 0);
 }

@@ -1,9 +1,13 @@
-/** The configuration, checked, complete and in one spelling: defaults are in, prefixes carry their length. */
+/**
+ * The configuration, checked, complete and in one spelling: defaults are in, prefixes carry their length. Addresses
+ * are `a.b.c.d`, or IPv6 ones as RFC 5952 has them: lower case, no leading zeros, `::` for the first longest run of
+ * zeros, no dotted end.
+ */
 export interface Config {
   role: Role;
   tun: {
     name: string;
-    /** `a.b.c.d/length` */
+    /** `a.b.c.d/length`; never IPv6. */
     address: string;
   };
   log: { level: LogLevel; format: 'text' | 'json' };
@@ -41,12 +45,13 @@ export interface RealServerConfig {
   /** Seconds. */
   flowTimeout: number;
   maxFlows: number;
-  nat64: 'keep';
+  /** With `deliver` there are services of both families that share a port. */
+  nat64: 'keep' | 'deliver';
 }
 
 /** Where marks may come from. */
 export interface LoadBalancerSource {
-  /** `a.b.c.d/length`, no bits set behind the length. */
+  /** `a.b.c.d/length` or `x:x::x/length`, no bits set behind the length. */
   prefix: string;
   ack: boolean;
   deliverEmpty: boolean;
@@ -54,6 +59,7 @@ export interface LoadBalancerSource {
 
 /** The application's own sockets. */
 export interface ServiceSocket {
+  /** `a.b.c.d` or `x:x::x` */
   address: string;
   /** First and last port; 0 and 65535 stand for any. */
   from: number;
@@ -61,6 +67,7 @@ export interface ServiceSocket {
 }
 
 export interface LoadBalancerConfig {
+  /** `ipo` stands for `dstopt` too: an option of the IP header, whichever its family has. */
   carrier: 'ipo' | 'opp';
   /** 0: no marks. */
   maxTrails: number;
@@ -68,7 +75,10 @@ export interface LoadBalancerConfig {
   interface: { clients: string; servers: string };
   /** Who makes the NAT rules: the shim, or somebody else beside it. */
   nat: 'managed' | 'external';
-  /** This host's own, the sources towards the real servers. With `external` there may be none. */
+  /**
+   * This host's own, `a.b.c.d` or `x:x::x`, the sources towards the real servers. With `managed` there is at least
+   * one for each family among the services, with `external` there may be none.
+   */
   localAddresses: string[];
   /** With `external` there may be none; those that are there then say whose flows get marks. */
   services: VirtualService[];
@@ -78,6 +88,7 @@ export interface LoadBalancerConfig {
 }
 
 export interface VirtualService {
+  /** `a.b.c.d` or `x:x::x` */
   vip: string;
   port: number;
   schedule: Schedule;
@@ -88,6 +99,7 @@ export interface VirtualService {
 export type Schedule = 'source-hash' | 'round-robin' | 'random';
 
 export interface BalancedServer {
+  /** `a.b.c.d` or `x:x::x`, of the same family as the VIP. */
   address: string;
   port: number;
   /** 0: gets no new flows. */

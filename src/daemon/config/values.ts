@@ -1,5 +1,5 @@
 /** From the values that convict has put together and checked to the configuration. */
-import { withLength } from './addresses.js';
+import { readUnicast, withLength } from './addresses.js';
 import { type PortRange, readPort, readPorts } from './ports.js';
 import type { Config, LoadBalancerConfig, RealServerConfig, Schedule } from './types.js';
 
@@ -10,7 +10,8 @@ export interface Values extends Omit<Config, 'control' | 'realServer' | 'loadBal
     loadBalancers: { prefix: string; ack?: boolean; deliverEmpty?: boolean }[] | null;
     services: { address: string; port: string | number }[] | null;
   };
-  loadBalancer: Omit<LoadBalancerConfig, 'localAddresses' | 'services'> & {
+  loadBalancer: Omit<LoadBalancerConfig, 'carrier' | 'localAddresses' | 'services'> & {
+    carrier: 'ipo' | 'opp' | 'dstopt';
     localAddresses: string[] | null;
     services: WrittenService[] | null;
   };
@@ -44,7 +45,7 @@ function completeRealServer(values: Values['realServer']): RealServerConfig {
       deliverEmpty,
     })),
     services: (values.services ?? []).map(({ address, port }) => ({
-      address,
+      address: oneSpelling(address),
       ...(readPorts(port) as PortRange),
     })),
   };
@@ -53,18 +54,23 @@ function completeRealServer(values: Values['realServer']): RealServerConfig {
 function completeLoadBalancer(values: Values['loadBalancer']): LoadBalancerConfig {
   return {
     ...values,
-    localAddresses: values.localAddresses ?? [],
+    carrier: values.carrier === 'opp' ? 'opp' : 'ipo',
+    localAddresses: (values.localAddresses ?? []).map(oneSpelling),
     services: (values.services ?? []).map(service => ({
-      vip: service.vip,
+      vip: oneSpelling(service.vip),
       port: readPort(service.port) as number,
       schedule: service.schedule ?? 'source-hash',
       realServers: (service.realServers ?? []).map(({ address, port = service.port, weight = 1 }) => ({
-        address,
+        address: oneSpelling(address),
         port: readPort(port) as number,
         weight,
       })),
     })),
   };
+}
+
+function oneSpelling(address: string): string {
+  return readUnicast(address) as string;
 }
 
 /** One socket an interface, so that several shims can share a host. */

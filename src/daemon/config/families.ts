@@ -1,0 +1,66 @@
+/** Faults of keys whose addresses should be of the same family, or of both. */
+import { type Family, familyOf } from '../../host/addresses.js';
+import { readUnicast } from './addresses.js';
+import { elements, isNone, valueIn } from './collections.js';
+import type { Fault } from './faults.js';
+import { overlap, type PortRange, readPorts } from './ports.js';
+import type { Values } from './values.js';
+
+/** `known` are the keys that have faults already. */
+export function acrossFamilies(values: Values, known: ReadonlySet<string>): Fault[] {
+  return [
+    ...undeliverable(values, known),
+    ...untranslatable(values),
+    ...(values.role === 'load-balancer' ? sourceless(values, known) : []),
+  ];
+}
+
+/** For `nat64: deliver` there has to be somewhere to deliver to. */
+function undeliverable({ realServer: { nat64, services } }: Values, known: ReadonlySet<string>): Fault[] {
+  // A slip in a service explains this one too.
+  if (nat64 !== 'deliver' || services === null || hasFaults(known, 'realServer.services')) return [];
+  const portsOf = (family: Family) =>
+    services
+      .filter(({ address }) => familyOf(address) === family)
+      .map(({ port }) => readPorts(port) as PortRange);
+  const ports6 = portsOf(6);
+  if (portsOf(4).some(ports => ports6.some(others => overlap(ports, others)))) return [];
+  const allowed = 'keep, as long as no IPv4 and IPv6 address in realServer.services share a port';
+  return [{ key: 'realServer.nat64', value: nat64, allowed }];
+}
+
+/** The kernel's NAT stays within a family. */
+function untranslatable({ loadBalancer }: Values): Fault[] {
+  return elements(loadBalancer.services).flatMap((service, i) => {
+    const vip = readUnicast(valueIn(service, 'vip'));
+    return elements(valueIn(service, 'realServers')).flatMap((server, j) => {
+      const value = valueIn(server, 'address');
+      const address = readUnicast(value);
+      if (vip === undefined || address === undefined || familyOf(vip) === familyOf(address)) return [];
+      const key = `loadBalancer.services[${i}].realServers[${j}].address`;
+      return [{ key, value, allowed: `an IPv${familyOf(vip)} unicast address, because the vip is one` }];
+    });
+  });
+}
+
+/** A NAT of our own has a source towards the real servers for each family that is balanced. */
+function sourceless({ loadBalancer }: Values, known: ReadonlySet<string>): Fault[] {
+  const { nat, localAddresses, services } = loadBalancer;
+  const key = 'loadBalancer.localAddresses';
+  // If there are none at all, they are called missing.
+  if (nat !== 'managed' || isNone(localAddresses) || hasFaults(known, key)) return [];
+  const families = new Set(localAddresses?.map(familyOf));
+  const vips = elements(services).map(service => readUnicast(valueIn(service, 'vip')));
+  return ([4, 6] as const).flatMap(family => {
+    const first = vips.findIndex(vip => vip !== undefined && familyOf(vip) === family);
+    if (first === -1 || families.has(family)) return [];
+    const problem = `no IPv${family} address for loadBalancer.services[${first}]`;
+    return [
+      { key, value: localAddresses, allowed: "at least one of each family of the services' VIPs", problem },
+    ];
+  });
+}
+
+function hasFaults(known: ReadonlySet<string>, path: string): boolean {
+  return [...known].some(key => key.startsWith(path));
+}
