@@ -4,15 +4,13 @@
  */
 import { ExitCode, OperatorError } from '../errors.js';
 import type { Change, IpChange, NftChange, SysctlChange } from './change.js';
-import { commandFailed, type Outcome, run } from './command.js';
-import { command, nftCommand, setCommand, upCommand } from './script.js';
+import { commandFailed, type Outcome, run, said } from './command.js';
+import { HeldTable } from './held-table.js';
+import type { HostLog } from './log.js';
+import type { Table } from './nft.js';
+import { command, nftCommand, ownedCommand, setCommand, upCommand } from './script.js';
 import { type HostState, type LocalRule, readState, removeState, type Undo, writeState } from './state.js';
 import { readSysctl, writeSysctl } from './sysctl.js';
-
-export interface HostLog {
-  info(message: string): void;
-  warn(message: string): void;
-}
 
 /** What `ip` says where a change was made already, or where what is to be deleted is gone. */
 const EXISTS = /File exists/;
@@ -21,19 +19,21 @@ const GONE = /No such (file or directory|process|device)|Cannot find device|does
 export class HostSetup {
   /** Commands of the changes made. */
   private readonly made = new Set<string>();
+  /** Tables that go with the process, by id: nothing is written down for these. */
+  private readonly held = new Map<string, HeldTable>();
   private readonly state: HostState;
   /** Whether there is something of a killed predecessor's, which is taken over. */
   readonly hasPredecessor: boolean;
 
-  /** `localRule`: where it was, if the plan moves it. */
+  /** `localRules`: where they were, if the plan moves them. */
   constructor(
     private readonly tun: string,
-    localRule: LocalRule | undefined,
+    localRules: readonly LocalRule[],
     private readonly log: HostLog,
   ) {
     const left = readState(tun);
     this.hasPredecessor = left !== undefined;
-    this.state = { ...(localRule && { localRule }), ...left, undo: left?.undo ?? [] };
+    this.state = { localRules: [...localRules], ...left, undo: left?.undo ?? [] };
   }
 
   /**
@@ -47,25 +47,69 @@ export class HostSetup {
       await makeUndone(undo, this.log);
       this.strike(undo);
     }
+    const owned = new Set(changes.map(change => (change.kind === 'nft' ? change.owned?.id : undefined)));
+    await this.release(id => !owned.has(id));
     this.made.clear();
     for (const change of changes) this.made.add(upCommand(change));
   }
 
   /** Undoes everything. Safe to call twice. */
   async down(): Promise<void> {
+    await this.release(() => true); // the way in: made last, closed first
     await undoAll(this.state.undo.splice(0), this.log);
     this.made.clear();
     removeState(this.tun);
   }
 
+  /** What should be there and is not, at the moment. */
+  gone(): string[] {
+    return [...this.held].filter(([, table]) => !table.isThere).map(([id]) => id);
+  }
+
   private async make(change: Change): Promise<void> {
     if (change.kind === 'tun') return; // the process has it already: that is how it lives as long as we do
     if (change.kind === 'sysctl' && readSysctl(change.key) === change.value) return;
-    for (const line of `${upCommand(change)}  # ${change.reason}`.split('\n')) this.log.info(`host: ${line}`);
+    if (change.kind === 'nft' && change.owned !== undefined) await this.makeOwned(change, change.owned);
+    else await this.makeLasting(change);
+  }
+
+  /** Makes a table that goes with the process; where nft or the kernel can't, one that has to be undone. */
+  private async makeOwned(change: NftChange & Change, owned: Table): Promise<void> {
+    this.say(ownedCommand(owned.text), change.reason);
+    const table = this.held.get(owned.id) ?? new HeldTable(this.log);
+    const outcome = await table.put(owned);
+    if (outcome.status === 0) {
+      this.held.set(owned.id, table);
+      this.strike({ kind: 'nft', script: change.down }); // a lasting one that it has replaced
+      return;
+    }
+    if (this.held.has(owned.id)) throw nftFailed(['-i'], outcome);
+    await this.makeLasting(change);
+    this.log.warn(
+      `${owned.id} will stay if the process is killed: nft refused one that goes with it, which takes Linux 5.12 and ` +
+        `nftables 0.9.9: ${said(outcome)}`,
+    );
+  }
+
+  private async makeLasting(change: Exclude<Change, { kind: 'tun' }>): Promise<void> {
+    this.say(upCommand(change), change.reason);
     const undo = undoOf(change);
     const isNew = undo !== undefined && this.note(undo);
     if (change.kind === 'sysctl') this.set(change);
     else await this.runFor(change, () => isNew && this.strike(undo));
+  }
+
+  private say(text: string, reason: string): void {
+    for (const line of `${text}  # ${reason}`.split('\n')) this.log.info(`host: ${line}`);
+  }
+
+  private async release(isUnwanted: (id: string) => boolean): Promise<void> {
+    for (const [id, table] of this.held) {
+      if (!isUnwanted(id)) continue;
+      this.log.info(`host: the end of nft -i, and with it of ${id}`);
+      this.held.delete(id);
+      await table.close();
+    }
   }
 
   private set({ key, value }: SysctlChange): void {
@@ -83,7 +127,7 @@ export class HostSetup {
     const outcome = await (change.kind === 'ip' ? run('ip', change.up) : run('nft', ['-f', '-'], change.up));
     if (outcome.status === 0) return;
     const isOurs = !disown();
-    if (change.kind === 'nft') throw nftFailed(outcome);
+    if (change.kind === 'nft') throw nftFailed(['-f', '-'], outcome);
     if (EXISTS.test(outcome.stderr) || (isOurs && GONE.test(outcome.stderr))) return;
     throw commandFailed('ip', change.up, outcome);
   }
@@ -158,8 +202,8 @@ async function makeUndone(undo: Undo, log: HostLog): Promise<void> {
 }
 
 /** The kernel may lack a hook or an expression that the rules need. */
-function nftFailed(outcome: Outcome): OperatorError {
-  const failed = commandFailed('nft', ['-f', '-'], outcome);
+function nftFailed(args: readonly string[], outcome: Outcome): OperatorError {
+  const failed = commandFailed('nft', args, outcome);
   if (!/not supported|No such file/.test(outcome.stderr)) return failed;
   return new OperatorError(
     `${failed.message}; a kernel with nftables, conntrack and the netdev egress hook (5.16 or later) is needed`,

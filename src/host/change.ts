@@ -1,6 +1,7 @@
 /**
  * A change to the host as data, with what undoes it. Changes are made in order and undone in reverse.
  */
+import type { Table } from './nft.js';
 import { interfaceKey } from './sysctl.js';
 
 /** Arguments of `ip`. */
@@ -26,6 +27,8 @@ export interface NftChange {
   kind: 'nft';
   up: string;
   down: string;
+  /** The same table with `flags owner`: to go when the process does, however it ends. */
+  owned?: Table;
 }
 
 /** The device itself: the process makes it, and it goes with the process. */
@@ -47,7 +50,7 @@ const LARGEST_MTU = 65535;
 const QUEUE_PACKETS = 8192;
 
 /** The changes that make the TUN ready; they go with it. */
-export function tunDevice(tun: TunOptions, hasIpv6: boolean): Change[] {
+export function tunDevice(tun: TunOptions, hasIpv6: boolean, carriesIpv6: boolean): Change[] {
   const changes: Change[] = [
     { kind: 'tun', name: tun.name, reason: 'the TUN device' },
     {
@@ -62,6 +65,13 @@ export function tunDevice(tun: TunOptions, hasIpv6: boolean): Change[] {
       reason: 'without an address on it, rp_filter would drop what comes from the TUN',
     },
   ];
+  if (carriesIpv6)
+    changes.push({
+      kind: 'sysctl',
+      key: interfaceKey(tun.name, 'disable_ipv6', 6),
+      value: '0',
+      reason: 'IPv6 comes from the TUN, even where new interfaces are made without it',
+    });
   if (hasIpv6)
     changes.push({
       kind: 'ip',

@@ -38,11 +38,16 @@ export async function runChecked(program: string, args: readonly string[]): Prom
   return outcome.stdout;
 }
 
+/** What a program said against it, on one line. */
+export function said(outcome: Outcome): string {
+  return outcome.stderr.trim().replaceAll('\n', '; ') || `exit status ${outcome.status}`;
+}
+
 export function commandFailed(program: string, args: readonly string[], outcome: Outcome): OperatorError {
-  const said = outcome.stderr.trim().replaceAll('\n', '; ') || `exit status ${outcome.status}`;
-  const notPermitted = /not permitted|permission denied/i.test(said);
+  const reason = said(outcome);
+  const notPermitted = /not permitted|permission denied/i.test(reason);
   return new OperatorError(
-    `${[program, ...args].join(' ')}: ${said}${notPermitted ? '; root or CAP_NET_ADMIN is needed' : ''}`,
+    `${[program, ...args].join(' ')}: ${reason}${notPermitted ? '; root or CAP_NET_ADMIN is needed' : ''}`,
     notPermitted ? ExitCode.notPermitted : ExitCode.failed,
   );
 }

@@ -1,5 +1,6 @@
 /** A plan as a shell script: what `plan` prints, and what the log says before each change. */
 import type { Change } from './change.js';
+import { oneLine } from './nft.js';
 
 /** The command that makes a change. */
 export function upCommand(change: Change): string {
@@ -29,6 +30,11 @@ export function nftCommand(script: string): string {
   return `nft -f - <<'END'\n${script}\nEND`;
 }
 
+/** The command that makes a table which goes when nft ends: `run` keeps it running. */
+export function ownedCommand(text: string): string {
+  return `nft -i <<'END'\n${oneLine(text)}\nEND`;
+}
+
 /** A command for a shell; an interface may have any name. */
 export function command(program: string, args: readonly string[]): string {
   const quoted = args.map(arg => (/^[\w@%+=:,./-]+$/.test(arg) ? arg : `'${arg.replaceAll("'", "'\\''")}'`));
@@ -39,9 +45,18 @@ export function upScript(changes: readonly Change[]): string {
   return [
     '# What `uoa-shim run` changes on this host, in this order.',
     'set -e',
-    ...changes.flatMap(change => [`# ${change.reason}`, upCommand(change)]),
+    ...changes.flatMap(change => [...remarks(change), upCommand(change)]),
     '',
   ].join('\n');
+}
+
+function remarks(change: Change): string[] {
+  const reason = `# ${change.reason}`;
+  if (change.kind !== 'nft' || change.owned === undefined) return [reason];
+  return [
+    reason,
+    '# (`run` makes it with `flags owner`, to go with the process; made by a command it would go at once)',
+  ];
 }
 
 export function downScript(changes: readonly Change[]): string {

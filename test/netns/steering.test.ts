@@ -9,6 +9,7 @@
 import { describe, expect, it } from 'vitest';
 import { App, pattern } from '../support/apps.js';
 import { DIRECT, Lab, LIP, missing, RIP } from '../support/netns.js';
+import { eventually } from '../support/process.js';
 import { Shim } from '../support/shim.js';
 import { mark, type PacketSpec, text, Wire } from '../support/wire.js';
 
@@ -155,6 +156,9 @@ describe.skipIf(missing() !== undefined)('steering', () => {
         expect(await exchange({ sourcePort: 40001, payload: text('with'), mark: mark(CLIENT) })).toBe(CLIENT);
         await shim.stop(signal);
         expect(await exchange({ sourcePort: 40002, payload: text('without') })).toBe(`${LIP}:40002`);
+        await eventually('the table has gone with it', async () => {
+          return (await lab.rs.must(['nft', 'list', 'ruleset'])) === before.nft || undefined;
+        });
         if (signal === 'SIGKILL') expect((await shim.cli('cleanup')).code).toBe(0);
         expect(await host()).toEqual(before);
       }),
