@@ -135,16 +135,27 @@ static napi_value get_socket_option64(napi_env env, napi_callback_info info) {
   return result;
 }
 
-/* connect4(fd, address, port): 0. The address is a word in host order. */
-static napi_value connect4(napi_env env, napi_callback_info info) {
+/* connectTo(fd, words: Int32Array, at, port): 0. Four words in host order from `at` on, IPv4 as ::ffff:a.b.c.d. */
+static napi_value connect_to(napi_env env, napi_callback_info info) {
   napi_value argument[MAX_ARGUMENTS];
-  int32_t fd, address, port;
-  if (!read_arguments(env, info, 3, argument) || !read_int(env, argument[0], &fd) ||
-      !read_int(env, argument[1], &address) || !read_int(env, argument[2], &port))
+  int32_t fd, at, port;
+  struct array words;
+  if (!read_arguments(env, info, 4, argument) || !read_int(env, argument[0], &fd) ||
+      !read_array(env, argument[1], napi_int32_array, &words) || !read_int(env, argument[2], &at) ||
+      !read_int(env, argument[3], &port))
     return NULL;
-  struct sockaddr_in target = {.sin_family = AF_INET,
-                               .sin_port = htons((uint16_t)port),
-                               .sin_addr.s_addr = htonl((uint32_t)address)};
+  if (at < 0 || (size_t)at + 4 > words.length) {
+    napi_throw_range_error(env, NULL, "address outside its array");
+    return NULL;
+  }
+  const uint32_t *word = (uint32_t *)words.data + at;
+  if (word[0] == 0 && word[1] == 0 && word[2] == 0xffff) {
+    struct sockaddr_in target = {
+        .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(word[3])};
+    return give_result(env, connect(fd, (struct sockaddr *)&target, sizeof target));
+  }
+  struct sockaddr_in6 target = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
+  for (int i = 0; i < 4; i++) target.sin6_addr.s6_addr32[i] = htonl(word[i]);
   return give_result(env, connect(fd, (struct sockaddr *)&target, sizeof target));
 }
 
@@ -253,14 +264,11 @@ struct batch {
   struct array memory, offsets, lengths;
 };
 
-/* (fd, memory: Uint8Array, offsets: Int32Array, lengths: Int32Array, count) */
-static bool read_batch_arguments(napi_env env, napi_callback_info info, struct batch *batch) {
-  napi_value argument[MAX_ARGUMENTS];
-  if (!read_arguments(env, info, 5, argument) || !read_int(env, argument[0], &batch->fd) ||
-      !read_array(env, argument[1], napi_uint8_array, &batch->memory) ||
-      !read_array(env, argument[2], napi_int32_array, &batch->offsets) ||
-      !read_array(env, argument[3], napi_int32_array, &batch->lengths) ||
-      !read_int(env, argument[4], &batch->count))
+/* fd, and (memory: Uint8Array, offsets: Int32Array, lengths: Int32Array, count) */
+static bool read_batch_argument(napi_env env, napi_value fd, napi_value *rest, struct batch *batch) {
+  if (!read_int(env, fd, &batch->fd) || !read_array(env, rest[0], napi_uint8_array, &batch->memory) ||
+      !read_array(env, rest[1], napi_int32_array, &batch->offsets) ||
+      !read_array(env, rest[2], napi_int32_array, &batch->lengths) || !read_int(env, rest[3], &batch->count))
     return false;
   int32_t *offset = batch->offsets.data, *length = batch->lengths.data;
   bool fits = batch->count >= 0 && batch->count <= MAX_BATCH && (size_t)batch->count <= batch->offsets.length &&
@@ -269,6 +277,11 @@ static bool read_batch_arguments(napi_env env, napi_callback_info info, struct b
     fits = offset[i] >= 0 && length[i] >= 0 && (size_t)offset[i] + (size_t)length[i] <= batch->memory.length;
   if (!fits) napi_throw_range_error(env, NULL, "batch outside its memory");
   return fits;
+}
+
+static bool read_batch_arguments(napi_env env, napi_callback_info info, struct batch *batch) {
+  napi_value argument[MAX_ARGUMENTS];
+  return read_arguments(env, info, 5, argument) && read_batch_argument(env, argument[0], argument + 1, batch);
 }
 
 /*
@@ -306,36 +319,57 @@ static napi_value write_batch(napi_env env, napi_callback_info info) {
   return give_int(env, failed);
 }
 
+/* Where a packet goes, as its header has it; false if it is too short to have one. */
+static bool set_target(struct sockaddr_storage *target, const uint8_t *packet, int32_t length) {
+  if (length >= 40 && packet[0] >> 4 == 6) {
+    struct sockaddr_in6 *target6 = (struct sockaddr_in6 *)target;
+    target6->sin6_family = AF_INET6;
+    memcpy(&target6->sin6_addr, packet + 24, 16);
+    return true;
+  }
+  if (length < 20) return false;
+  struct sockaddr_in *target4 = (struct sockaddr_in *)target;
+  target4->sin_family = AF_INET;
+  memcpy(&target4->sin_addr, packet + 16, 4);
+  return true;
+}
+
 /*
- * sendBatch4(fd, memory, offsets, lengths, count): the same for whole IPv4 packets through a raw socket
- * (IP_HDRINCL), each to its header's destination, by sendmmsg().
+ * sendBatch(fd4, fd6, memory, offsets, lengths, count): the same for whole IP packets through raw sockets, one for each
+ * family (IP_HDRINCL), each to its header's destination; runs of one family by sendmmsg().
  */
-static napi_value send_batch4(napi_env env, napi_callback_info info) {
+static napi_value send_batch(napi_env env, napi_callback_info info) {
+  napi_value argument[MAX_ARGUMENTS];
   struct batch batch;
-  if (!read_batch_arguments(env, info, &batch)) return NULL;
+  int32_t fd6;
+  if (!read_arguments(env, info, 6, argument) || !read_int(env, argument[1], &fd6) ||
+      !read_batch_argument(env, argument[0], argument + 2, &batch))
+    return NULL;
   int32_t *offset = batch.offsets.data, *length = batch.lengths.data, failed = 0;
   struct mmsghdr message[MAX_BATCH];
   struct iovec piece[MAX_BATCH];
-  struct sockaddr_in target[MAX_BATCH];
+  struct sockaddr_storage target[MAX_BATCH];
   memset(message, 0, sizeof(struct mmsghdr) * (size_t)batch.count);
-  memset(target, 0, sizeof(struct sockaddr_in) * (size_t)batch.count);
+  memset(target, 0, sizeof(struct sockaddr_storage) * (size_t)batch.count);
 
   for (int32_t i = 0; i < batch.count; i++) {
-    if (length[i] < 20) {
-      napi_throw_range_error(env, NULL, "no room for an IPv4 header");
+    uint8_t *packet = (uint8_t *)batch.memory.data + offset[i];
+    if (!set_target(&target[i], packet, length[i])) {
+      napi_throw_range_error(env, NULL, "no room for an IP header");
       return NULL;
     }
-    uint8_t *packet = (uint8_t *)batch.memory.data + offset[i];
-    target[i].sin_family = AF_INET;
-    memcpy(&target[i].sin_addr, packet + 16, 4);
+    bool is6 = target[i].ss_family == AF_INET6;
     piece[i] = (struct iovec){.iov_base = packet, .iov_len = (size_t)length[i]};
     message[i].msg_hdr.msg_name = &target[i];
-    message[i].msg_hdr.msg_namelen = sizeof target[i];
+    message[i].msg_hdr.msg_namelen = is6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
     message[i].msg_hdr.msg_iov = &piece[i];
     message[i].msg_hdr.msg_iovlen = 1;
   }
   for (int32_t i = 0; i < batch.count;) {
-    int sent = sendmmsg(batch.fd, message + i, (unsigned)(batch.count - i), MSG_DONTWAIT);
+    int32_t run = 1;
+    while (i + run < batch.count && target[i + run].ss_family == target[i].ss_family) run++;
+    int fd = target[i].ss_family == AF_INET6 ? fd6 : batch.fd;
+    int sent = sendmmsg(fd, message + i, (unsigned)run, MSG_DONTWAIT);
     if (sent < 0 && errno == EINTR) continue;
     int error = errno;
     for (int32_t k = 0; k < sent; k++) length[i++] = 0;
@@ -356,10 +390,10 @@ static napi_value initialize(napi_env env, napi_value exports) {
   } table[] = {
       {"openTun", open_tun},           {"openSocket", open_socket},     {"setSocketOption", set_socket_option},
       {"getSocketOption", get_socket_option}, {"getSocketOption64", get_socket_option64},
-      {"connect4", connect4},
+      {"connectTo", connect_to},
       {"openEvent", open_event},       {"signalEvent", signal_event},   {"lockFile", lock_file},
       {"closeDescriptor", close_descriptor}, {"wait", wait_readable},   {"readBatch", read_batch},
-      {"writeBatch", write_batch},     {"sendBatch4", send_batch4},
+      {"writeBatch", write_batch},     {"sendBatch", send_batch},
       {"sendMessage", send_message},   {"receiveMessage", receive_message},
   };
   for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {

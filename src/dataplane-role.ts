@@ -52,7 +52,7 @@ function loadBalancer(options: LoadBalancerOptions, { flows, counters, mark }: R
     find: conntrack.find.bind(conntrack),
     release: (tuple: Parameters<Conntrack['setMark']>[0]) => conntrack.setMark(tuple, mark),
   };
-  const role = new LoadBalancer(options, flows, counters, connections, destination => path.get4(destination));
+  const role = new LoadBalancer(options, flows, counters, connections, (words, at) => path.get(words, at));
   return {
     role,
     configure(settings) {

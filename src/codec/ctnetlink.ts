@@ -4,6 +4,8 @@
  * (linux/netfilter/nfnetlink.h, nfnetlink_conntrack.h); netlink's own headers are in host order, the rest in
  * network order.
  */
+import { ADDRESS_WORDS, isMapped, readAddress4, readAddress6 } from './addresses.js';
+import { DESTINATION, SOURCE } from './ip-header.js';
 
 const NLMSG_HEADER = 16;
 const NFGENMSG = 4;
@@ -19,6 +21,7 @@ const NFNL_SUBSYS_CTNETLINK = 1;
 const IPCTNL_MSG_CT_NEW = 0;
 const IPCTNL_MSG_CT_GET = 1;
 const AF_INET = 2;
+const AF_INET6 = 10;
 
 const NLA_HEADER = 4;
 const NLA_F_NESTED = 0x8000;
@@ -35,6 +38,8 @@ const CTA_TUPLE_IP = 1;
 const CTA_TUPLE_PROTO = 2;
 const CTA_IP_V4_SRC = 1;
 const CTA_IP_V4_DST = 2;
+const CTA_IP_V6_SRC = 3;
+const CTA_IP_V6_DST = 4;
 const CTA_PROTO_NUM = 1;
 const CTA_PROTO_SRC_PORT = 2;
 const CTA_PROTO_DST_PORT = 3;
@@ -42,11 +47,11 @@ const CTA_PROTO_DST_PORT = 3;
 const IPPROTO_UDP = 17;
 const HOST_IS_LITTLE_ENDIAN = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
 
-/** Which connection: its replies go from `source` to `destination`; addresses as 32-bit words. */
+/** Which connection: by where its replies come from and go to. */
 export interface ReplyTuple {
-  source: number;
+  /** Source and destination, four words each. */
+  addresses: Int32Array;
   sourcePort: number;
-  destination: number;
   destinationPort: number;
 }
 
@@ -60,28 +65,28 @@ export class CtRequest {
 
   /** IPCTNL_MSG_CT_GET by CTA_TUPLE_REPLY: the answer is one IPCTNL_MSG_CT_NEW, or NLMSG_ERROR. */
   get(tuple: ReplyTuple): void {
-    this.begin(IPCTNL_MSG_CT_GET, NLM_F_REQUEST);
+    this.begin(IPCTNL_MSG_CT_GET, NLM_F_REQUEST, tuple);
     this.replyTuple(tuple);
     this.end();
   }
 
   /** IPCTNL_MSG_CT_NEW without NLM_F_CREATE: sets the bits of `mask` in the mark to those of `mark`. */
   setMark(tuple: ReplyTuple, mark: number, mask: number): void {
-    this.begin(IPCTNL_MSG_CT_NEW, NLM_F_REQUEST | NLM_F_ACK);
+    this.begin(IPCTNL_MSG_CT_NEW, NLM_F_REQUEST | NLM_F_ACK, tuple);
     this.replyTuple(tuple);
     this.attribute32(CTA_MARK, mark);
     this.attribute32(CTA_MARK_MASK, mask);
     this.end();
   }
 
-  private begin(message: number, flags: number): void {
+  private begin(message: number, flags: number, { addresses }: ReplyTuple): void {
     const { view } = this;
     this.bytes.fill(0, 0, NLMSG_HEADER + NFGENMSG);
     view.setUint16(NLMSG_TYPE, (NFNL_SUBSYS_CTNETLINK << 8) | message, HOST_IS_LITTLE_ENDIAN);
     view.setUint16(NLMSG_FLAGS, flags, HOST_IS_LITTLE_ENDIAN);
     this.sequence = (this.sequence + 1) | 0;
     view.setInt32(NLMSG_SEQUENCE, this.sequence, HOST_IS_LITTLE_ENDIAN);
-    view.setUint8(NLMSG_HEADER, AF_INET);
+    view.setUint8(NLMSG_HEADER, isMapped(addresses, SOURCE) ? AF_INET : AF_INET6);
     this.length = NLMSG_HEADER + NFGENMSG;
   }
 
@@ -92,8 +97,13 @@ export class CtRequest {
   private replyTuple(tuple: ReplyTuple): void {
     const whole = this.nest(CTA_TUPLE_REPLY);
     const addresses = this.nest(CTA_TUPLE_IP);
-    this.attribute32(CTA_IP_V4_SRC, tuple.source);
-    this.attribute32(CTA_IP_V4_DST, tuple.destination);
+    if (isMapped(tuple.addresses, SOURCE)) {
+      this.attribute32(CTA_IP_V4_SRC, tuple.addresses[SOURCE + 3]);
+      this.attribute32(CTA_IP_V4_DST, tuple.addresses[DESTINATION + 3]);
+    } else {
+      this.address6(CTA_IP_V6_SRC, tuple.addresses, SOURCE);
+      this.address6(CTA_IP_V6_DST, tuple.addresses, DESTINATION);
+    }
     this.close(addresses);
     const protocol = this.nest(CTA_TUPLE_PROTO);
     this.view.setUint8(this.header(CTA_PROTO_NUM, 1), IPPROTO_UDP);
@@ -101,6 +111,11 @@ export class CtRequest {
     this.view.setUint16(this.header(CTA_PROTO_DST_PORT, 2), tuple.destinationPort);
     this.close(protocol);
     this.close(whole);
+  }
+
+  private address6(type: number, words: Int32Array, from: number): void {
+    const at = this.header(type, ADDRESS_WORDS * 4);
+    for (let i = 0; i < ADDRESS_WORDS; i++) this.view.setInt32(at + i * 4, words[from + i]);
   }
 
   private attribute32(type: number, value: number): void {
@@ -130,8 +145,8 @@ export class CtRequest {
 /** Reads answers, one at a time, into its fields. */
 export class CtAnswer {
   readonly bytes = new Uint8Array(4096);
-  /** The source of the connection's first packet: the client. Address as a 32-bit word. */
-  client = 0;
+  /** The source of the connection's first packet: the client, four words. */
+  readonly client = new Int32Array(ADDRESS_WORDS);
   clientPort = 0;
   /** CTA_ID: tells a connection from an earlier one with the same tuple. */
   id = 0;
@@ -148,7 +163,7 @@ export class CtAnswer {
    */
   read(length: number): number {
     const { view } = this;
-    this.client = 0;
+    this.client.fill(0);
     this.clientPort = 0;
     this.id = 0;
     if (length < NLMSG_HEADER + NFGENMSG) return -1;
@@ -158,7 +173,7 @@ export class CtAnswer {
     if (type === NLMSG_ERROR) return -view.getInt32(NLMSG_HEADER, HOST_IS_LITTLE_ENDIAN);
     if (type !== ((NFNL_SUBSYS_CTNETLINK << 8) | IPCTNL_MSG_CT_NEW)) return -1;
     this.attributes(NLMSG_HEADER + NFGENMSG, end, 0);
-    return this.client === 0 || this.clientPort === 0 ? -1 : 0;
+    return this.clientPort === 0 || this.client.every(word => word === 0) ? -1 : 0;
   }
 
   /** Walks attributes; `within` is the path of types so far, a byte each. */
@@ -182,7 +197,10 @@ export class CtAnswer {
         this.attributes(start, end, path);
         break;
       case (((CTA_TUPLE_ORIG << 8) | CTA_TUPLE_IP) << 8) | CTA_IP_V4_SRC:
-        if (size >= 4) this.client = this.view.getInt32(start);
+        if (size >= 4) readAddress4(this.view, start, this.client, 0);
+        break;
+      case (((CTA_TUPLE_ORIG << 8) | CTA_TUPLE_IP) << 8) | CTA_IP_V6_SRC:
+        if (size >= 16) readAddress6(this.view, start, this.client, 0);
         break;
       case (((CTA_TUPLE_ORIG << 8) | CTA_TUPLE_PROTO) << 8) | CTA_PROTO_SRC_PORT:
         if (size >= 2) this.clientPort = this.view.getUint16(start);

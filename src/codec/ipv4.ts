@@ -55,8 +55,3 @@ export function writeHeaderChecksum(view: DataView, start: number, length: numbe
   view.setUint16(start + CHECKSUM, 0);
   view.setUint16(start + CHECKSUM, complement(sumWords(view, start, start + length)));
 }
-
-/** Sum of the UDP pseudo header (RFC 768) for a datagram of `length` bytes (UDP header included). */
-export function pseudoHeaderSum(view: DataView, start: number, protocol: number, length: number): number {
-  return sumWords(view, start + SOURCE, start + OPTIONS, protocol + length);
-}

@@ -2,15 +2,18 @@
  * Standalone packets: an empty UDP datagram whose only purpose is its mark. An ACK is one of them.
  */
 import { complement, sumWords } from './checksum.js';
+import { DESTINATION, SOURCE } from './ip-header.js';
 import * as ipv4 from './ipv4.js';
+import * as ipv6 from './ipv6.js';
 import type { Packet } from './packet.js';
 import * as udp from './udp.js';
 import * as uoa from './uoa.js';
 
-/** The largest standalone, in bytes: `opp` with an IPv6 client. */
-export const MAX_STANDALONE = ipv4.MIN_HEADER + uoa.OPP_HEADER + uoa.OPTION_V6 + udp.HEADER;
+/** The largest standalone, in bytes: an IPv6 client over IPv6. */
+export const MAX_STANDALONE = ipv6.HEADER + uoa.OPP_HEADER + uoa.OPTION_V6 + udp.HEADER;
 
-const INITIAL_TTL = 64;
+const HOPS = 64;
+const VERSION_6 = 6 << 28;
 
 /**
  * Writes the ACK for a marked packet at `offset` in `out` and gives its length in bytes: from RIP:rport to
@@ -18,14 +21,11 @@ const INITIAL_TTL = 64;
  */
 export function writeAck(packet: Packet, out: DataView, offset: number): number {
   const { view, carrier, optionLength } = packet;
-  const option = optionOffset(carrier, offset);
+  const option = optionOffset(packet, carrier, offset);
   for (let i = 0; i < optionLength; i++) out.setUint8(option + i, view.getUint8(packet.option + i));
-  if (carrier === uoa.Carrier.opp) {
-    uoa.writeOppHeader(out, offset + ipv4.MIN_HEADER, optionLength);
-    out.setUint8(offset + ipv4.MIN_HEADER, view.getUint8(packet.transport));
-  }
-  writePorts(out, option + optionLength, packet.destinationPort, packet.sourcePort);
-  return finish(out, offset, carrier, optionLength, packet.destination, packet.source);
+  const end = writeAround(packet, carrier, out, offset, optionLength, DESTINATION);
+  if (carrier === uoa.Carrier.opp) out.setUint8(option - uoa.OPP_HEADER, view.getUint8(packet.transport));
+  return end;
 }
 
 /**
@@ -39,50 +39,98 @@ export function writeStandalone(
   out: DataView,
   offset: number,
 ): number {
-  const option = optionOffset(carrier, offset);
-  const optionLength = uoa.writeOption(out, option, client);
-  if (carrier === uoa.Carrier.opp) uoa.writeOppHeader(out, offset + ipv4.MIN_HEADER, optionLength);
-  writePorts(out, option + optionLength, packet.sourcePort, packet.destinationPort);
-  return finish(out, offset, carrier, optionLength, packet.source, packet.destination);
+  const optionLength = uoa.writeOption(out, optionOffset(packet, carrier, offset), client, carrier);
+  return writeAround(packet, carrier, out, offset, optionLength, SOURCE);
 }
 
-function optionOffset(carrier: uoa.Carrier, offset: number): number {
-  return offset + ipv4.MIN_HEADER + (carrier === uoa.Carrier.opp ? uoa.OPP_HEADER : 0);
+/** Where the option goes in a standalone of `packet`'s family. */
+function optionOffset({ v6 }: Packet, carrier: uoa.Carrier, offset: number): number {
+  const headers = offset + (v6 ? ipv6.HEADER : ipv4.MIN_HEADER);
+  if (carrier === uoa.Carrier.ipo) return headers;
+  return headers + (carrier === uoa.Carrier.opp ? uoa.OPP_HEADER : ipv6.EXTENSION_OPTIONS);
 }
 
-function writePorts(out: DataView, datagram: number, source: number, destination: number): void {
-  out.setUint16(datagram + udp.SOURCE_PORT, source);
-  out.setUint16(datagram + udp.DESTINATION_PORT, destination);
-  out.setUint16(datagram + udp.LENGTH, udp.HEADER);
-  out.setUint16(datagram + udp.CHECKSUM, 0);
-}
-
-/** Writes the IPv4 header around a mark and ports that are there already, and both checksums. */
-function finish(
+/**
+ * Writes all but the option, which is there already: from `packet`'s source to its destination (`from` is SOURCE), or
+ * the other way round. Gives the whole length.
+ */
+function writeAround(
+  packet: Packet,
+  carrier: uoa.Carrier,
   out: DataView,
   offset: number,
-  carrier: uoa.Carrier,
   optionLength: number,
-  source: number,
-  destination: number,
+  from: typeof SOURCE | typeof DESTINATION,
 ): number {
-  const isOpp = carrier === uoa.Carrier.opp;
-  const headerLength = ipv4.MIN_HEADER + (isOpp ? 0 : optionLength);
-  const datagram = optionOffset(carrier, offset) + optionLength;
+  const isForward = from === SOURCE;
+  const carried = uoa.carrierLength(carrier, optionLength);
+  const header = packet.v6 ? ipv6.HEADER : ipv4.MIN_HEADER + (carrier === uoa.Carrier.ipo ? optionLength : 0);
+  const datagram = offset + header + carried;
   const end = datagram + udp.HEADER;
 
+  if (carrier === uoa.Carrier.opp) uoa.writeOppHeader(out, offset + header, optionLength);
+  if (carrier === uoa.Carrier.dstopt) uoa.writeDstoptHeader(out, offset + header, optionLength);
+  out.setUint16(datagram + udp.SOURCE_PORT, isForward ? packet.sourcePort : packet.destinationPort);
+  out.setUint16(datagram + udp.DESTINATION_PORT, isForward ? packet.destinationPort : packet.sourcePort);
+  out.setUint16(datagram + udp.LENGTH, udp.HEADER);
+  out.setUint16(datagram + udp.CHECKSUM, 0);
+
+  const to = isForward ? DESTINATION : SOURCE;
+  const { addresses } = packet;
+  const pseudoHeader = packet.v6
+    ? writeIpv6(out, offset, end, nextHeader(carrier), addresses, from, to)
+    : writeIpv4(out, offset, end, nextHeader(carrier), header, addresses, from, to);
+  const sum = pseudoHeader + udp.PROTOCOL + udp.HEADER;
+  out.setUint16(datagram + udp.CHECKSUM, complement(sumWords(out, datagram, end, sum)) || 0xffff);
+  return end - offset;
+}
+
+function nextHeader(carrier: uoa.Carrier): number {
+  if (carrier === uoa.Carrier.opp) return uoa.OPP_PROTOCOL;
+  return carrier === uoa.Carrier.dstopt ? ipv6.DESTINATION_OPTIONS : udp.PROTOCOL;
+}
+
+/** Writes the fixed header of a packet that ends at `end`, and gives the sum of its addresses. */
+function writeIpv4(
+  out: DataView,
+  offset: number,
+  end: number,
+  protocol: number,
+  headerLength: number,
+  addresses: Int32Array,
+  from: number,
+  to: number,
+): number {
   out.setUint8(offset + ipv4.VERSION_IHL, 0x40 | (headerLength >>> 2));
   out.setUint8(offset + ipv4.TOS, 0);
   out.setUint16(offset + ipv4.TOTAL_LENGTH, end - offset);
   out.setUint16(offset + ipv4.IDENTIFICATION, 0); // a raw socket fills it in (raw(7))
   out.setUint16(offset + ipv4.FRAGMENT, ipv4.DONT_FRAGMENT);
-  out.setUint8(offset + ipv4.TTL, INITIAL_TTL);
-  out.setUint8(offset + ipv4.PROTOCOL, isOpp ? uoa.OPP_PROTOCOL : udp.PROTOCOL);
-  out.setInt32(offset + ipv4.SOURCE, source);
-  out.setInt32(offset + ipv4.DESTINATION, destination);
+  out.setUint8(offset + ipv4.TTL, HOPS);
+  out.setUint8(offset + ipv4.PROTOCOL, protocol);
+  out.setInt32(offset + ipv4.SOURCE, addresses[from + 3]);
+  out.setInt32(offset + ipv4.DESTINATION, addresses[to + 3]);
   ipv4.writeHeaderChecksum(out, offset, headerLength);
+  return sumWords(out, offset + ipv4.SOURCE, offset + ipv4.OPTIONS);
+}
 
-  const pseudoHeader = ipv4.pseudoHeaderSum(out, offset, udp.PROTOCOL, udp.HEADER);
-  out.setUint16(datagram + udp.CHECKSUM, complement(sumWords(out, datagram, end, pseudoHeader)) || 0xffff);
-  return end - offset;
+/** The same for IPv6. */
+function writeIpv6(
+  out: DataView,
+  offset: number,
+  end: number,
+  next: number,
+  addresses: Int32Array,
+  from: number,
+  to: number,
+): number {
+  out.setUint32(offset + ipv6.VERSION_CLASS_FLOW, VERSION_6);
+  out.setUint16(offset + ipv6.PAYLOAD_LENGTH, end - offset - ipv6.HEADER);
+  out.setUint8(offset + ipv6.NEXT_HEADER, next);
+  out.setUint8(offset + ipv6.HOP_LIMIT, HOPS);
+  for (let i = 0; i < 4; i++) {
+    out.setInt32(offset + ipv6.SOURCE + i * 4, addresses[from + i]);
+    out.setInt32(offset + ipv6.DESTINATION + i * 4, addresses[to + i]);
+  }
+  return sumWords(out, offset + ipv6.SOURCE, offset + ipv6.HEADER);
 }

@@ -1,10 +1,12 @@
 /**
- * UOA on the wire: the option and the `opp` header around it. `ipo` is the option inside the IPv4 header.
+ * UOA on the wire: the option and the `opp` header around it. `ipo` is the option inside the IPv4 header, `dstopt` the
+ * same in an IPv6 destination options header, whose length byte does not count itself and the type.
  *
  * Option: code 31, length (8 or 20), client port, client address. Header of `opp`: version << 4, next protocol,
  * length of header plus options (16 bits), then the options. All fields in network order.
  */
 import { findOption, OPTION_ABSENT } from './ipv4.js';
+import * as ipv6 from './ipv6.js';
 import * as udp from './udp.js';
 
 export const OPTION = 31;
@@ -16,6 +18,9 @@ export const OPTION_ADDRESS = 4;
 export const OPTION_V4 = 8;
 export const OPTION_V6 = 20;
 
+/** Type and length, which the length byte of an IPv6 option does not count. */
+const DSTOPT_UNCOUNTED = 2;
+
 /** IP protocol (next header) of the `opp` carrier. */
 export const OPP_PROTOCOL = 248;
 export const OPP_NEXT = 1;
@@ -26,7 +31,7 @@ export const OPP_VERSION_V4 = 1;
 export const OPP_VERSION_V6 = 2;
 
 /** How a mark travels. */
-export const Carrier = { none: 0, ipo: 1, opp: 2 } as const;
+export const Carrier = { none: 0, ipo: 1, opp: 2, dstopt: 3 } as const;
 export type Carrier = (typeof Carrier)[keyof typeof Carrier];
 
 export const MARK_ABSENT = -1;
@@ -38,6 +43,26 @@ export function findMark(view: DataView, start: number, end: number): number {
   if (offset < 0) return offset === OPTION_ABSENT ? MARK_ABSENT : MARK_BROKEN;
   const length = view.getUint8(offset + OPTION_LENGTH);
   return length === OPTION_V4 || length === OPTION_V6 ? offset : MARK_BROKEN;
+}
+
+/** The offset of the mark in the destination options header at `header`, MARK_ABSENT or MARK_BROKEN. */
+export function findMark6(view: DataView, header: number): number {
+  const end = header + ipv6.extensionLength(view, header);
+  const offset = ipv6.findOption(view, header + ipv6.EXTENSION_OPTIONS, end, OPTION);
+  if (offset < 0) return offset === ipv6.OPTION_ABSENT ? MARK_ABSENT : MARK_BROKEN;
+  const length = optionLength(view, offset, Carrier.dstopt);
+  return length === OPTION_V4 || length === OPTION_V6 ? offset : MARK_BROKEN;
+}
+
+/** The whole option's length in bytes. */
+export function optionLength(view: DataView, option: number, carrier: Carrier): number {
+  return view.getUint8(option + OPTION_LENGTH) + (carrier === Carrier.dstopt ? DSTOPT_UNCOUNTED : 0);
+}
+
+/** What the header that carries an option takes in front of UDP: nothing with `ipo`, which is part of IP's. */
+export function carrierLength(carrier: Carrier, option: number): number {
+  if (carrier === Carrier.opp) return OPP_HEADER + option;
+  return carrier === Carrier.dstopt ? (ipv6.EXTENSION_OPTIONS + option + 7) & ~7 : 0;
 }
 
 /**
@@ -62,15 +87,24 @@ export interface Client {
   port: number;
 }
 
-/** Writes the option for `client` at `offset` and gives its length. */
-export function writeOption(view: DataView, offset: number, client: Client): number {
+/** Writes the option for `client` at `offset` and gives its length in bytes. */
+export function writeOption(view: DataView, offset: number, client: Client, carrier: Carrier): number {
   const length = client.v6 ? OPTION_V6 : OPTION_V4;
   view.setUint8(offset, OPTION);
-  view.setUint8(offset + OPTION_LENGTH, length);
+  view.setUint8(offset + OPTION_LENGTH, length - (carrier === Carrier.dstopt ? DSTOPT_UNCOUNTED : 0));
   view.setUint16(offset + OPTION_PORT, client.port);
   for (let word = client.v6 ? 0 : 3, at = offset + OPTION_ADDRESS; word < 4; word++, at += 4)
-    view.setUint32(at, client.words[word] ?? 0);
+    view.setInt32(at, client.words[word]);
   return length;
+}
+
+/** Writes the destination options header around an option of `optionLength` bytes, in front of UDP. */
+export function writeDstoptHeader(view: DataView, offset: number, optionLength: number): void {
+  const length = carrierLength(Carrier.dstopt, optionLength);
+  const used = ipv6.EXTENSION_OPTIONS + optionLength;
+  view.setUint8(offset + ipv6.EXTENSION_NEXT, udp.PROTOCOL);
+  view.setUint8(offset + ipv6.EXTENSION_LENGTH, length / 8 - 1);
+  ipv6.writePadding(view, offset + used, length - used);
 }
 
 /** Writes an `opp` header for options of `optionLength` bytes at `offset`. */

@@ -91,7 +91,7 @@ export class Daemon implements ControlHandler {
     const control = await ControlServer.listen(config.control.socket, this);
     this.undo.push(() => control.close());
 
-    this.setup = new HostSetup(config.tun.name, plan.localRule, log);
+    this.setup = new HostSetup(config.tun.name, plan.localRules, log);
     if (this.setup.hasPredecessor) log.warn('a killed run has left its changes behind: taken over');
     this.undo.push(() => this.setup.down());
     await this.setup.change(plan.changes);
@@ -139,6 +139,7 @@ export class Daemon implements ControlHandler {
 
   status(): StatusAnswer {
     const { config } = this;
+    const gone = [...this.gone, ...(this.state === 'running' ? this.setup.gone() : [])];
     return {
       state: this.state,
       role: config.role,
@@ -148,8 +149,8 @@ export class Daemon implements ControlHandler {
       tun: config.tun.name,
       datapath: 'tun',
       steering: this.kit.steering(config),
-      healthy: this.state === 'running' && this.gone.length === 0,
-      warnings: [...this.gone.map(line => `gone from this host: ${line}`), ...(this.plan?.warnings ?? [])],
+      healthy: this.state === 'running' && gone.length === 0,
+      warnings: [...gone.map(line => `gone from this host: ${line}`), ...(this.plan?.warnings ?? [])],
     };
   }
 

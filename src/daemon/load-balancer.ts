@@ -1,4 +1,4 @@
-import { Carrier } from '../codec/uoa.js';
+import { isMapped } from '../codec/addresses.js';
 import { readLoadBalancerFacts, requireInterfaces } from '../host/facts-load-balancer.js';
 import { planLoadBalancer } from '../host/plan-load-balancer.js';
 import { loadBalancerWarnings } from '../host/warnings.js';
@@ -14,12 +14,16 @@ export const loadBalancerKit: RoleKit = {
     return {
       facts,
       changes: planLoadBalancer({ ...loadBalancer, tun, mark }, facts),
+      localRules: [],
       warnings: await loadBalancerWarnings(loadBalancer.nat),
     };
   },
 
   settings({ loadBalancer: { carrier, maxTrails } }, { ownAddresses }) {
-    return { name: 'load-balancer', options: { carrier: Carrier[carrier], maxTrails, ownAddresses } };
+    return {
+      name: 'load-balancer',
+      options: { carrier: carrier === 'opp' ? 'opp' : 'option', maxTrails, ownAddresses },
+    };
   },
 
   limits: ({ loadBalancer: { maxFlows, flowTimeout } }) => ({ maxFlows, flowTimeout }),
@@ -37,7 +41,7 @@ export const loadBalancerKit: RoleKit = {
   lookupCounters: { success: LbCounter.lookup_success, miss: LbCounter.lookup_miss },
   describeFlow: (entry, { loadBalancer }) => ({
     ...describeEnds(entry),
-    carrier: loadBalancer.carrier,
+    carrier: loadBalancer.carrier === 'opp' ? 'opp' : isMapped(entry.lb, 0) ? 'ipo' : 'dstopt',
     packets: entry.packets,
     replies: entry.replies,
     idleSeconds: entry.idle / 1000,

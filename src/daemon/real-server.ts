@@ -1,5 +1,6 @@
 import { Carrier } from '../codec/uoa.js';
-import { parseAddress, parsePrefix } from '../host/addresses.js';
+import { familyOf, parseAddress, parsePrefix } from '../host/addresses.js';
+import { FAMILIES, type Facts } from '../host/facts.js';
 import { readRealServerFacts } from '../host/facts-real-server.js';
 import { planRealServer } from '../host/plan-real-server.js';
 import { realServerWarnings } from '../host/warnings.js';
@@ -11,20 +12,21 @@ import type { RoleKit } from './role-kit.js';
 const CARRIERS = new Map<number, string>([
   [Carrier.ipo, 'ipo'],
   [Carrier.opp, 'opp'],
+  [Carrier.dstopt, 'dstopt'],
 ]);
 
 export const realServerKit: RoleKit = {
-  async plan({ tun, routing, realServer: { loadBalancers, services, interface: lbInterface } }) {
+  async plan({ tun, routing, realServer: { loadBalancers, services, nat64, interface: lbInterface } }) {
     const facts = await readRealServerFacts({ tun: tun.name, loadBalancers, interface: lbInterface });
     return {
       facts,
-      changes: planRealServer({ tun, routing, loadBalancers, services }, facts),
-      localRule: facts.localRule,
+      changes: planRealServer({ tun, routing, loadBalancers, services, nat64 }, facts),
+      localRules: facts.localRules,
       warnings: routing.steering === 'policy-routing' ? await realServerWarnings(facts, tun.name) : [],
     };
   },
 
-  settings({ realServer }, { ownAddresses, broadcastAddresses, wildcardSource }) {
+  settings({ realServer }, { ownAddresses, broadcastAddresses, wildcardSources }) {
     const options = {
       loadBalancers: realServer.loadBalancers.map(lb => ({ ...lb, prefix: parsePrefix(lb.prefix) })),
       services: realServer.services.map(({ address, from, to }) => ({
@@ -33,7 +35,8 @@ export const realServerKit: RoleKit = {
         to,
       })),
       ownAddresses: [...ownAddresses, ...broadcastAddresses],
-      wildcardSource: wildcardSource === undefined ? null : parseAddress(wildcardSource),
+      wildcardSources: sourcesOf(realServer.services, wildcardSources).map(parseAddress),
+      translates: realServer.nat64 === 'deliver',
     };
     return { name: 'real-server', options };
   },
@@ -61,3 +64,11 @@ export const realServerKit: RoleKit = {
     datapath: 'tun',
   }),
 };
+
+/** By family: the route's source, or else the first service's address. */
+function sourcesOf(services: readonly { address: string }[], found: Facts['wildcardSources']): string[] {
+  return FAMILIES.flatMap(family => {
+    const first = services.find(({ address }) => familyOf(address) === family)?.address;
+    return found?.[family] ?? first ?? [];
+  });
+}

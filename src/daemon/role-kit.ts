@@ -12,8 +12,8 @@ import { realServerKit } from './real-server.js';
 export interface HostPlan {
   facts: Facts;
   changes: Change[];
-  /** Where the local rule is, if the plan moves it. */
-  localRule?: LocalRule;
+  /** Where the rules for the table local are, if the plan moves them. */
+  localRules: readonly LocalRule[];
   /** What on this host is in the way, with the remedy. */
   warnings: string[];
 }

@@ -3,6 +3,8 @@
  * in memory that is bounded once and for all.
  */
 
+import { ADDRESS_WORDS, copyAddress, sameAddress } from '../codec/addresses.js';
+
 /** Milliseconds: on one path fragments overtake each other by far less. */
 const LIFETIME = 2000;
 const SLOTS = 128;
@@ -10,14 +12,14 @@ const SLOTS = 128;
 const SLOT_BYTES = 9216;
 
 const SOURCE = 0;
-const DESTINATION = 1;
-const ID_PROTOCOL = 2;
-const TIME = 3;
-const LENGTH = 4;
-const STATE = 5;
+const DESTINATION = SOURCE + ADDRESS_WORDS;
+const ID = DESTINATION + ADDRESS_WORDS;
+const TIME = ID + 1;
+const LENGTH = TIME + 1;
+const STATE = LENGTH + 1;
 /** Counts up, so that what came first goes first. */
-const ORDER = 6;
-const SLOT_WORDS = 8;
+const ORDER = STATE + 1;
+const SLOT_WORDS = ORDER + 1;
 
 const FREE = 0;
 const HELD = 1;
@@ -30,14 +32,13 @@ export class HeldFragments {
   private released = 0;
   private order = 0;
 
-  /** Keeps a copy of `[start, end)` in `bytes`; false if there is no room for it. Addresses are 32-bit words. */
+  /** Keeps a copy of `[start, end)` in `bytes`; false if there is no room for it. Addresses are eight words. */
   hold(
     bytes: Uint8Array,
     start: number,
     end: number,
-    source: number,
-    destination: number,
-    idProtocol: number,
+    addresses: Int32Array,
+    id: number,
     now: number,
   ): boolean {
     const { slots, memory } = this;
@@ -45,9 +46,9 @@ export class HeldFragments {
     let slot = 0;
     while (slots[slot * SLOT_WORDS + STATE] !== FREE) slot++;
     const at = slot * SLOT_WORDS;
-    slots[at + SOURCE] = source;
-    slots[at + DESTINATION] = destination;
-    slots[at + ID_PROTOCOL] = idProtocol;
+    copyAddress(addresses, 0, slots, at + SOURCE);
+    copyAddress(addresses, ADDRESS_WORDS, slots, at + DESTINATION);
+    slots[at + ID] = id;
     slots[at + TIME] = now;
     slots[at + LENGTH] = end - start;
     slots[at + ORDER] = this.order++;
@@ -58,12 +59,13 @@ export class HeldFragments {
   }
 
   /** Lets those of one datagram go: `take` then gives them. */
-  release(source: number, destination: number, idProtocol: number): void {
+  release(addresses: Int32Array, id: number): void {
     if (this.held === 0) return;
     const { slots } = this;
     for (let at = 0; at < slots.length; at += SLOT_WORDS) {
-      if (slots[at + STATE] !== HELD || slots[at + ID_PROTOCOL] !== idProtocol) continue;
-      if (slots[at + SOURCE] !== source || slots[at + DESTINATION] !== destination) continue;
+      if (slots[at + STATE] !== HELD || slots[at + ID] !== id) continue;
+      if (!sameAddress(slots, at + SOURCE, addresses, 0)) continue;
+      if (!sameAddress(slots, at + DESTINATION, addresses, ADDRESS_WORDS)) continue;
       slots[at + STATE] = RELEASED;
       this.held--;
       this.released++;

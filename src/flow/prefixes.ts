@@ -1,6 +1,7 @@
 /**
  * A list of address prefixes, matched longest first: a linear walk, for the handful that a configuration has.
  */
+import { ADDRESS_WORDS, isMapped } from '../codec/addresses.js';
 
 /** An address prefix: four 32-bit words (IPv4 as ::ffff:a.b.c.d) and a length of 0 to 128 bits. */
 export interface Prefix {
@@ -12,47 +13,55 @@ export interface Prefix {
 const IPV4_BITS = 96;
 
 export class PrefixList {
-  private readonly networks4: Int32Array;
-  private readonly masks4: Int32Array;
+  /** Four words each, longest prefix first. */
+  private readonly networks: Int32Array;
+  private readonly masks: Int32Array;
   /** Where each stood in the list that the constructor was given. */
-  private readonly positions4: Int32Array;
+  private readonly positions: Int32Array;
+  /** Whether it is so short an IPv6 prefix that IPv4 addresses, as they are written here, would lie in it. */
+  private readonly isWide: boolean[];
 
   constructor(prefixes: readonly Prefix[]) {
     const longestFirst = prefixes
       .map((prefix, position) => ({ prefix, position }))
-      .filter(({ prefix }) => prefix.length >= IPV4_BITS && isIpv4(prefix.words))
       .sort((a, b) => b.prefix.length - a.prefix.length);
-    this.masks4 = Int32Array.from(longestFirst, ({ prefix }) => mask4(prefix.length - IPV4_BITS));
-    this.networks4 = Int32Array.from(longestFirst, ({ prefix }, i) => prefix.words[3] & this.masks4[i]);
-    this.positions4 = Int32Array.from(longestFirst, ({ position }) => position);
+    this.masks = Int32Array.from(longestFirst.flatMap(({ prefix }) => maskWords(prefix.length)));
+    const words = longestFirst.flatMap(({ prefix }) => [...prefix.words]);
+    this.networks = Int32Array.from(words, (word, i) => word & this.masks[i]);
+    this.positions = Int32Array.from(longestFirst, ({ position }) => position);
+    this.isWide = longestFirst.map(({ prefix }) => prefix.length < IPV4_BITS);
   }
 
-  /** The position of the longest prefix that holds an IPv4 address (a 32-bit word), or -1. */
-  match4(address: number): number {
-    const { networks4, masks4 } = this;
-    for (let i = 0; i < networks4.length; i++)
-      if ((address & masks4[i]) === networks4[i]) return this.positions4[i];
+  /** The position of the longest prefix that holds the address at `at` in `words`, or -1. */
+  match(words: ArrayLike<number>, at: number): number {
+    const { networks, masks } = this;
+    for (let i = 0; i < networks.length; i += ADDRESS_WORDS) {
+      // The last word first: in it two IPv4 addresses differ.
+      if ((words[at + 3] & masks[i + 3]) !== networks[i + 3]) continue;
+      if ((words[at] & masks[i]) !== networks[i]) continue;
+      if ((words[at + 1] & masks[i + 1]) !== networks[i + 1]) continue;
+      if ((words[at + 2] & masks[i + 2]) !== networks[i + 2]) continue;
+      if (this.isWide[i / ADDRESS_WORDS] && isMapped(words, at)) continue;
+      return this.positions[i / ADDRESS_WORDS];
+    }
     return -1;
   }
 
-  has4(address: number): boolean {
-    return this.match4(address) >= 0;
+  has(words: ArrayLike<number>, at: number): boolean {
+    return this.match(words, at) >= 0;
   }
-}
-
-/** Whether four words are an IPv4 address, ::ffff:a.b.c.d. */
-export function isIpv4(words: readonly number[]): boolean {
-  return words[0] === 0 && words[1] === 0 && words[2] === 0xffff;
 }
 
 /** Whether an address of either family, four words, lies in a prefix. */
 export function holds({ words, length }: Prefix, address: readonly number[]): boolean {
-  return words.every((word, i) => {
-    const bits = Math.min(32, Math.max(0, length - i * 32));
-    return ((word ^ address[i]) & mask4(bits)) === 0;
-  });
+  if (length < IPV4_BITS && isMapped(address, 0)) return false;
+  return maskWords(length).every((mask, i) => ((words[i] ^ address[i]) & mask) === 0);
 }
 
-function mask4(bits: number): number {
-  return bits === 0 ? 0 : -1 << (32 - bits);
+/** The mask of a prefix of `length` bits, as four words. */
+function maskWords(length: number): number[] {
+  return Array.from({ length: ADDRESS_WORDS }, (_, i) => {
+    const bits = Math.min(32, Math.max(0, length - i * 32));
+    return bits === 0 ? 0 : -1 << (32 - bits);
+  });
 }

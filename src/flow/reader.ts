@@ -2,6 +2,7 @@
  * Reading a flow table that another thread is writing: every record is copied between two looks at the table's
  * version, and copied again if a change came in between. The writer is never held up.
  */
+import { ADDRESS_WORDS } from '../codec/addresses.js';
 import { CLIENT, LB, SERVER } from './records.js';
 import { FlowTable, type TableSize } from './table.js';
 
@@ -47,8 +48,9 @@ export class FlowReader {
     serverPort: number,
     now: number,
   ): FlowEntry | undefined {
+    const ends = Int32Array.from([...lb, ...server]);
     return this.consistently(() => {
-      this.table.setFlow(lb, lbPort, server, serverPort);
+      this.table.setFlow(ends, 0, lbPort, lb.length, serverPort);
       const record = this.table.findFlow();
       return record < 0 ? undefined : this.read(record, now);
     });
@@ -65,7 +67,10 @@ export class FlowReader {
   private read(record: number, now: number): FlowEntry | undefined {
     const { table } = this;
     if (!table.isLive(record)) return undefined;
-    const words = (field: number): number[] => [0, 1, 2, 3].map(i => table.addressWord(record, field, i));
+    const words = (field: number): number[] => {
+      const at = table.addressAt(record, field);
+      return Array.from(table.records.subarray(at, at + ADDRESS_WORDS));
+    };
     return {
       lb: words(LB),
       lbPort: table.lbPort(record),

@@ -2,8 +2,9 @@
  * A flow's record, its layout in memory, and the key in which callers put what they ask for. Everything here is a
  * load or a store in typed arrays: no objects are made.
  *
- * Addresses are four 32-bit words, the first the highest; IPv4 is kept as ::ffff:a.b.c.d.
+ * Addresses are four 32-bit words (codec/addresses.ts), given as an array and the index of the first.
  */
+import { copyAddress, readAddress4, readAddress6 } from '../codec/addresses.js';
 
 /** Word offsets in a record of 64 bytes (one cache line), and in `key`, which has the same layout as far as CLIENT_PORT. */
 export const LB = 0;
@@ -23,18 +24,16 @@ export const LIVE = 0x8000;
 /** Replies to this client go by this record: its flow was heard last of all with the same client. */
 export const ANSWERS = 0x4000;
 
-const MAPPED_PREFIX = 0x0000ffff;
-
 export class FlowRecords {
   /** Bytes that this many records take. */
   static recordBytes(count: number): number {
     return count * (RECORD_WORDS + 2) * 4;
   }
 
-  /** The key to look for or to learn, set by `setFlow4`, `setReply4` and `setClient...`. */
+  /** The key to look for or to learn, set by `setFlow`, `setReply` and `setClient...`. */
   readonly key = new Int32Array(CLIENT_PORT + 1);
   /** RECORD_WORDS each. */
-  protected readonly records: Int32Array;
+  readonly records: Int32Array;
   protected readonly replies: Uint32Array;
   private readonly tags: Int32Array;
 
@@ -47,59 +46,44 @@ export class FlowRecords {
 
   // ---- keys ----------------------------------------------------------------------------------------------
 
-  /** Sets the key to an IPv4 flow's LIP:lport -> RIP:rport; addresses as 32-bit words. */
-  setFlow4(lb: number, lbPort: number, server: number, serverPort: number): void {
-    this.setAddress4(LB, lb);
-    this.setAddress4(SERVER, server);
+  /** Sets the key to a flow's LIP:lport -> RIP:rport. */
+  setFlow(words: Int32Array, lb: number, lbPort: number, server: number, serverPort: number): void {
+    copyAddress(words, lb, this.key, LB);
+    copyAddress(words, server, this.key, SERVER);
     this.key[PORTS] = (lbPort << 16) | serverPort;
   }
 
-  /** Sets the key to an IPv4 reply's RIP:rport -> client:cport. */
-  setReply4(server: number, serverPort: number, client: number, clientPort: number): void {
-    this.setAddress4(SERVER, server);
-    this.setAddress4(CLIENT, client);
+  /** Sets the key to a reply's RIP:rport -> client:cport. */
+  setReply(words: Int32Array, server: number, serverPort: number, client: number, clientPort: number): void {
+    copyAddress(words, server, this.key, SERVER);
+    copyAddress(words, client, this.key, CLIENT);
     this.key[PORTS] = serverPort;
     this.key[CLIENT_PORT] = clientPort << 16;
   }
 
-  /** Sets the client to be learned; its address is a 32-bit word. */
-  setClient4(address: number, port: number): void {
-    this.setAddress4(CLIENT, address);
+  /** Lets a key set by `setReply` ask for another server address. */
+  setReplyServer(words: Int32Array, server: number): void {
+    copyAddress(words, server, this.key, SERVER);
+  }
+
+  /** Sets the client to be learned. */
+  setClient(words: Int32Array, client: number, port: number): void {
+    copyAddress(words, client, this.key, CLIENT);
     this.key[CLIENT_PORT] = port << 16;
   }
 
   /** Sets the client to be learned, its address read from `view` at `offset`: 16 bytes if `v6`, else 4. */
-  setClient(view: DataView, offset: number, v6: boolean, port: number): void {
-    if (v6) for (let i = 0; i < 4; i++) this.key[CLIENT + i] = view.getInt32(offset + i * 4);
-    else this.setAddress4(CLIENT, view.getInt32(offset));
+  readClient(view: DataView, offset: number, v6: boolean, port: number): void {
+    if (v6) readAddress6(view, offset, this.key, CLIENT);
+    else readAddress4(view, offset, this.key, CLIENT);
     this.key[CLIENT_PORT] = port << 16;
-  }
-
-  /** Sets the key to a flow of either family; addresses as four words. */
-  setFlow(lb: ArrayLike<number>, lbPort: number, server: ArrayLike<number>, serverPort: number): void {
-    this.key.set(lb, LB);
-    this.key.set(server, SERVER);
-    this.key[PORTS] = (lbPort << 16) | serverPort;
-  }
-
-  private setAddress4(field: number, address: number): void {
-    const { key } = this;
-    key[field] = 0;
-    key[field + 1] = 0;
-    key[field + 2] = MAPPED_PREFIX;
-    key[field + 3] = address;
   }
 
   // ---- reading a record ----------------------------------------------------------------------------------
 
-  /** The last word of an address of a record (LB, SERVER or CLIENT): all of an IPv4 address. */
-  address4(record: number, field: number): number {
-    return this.records[record * RECORD_WORDS + field + 3];
-  }
-
-  /** One of the four words of an address of a record. */
-  addressWord(record: number, field: number, word: number): number {
-    return this.records[record * RECORD_WORDS + field + word];
+  /** Where in `records` an address of a record (LB, SERVER or CLIENT) is. */
+  addressAt(record: number, field: number): number {
+    return record * RECORD_WORDS + field;
   }
 
   lbPort(record: number): number {
@@ -169,13 +153,4 @@ export class FlowRecords {
   setTag(record: number, tag: number): void {
     this.tags[record] = tag;
   }
-}
-
-/** Whether the four words at `at` are an IPv4 address. */
-export function isMapped(words: Int32Array, at: number): boolean {
-  return words[at + 2] === MAPPED_PREFIX && (words[at] | words[at + 1]) === 0;
-}
-
-export function sameAddress(a: Int32Array, i: number, b: Int32Array, k: number): boolean {
-  return a[i + 3] === b[k + 3] && a[i] === b[k] && a[i + 1] === b[k + 1] && a[i + 2] === b[k + 2];
 }

@@ -7,6 +7,7 @@
  *
  * Callers put the key they ask for into `key` and then call `find...`.
  */
+import { isMapped, sameAddress } from '../codec/addresses.js';
 import { hash3, hash9 } from './hash.js';
 import { HashIndex } from './hash-index.js';
 import { IdleWheel } from './idle-wheel.js';
@@ -15,7 +16,6 @@ import {
   CLIENT,
   CLIENT_PORT,
   FlowRecords,
-  isMapped,
   LAST_USED,
   LB,
   LIVE,
@@ -24,7 +24,6 @@ import {
   RECORD_WORDS,
   ROLE_FLAGS,
   SERVER,
-  sameAddress,
 } from './records.js';
 
 /** Header words. */

@@ -1,19 +1,33 @@
 /** What a load balancer's plan wants to know of the host. */
 import { ExitCode, OperatorError } from '../errors.js';
-import { type Facts, Originals, readFacts, readJson, readLocalRoutes, readRoute } from './facts.js';
-import { interfaceKey, NF_CONNTRACK_ACCT } from './sysctl.js';
+import { type Family, familyOf } from './addresses.js';
+import {
+  FAMILIES,
+  type Facts,
+  familyFlag,
+  Originals,
+  readFacts,
+  readJson,
+  readLocalRoutes,
+  readRoute,
+} from './facts.js';
+import { type Forwarding, readForwarding } from './forwarding.js';
+import { NF_CONNTRACK_ACCT } from './sysctl.js';
 
-export interface ForwardingInterface {
+/** An interface with the families of the services that come or go there. */
+export interface ServingInterface {
   name: string;
-  forwarding: string;
+  forwarding: readonly Forwarding[];
 }
 
 export interface LoadBalancerFacts extends Facts {
   /** The real servers' side. */
-  servers: ForwardingInterface[];
+  servers: ServingInterface[];
   /** The clients' side; only asked for where we make the NAT. */
-  clients: ForwardingInterface[];
+  clients: ServingInterface[];
   conntrackAcct: string;
+  /** Whether IPv6 is forwarded by switches of the interfaces (Linux 6.17), and not on the whole host. */
+  forwardsEach6: boolean;
 }
 
 export interface LoadBalancerQuestion {
@@ -26,16 +40,18 @@ export interface LoadBalancerQuestion {
 
 export async function readLoadBalancerFacts(question: LoadBalancerQuestion): Promise<LoadBalancerFacts> {
   const originals = new Originals(question.tun);
-  const withForwarding = (names: readonly string[]): ForwardingInterface[] =>
+  const families = FAMILIES.filter(family => question.services.some(({ vip }) => familyOf(vip) === family));
+  const withForwarding = (names: readonly string[]): ServingInterface[] =>
     [...new Set(names)].map(name => ({
       name,
-      forwarding: originals.sysctl(interfaceKey(name, 'forwarding')),
+      forwarding: families.map(family => readForwarding(name, family, originals)),
     }));
   return {
     ...(await readFacts()),
     servers: withForwarding(await serverSide(question)),
-    clients: withForwarding(question.nat === 'managed' ? await clientSide(question) : []),
+    clients: withForwarding(question.nat === 'managed' ? await clientSide(question, families) : []),
     conntrackAcct: originals.sysctl(NF_CONNTRACK_ACCT),
+    forwardsEach6: readForwarding('default', 6, originals).off?.before !== undefined,
   };
 }
 
@@ -67,12 +83,17 @@ async function serverSide({ interface: configured, services }: LoadBalancerQuest
   return names;
 }
 
-async function clientSide({ interface: configured, services }: LoadBalancerQuestion): Promise<string[]> {
+async function clientSide(
+  { interface: configured, services }: LoadBalancerQuestion,
+  families: readonly Family[],
+): Promise<string[]> {
   if (configured.clients !== '') return [configured.clients];
   const vips = new Set(services.map(({ vip }) => vip));
   const holders = (await readLocalRoutes()).filter(({ dst, dev }) => vips.has(dst) && dev !== 'lo');
-  const defaults = await readJson<{ dev?: string }>(['-4', 'route', 'show', 'default']);
-  const names = [...holders, ...defaults].flatMap(({ dev }) => (dev === undefined ? [] : [dev]));
+  const defaults = await Promise.all(
+    families.map(family => readJson<{ dev?: string }>([familyFlag(family), 'route', 'show', 'default'])),
+  );
+  const names = [...holders, ...defaults.flat()].flatMap(({ dev }) => (dev === undefined ? [] : [dev]));
   if (names.length === 0)
     throw new OperatorError(
       'loadBalancer.interface.clients: missing; required: the interface on the clients’ side, where no interface ' +

@@ -1,21 +1,25 @@
 /** What a real server's plan wants to know of the host. */
 import { ExitCode, OperatorError } from '../errors.js';
 import { type Prefix, PrefixList } from '../flow/prefixes.js';
-import { formatAddress, parsePrefix } from './addresses.js';
-import { type Facts, Originals, readFacts, readJson, readRoute } from './facts.js';
+import { type Family, familyOf, formatAddress, parsePrefix } from './addresses.js';
+import { FAMILIES, type Facts, familyFlag, Originals, readFacts, readJson, readRoute } from './facts.js';
+import { type Forwarding, readForwarding } from './forwarding.js';
 import type { LocalRule } from './state.js';
 import { interfaceKey, readSysctl, UDP_EARLY_DEMUX } from './sysctl.js';
 
 /** An interface on which load balancers are reached. */
 export interface LbInterface {
   name: string;
+  family: Family;
   mtu: number;
-  forwarding: string;
+  forwarding: Forwarding;
+  /** IPv4 only: IPv6 has no such thing. */
   rpFilter: string;
 }
 
 export interface RealServerFacts extends Facts {
-  localRule: LocalRule;
+  /** Of each family of the host. */
+  localRules: readonly LocalRule[];
   /** Effective for an interface is the larger of its own rp_filter and this one. */
   allRpFilter: string;
   /** Whether the kernel looks for a UDP packet's socket before it routes the packet. */
@@ -35,34 +39,40 @@ export async function readRealServerFacts(question: RealServerQuestion): Promise
   const originals = new Originals(question.tun);
   const facts = await readFacts();
   const towardsLb: LbInterface[] = [];
-  let wildcardSource: string | undefined;
+  const wildcardSources: Partial<Record<Family, string>> = {};
   for (const { prefix } of question.loadBalancers) {
+    const family = familyOf(prefix);
     const { name, mtu, source } = await readWay(prefix, question.interface, facts.ownAddresses);
-    wildcardSource ??= source;
-    const forwarding = originals.sysctl(interfaceKey(name, 'forwarding'));
-    towardsLb.push({ name, mtu, forwarding, rpFilter: originals.sysctl(interfaceKey(name, 'rp_filter')) });
+    if (source !== undefined) wildcardSources[family] ??= source;
+    const forwarding = readForwarding(name, family, originals);
+    const rpFilter = originals.sysctl(interfaceKey(name, 'rp_filter'));
+    towardsLb.push({ name, family, mtu, forwarding, rpFilter });
   }
+  const localRules = FAMILIES.filter(family => family === 4 || facts.hasIpv6).map(
+    async family => originals.localRule(family) ?? readLocalRule(family),
+  );
   return {
     ...facts,
-    ...(wildcardSource && { wildcardSource }),
-    localRule: originals.localRule ?? (await readLocalRule()),
+    wildcardSources,
+    localRules: await Promise.all(localRules),
     allRpFilter: readSysctl(interfaceKey('all', 'rp_filter')) ?? '0',
     udpEarlyDemux: originals.sysctl(UDP_EARLY_DEMUX),
     towardsLb,
   };
 }
 
-async function readLocalRule(): Promise<LocalRule> {
+async function readLocalRule(family: Family): Promise<LocalRule> {
   const rules = await readJson<{ priority: number; table?: string; protocol?: string }>([
-    ...['-d', '-4', 'rule', 'show'],
+    ...['-d', familyFlag(family), 'rule', 'show'],
   ]);
   const local = rules.find(({ table }) => table === 'local');
   if (local === undefined)
     throw new OperatorError(
-      'there is no rule for the table local; put it back with: ip rule add pref 0 lookup local protocol kernel',
+      'there is no rule for the table local; put it back with: ' +
+        `ip ${familyFlag(family)} rule add pref 0 lookup local protocol kernel`,
       ExitCode.failed,
     );
-  return { priority: local.priority, protocol: local.protocol ?? 'kernel' };
+  return { family, priority: local.priority, protocol: local.protocol ?? 'kernel' };
 }
 
 interface Way {
@@ -88,12 +98,12 @@ async function readWay(prefix: string, configured: string, own: readonly Prefix[
 /** Some address of a prefix that can be a load balancer's: not the network's, not one of our own. */
 function addressInside({ words, length }: Prefix, own: readonly Prefix[]): string {
   const ownList = new PrefixList(own);
-  const hostBits = 128 - length;
+  const hostBits = Math.min(128 - length, 31);
   const first = hostBits < 2 ? 0 : 1;
   const last = Math.min(2 ** hostBits - 1, first + own.length);
   for (let host = first; host <= last; host++) {
-    const address = (words[3] + host) | 0;
-    if (!ownList.has4(address)) return formatAddress([0, 0, 0xffff, address]);
+    const address = [...words.slice(0, 3), (words[3] + host) | 0];
+    if (!ownList.has(address, 0)) return formatAddress(address);
   }
-  return formatAddress([...words]);
+  return formatAddress(words);
 }

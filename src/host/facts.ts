@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import type { Prefix } from '../flow/prefixes.js';
 import { PrefixList } from '../flow/prefixes.js';
-import { parseAddress, parsePrefix } from './addresses.js';
+import { type Family, familyOf, parseAddress, parsePrefix } from './addresses.js';
 import { run, runChecked } from './command.js';
 import { type HostState, type LocalRule, readState, type SysctlUndo } from './state.js';
 import { readSysctl } from './sysctl.js';
@@ -13,9 +13,16 @@ export interface Facts {
   ownAddresses: Prefix[];
   broadcastAddresses: Prefix[];
   hasIpv6: boolean;
-  /** On a real server, where a socket without an address of its own answers load balancers from. */
-  wildcardSource?: string;
+  /** On a real server, where sockets without an address of their own answer load balancers from; by family. */
+  wildcardSources?: Partial<Record<Family, string>>;
 }
+
+/** What `ip` wants to be told of the family. */
+export function familyFlag(family: Family): string {
+  return `-${family}`;
+}
+
+export const FAMILIES: readonly Family[] = [4, 6];
 
 export async function readFacts(): Promise<Facts> {
   return { ...(await readLocalAddresses()), hasIpv6: existsSync('/proc/sys/net/ipv6') };
@@ -30,20 +37,24 @@ export interface JsonRoute {
 }
 
 /** The routes of the table local: the addresses that packets to or from are the host's own. */
-export function readLocalRoutes(): Promise<JsonRoute[]> {
-  return readJson<JsonRoute>(['-4', 'route', 'show', 'table', 'local']);
+export async function readLocalRoutes(): Promise<JsonRoute[]> {
+  const [routes4, routes6] = await Promise.all(
+    FAMILIES.map(family => readJson<JsonRoute>([familyFlag(family), 'route', 'show', 'table', 'local'])),
+  );
+  return [...routes4, ...routes6];
 }
 
 export async function readLocalAddresses(): Promise<Pick<Facts, 'ownAddresses' | 'broadcastAddresses'>> {
   const routes = await readLocalRoutes();
-  const ofType = (wanted: string): Prefix[] =>
-    routes.filter(({ type }) => type === wanted).map(({ dst }) => parsePrefix(dst));
-  return { ownAddresses: ofType('local'), broadcastAddresses: ofType('broadcast') };
+  const ofType = (...wanted: string[]): Prefix[] =>
+    routes.filter(({ type }) => wanted.includes(type ?? '')).map(({ dst }) => parsePrefix(dst));
+  return { ownAddresses: ofType('local', 'anycast'), broadcastAddresses: ofType('broadcast') };
 }
 
 /** The route to an address (text), by one interface if need be; undefined if there is none or it is the host itself. */
 export async function readRoute(address: string, by?: string): Promise<JsonRoute | undefined> {
-  const outcome = await run('ip', ['-j', '-4', 'route', 'get', address, ...(by ? ['oif', by] : [])]);
+  const family = familyFlag(familyOf(address));
+  const outcome = await run('ip', ['-j', family, 'route', 'get', address, ...(by ? ['oif', by] : [])]);
   const route = outcome.status === 0 ? (JSON.parse(outcome.stdout) as JsonRoute[])[0] : undefined;
   return route?.dev === undefined || route.type === 'local' ? undefined : route;
 }
@@ -56,13 +67,15 @@ export async function readJson<T>(args: string[]): Promise<T[]> {
 
 /** Whether a routing table has routes. */
 export async function tableHasRoutes(table: number): Promise<boolean> {
-  const outcome = await run('ip', ['-4', 'route', 'show', 'table', String(table)]);
-  return outcome.stdout.trim() !== '';
+  const shown = await Promise.all(
+    FAMILIES.map(family => run('ip', [familyFlag(family), 'route', 'show', 'table', String(table)])),
+  );
+  return shown.some(({ stdout }) => stdout.trim() !== '');
 }
 
 /** Whether an address (text) is one of the host's own. */
 export function isOwn(facts: Facts, address: string): boolean {
-  return new PrefixList(facts.ownAddresses).has4(parseAddress(address)[3]);
+  return new PrefixList(facts.ownAddresses).has(parseAddress(address), 0);
 }
 
 /**
@@ -76,8 +89,8 @@ export class Originals {
     this.changed = readState(tun);
   }
 
-  get localRule(): LocalRule | undefined {
-    return this.changed?.localRule;
+  localRule(family: Family): LocalRule | undefined {
+    return this.changed?.localRules?.find(rule => rule.family === family);
   }
 
   /** A sysctl's value, '0' where there is no such setting. */

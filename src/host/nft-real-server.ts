@@ -1,8 +1,19 @@
 /**
  * The real server's way in by nftables, instead of routing rules: packets go into the TUN as they come in from the
- * interface, ahead of routing, FORWARD and conntrack.
+ * interface, ahead of routing, FORWARD and conntrack. The table goes with the process.
  */
-import { both, chain, intoTun, name, quote, set, table } from './nft.js';
+import { familyOf } from './addresses.js';
+import {
+  chain,
+  DIALECTS,
+  type Dialect,
+  intoTun,
+  name,
+  type OwnedTable,
+  ownedTable,
+  quote,
+  set,
+} from './nft.js';
 
 export interface IngressRules {
   tun: string;
@@ -10,19 +21,32 @@ export interface IngressRules {
   loadBalancers: readonly { prefix: string; interface: string }[];
   /** The services' addresses. */
   addresses: readonly string[];
+  /** Whether routing rules bring the rest. */
+  errorsOnly: boolean;
 }
 
-export function ingressRules({ tun, loadBalancers, addresses }: IngressRules): { up: string; down: string } {
-  const interfaces = [...new Set(loadBalancers.map(lb => lb.interface))];
-  const to = `ip daddr ${set(addresses)}`;
+export function ingressRules(rules: IngressRules): OwnedTable {
+  const interfaces = [...new Set(rules.loadBalancers.map(lb => lb.interface))];
   const chains = interfaces.map((device, i) =>
-    chain(`in_${i}`, `type filter hook ingress device ${quote(device)} priority 0`, [
-      ...loadBalancers
-        .filter(lb => lb.interface === device)
-        .map(({ prefix }) => `ip saddr ${prefix} ${to} ip protocol { udp, 248 } ${intoTun(tun)}`),
-      // Any router may have something to say about a reply.
-      `${to} icmp type { destination-unreachable, time-exceeded, parameter-problem } ${intoTun(tun)}`,
-    ]),
+    chain(
+      `in_${i}`,
+      `type filter hook ingress device ${quote(device)} priority 0`,
+      [DIALECTS[4], DIALECTS[6]].flatMap(dialect => arriving(rules, device, dialect)),
+    ),
   );
-  return both([table('netdev', `uoa_${name(tun)}`, chains)]);
+  return ownedTable('netdev', `uoa_${name(rules.tun)}`, chains);
+}
+
+function arriving(rules: IngressRules, device: string, dialect: Dialect): string[] {
+  const { ip, family } = dialect;
+  const addresses = rules.addresses.filter(address => familyOf(address) === family);
+  const sources = rules.loadBalancers.filter(lb => lb.interface === device && familyOf(lb.prefix) === family);
+  if (addresses.length === 0 || sources.length === 0) return [];
+  const to = `${ip} daddr ${set(addresses)}`;
+  const forward = intoTun(rules.tun, dialect);
+  const carried = sources.flatMap(({ prefix }) =>
+    dialect.carried.map(match => `${ip} saddr ${prefix} ${to} ${match} ${forward}`),
+  );
+  // Any router may have something to say about a reply.
+  return [...(rules.errorsOnly ? [] : carried), `${to} ${dialect.errors} ${forward}`];
 }

@@ -1,11 +1,64 @@
 /** nftables rules as text: tables, chains, and the transactions that put them in place. */
 
-/** `fwd` wants a neighbour; on a TUN, which has none, any address does. */
-const ANY_NEIGHBOUR = '192.0.2.253';
+import type { Family } from './addresses.js';
+
+/** nft's words for what the families call differently. */
+export interface Dialect {
+  family: Family;
+  /** Of tables and of addresses. */
+  ip: 'ip' | 'ip6';
+  /** In tables of the family netdev, which see both. */
+  only: string;
+  /** What has options at all, which other marks may be among; and what may have one of a shim's. */
+  options: string;
+  mark: string;
+  moreThanOneHop: string;
+  /** What may hold UDP for a real server: both carriers, all fragments. */
+  carried: readonly string[];
+  /** ICMP errors, and nothing else of ICMP. */
+  errors: string;
+  /** An ICMP error "too big", and of which quoted packets: those with a mark in either carrier. */
+  tooBigForMark: string;
+  tooBigForOpp: string;
+  /** `fwd` wants a neighbour; on a TUN, which has none, any address does. */
+  anyNeighbour: string;
+}
+
+const UOA_OPTION = '0x1f';
+
+export const DIALECTS: Readonly<Record<Family, Dialect>> = {
+  4: {
+    family: 4,
+    ip: 'ip',
+    only: 'meta protocol ip',
+    options: 'ip hdrlength > 5',
+    mark: `ip hdrlength > 5 @nh,160,8 ${UOA_OPTION}`,
+    moreThanOneHop: 'ip ttl > 1',
+    carried: ['ip protocol { 17, 248 }'],
+    errors: 'icmp type { 3, 11, 12 }',
+    tooBigForMark: `icmp type 3 icmp code 4 @th,68,4 > 5 @th,224,8 ${UOA_OPTION}`,
+    tooBigForOpp: 'icmp type 3 icmp code 4 @th,136,8 248',
+    anyNeighbour: '192.0.2.253',
+  },
+  6: {
+    family: 6,
+    ip: 'ip6',
+    only: 'meta protocol ip6',
+    options: 'exthdr dst exists',
+    mark: 'exthdr dst exists',
+    moreThanOneHop: 'ip6 hoplimit > 1',
+    // Of what has a mark in front of UDP, later fragments are fragments of destination options.
+    carried: ['meta l4proto { 17, 248 }', 'frag nexthdr 60'],
+    errors: 'icmpv6 type { 1, 2, 3, 4 }',
+    tooBigForMark: 'icmpv6 type 2 @th,112,8 60',
+    tooBigForOpp: 'icmpv6 type 2 @th,112,8 248',
+    anyNeighbour: '2001:db8::253',
+  },
+};
 
 /** The statement that takes a packet into the TUN, and passes by one that is gone. */
-export function intoTun(tun: string): string {
-  return `fwd ip to ${ANY_NEIGHBOUR} device ${quote(tun)}`;
+export function intoTun(tun: string, { ip, anyNeighbour }: Dialect): string {
+  return `fwd ${ip} to ${anyNeighbour} device ${quote(tun)}`;
 }
 
 export interface Table {
@@ -21,6 +74,29 @@ export function table(family: string, tableName: string, chains: readonly string
 export function chain(chainName: string, hook: string, rules: readonly string[]): string {
   const lines = [`${hook}; policy accept;`, ...rules].map(line => `\t\t${line}`);
   return `\tchain ${chainName} {\n${lines.join('\n')}\n\t}`;
+}
+
+/** A table that is to go with the process that makes it. */
+export interface OwnedTable {
+  /** Transactions that make and unmake it as an ordinary one. */
+  up: string;
+  down: string;
+  owned: Table;
+}
+
+export function ownedTable(family: string, tableName: string, chains: readonly string[]): OwnedTable {
+  return {
+    ...both([table(family, tableName, chains)]),
+    owned: table(family, tableName, ['\tflags owner', ...chains]),
+  };
+}
+
+/** A script as a line, for one that reads line by line. */
+export function oneLine(script: string): string {
+  return script
+    .split('\n')
+    .map(line => line.trim())
+    .join(' ; ');
 }
 
 /** One transaction that puts tables in the place of whatever was there under their names; and one to take them away. */

@@ -6,6 +6,7 @@
 import { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { check, native } from '../io/native.js';
+import type { Family } from './addresses.js';
 import type { IpArguments } from './change.js';
 
 export const RUN_DIRECTORY = '/run/uoa-shim';
@@ -27,14 +28,15 @@ export type Undo = { kind: 'ip'; args: IpArguments } | { kind: 'nft'; script: st
 
 /** The rule for the table local. */
 export interface LocalRule {
+  family: Family;
   priority: number;
   /** Who made it, as `ip -d rule` has it: kernel, unless somebody moved it. */
   protocol: string;
 }
 
 export interface HostState {
-  /** Where the local rule was, if the plan moves it. */
-  localRule?: LocalRule;
+  /** Where the local rules were, as far as the plan moves them. */
+  localRules?: LocalRule[];
   /** In the order in which the changes were made. */
   undo: Undo[];
 }

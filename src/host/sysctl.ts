@@ -2,13 +2,15 @@
  * Kernel settings by their sysctl names. A dot inside an interface's name is written as a slash, as sysctl(8)
  * has it: net.ipv4.conf.eth0/100.forwarding.
  */
+
 import { readFileSync, writeFileSync } from 'node:fs';
+import type { Family } from './addresses.js';
 
 export const NF_CONNTRACK_ACCT = 'net.netfilter.nf_conntrack_acct';
 export const UDP_EARLY_DEMUX = 'net.ipv4.udp_early_demux';
 
-export function interfaceKey(name: string, setting: string): string {
-  return `net.ipv4.conf.${name.replaceAll('.', '/')}.${setting}`;
+export function interfaceKey(name: string, setting: string, family: Family = 4): string {
+  return `net.ipv${family}.conf.${name.replaceAll('.', '/')}.${setting}`;
 }
 
 function path(key: string): string {

@@ -14,8 +14,8 @@ interface Native {
   getSocketOption(fd: number, level: number, name: number): number;
   /** An option of 64 bits; 0 if the kernel has none such. */
   getSocketOption64(fd: number, level: number, name: number): bigint;
-  /** Address as a 32-bit word. */
-  connect4(fd: number, address: number, port: number): number;
+  /** To the address at `at` in `words` (codec/addresses.ts). */
+  connectTo(fd: number, words: Int32Array, at: number, port: number): number;
   openEvent(): number;
   signalEvent(fd: number): number;
   /** Exclusive flock, without waiting; it goes with the descriptor. */
@@ -31,8 +31,15 @@ interface Native {
   readBatch(fd: number, memory: Uint8Array, offsets: Int32Array, lengths: Int32Array, count: number): number;
   /** Writes packets; `lengths` becomes 0 or -errno for each. How many failed. */
   writeBatch(fd: number, memory: Uint8Array, offsets: Int32Array, lengths: Int32Array, count: number): number;
-  /** The same for IPv4 packets through a raw socket, each to the destination in its header. */
-  sendBatch4(fd: number, memory: Uint8Array, offsets: Int32Array, lengths: Int32Array, count: number): number;
+  /** The same for IP packets through raw sockets, one for each family, to the destinations in their headers. */
+  sendBatch(
+    fd4: number,
+    fd6: number,
+    memory: Uint8Array,
+    offsets: Int32Array,
+    lengths: Int32Array,
+    count: number,
+  ): number;
 }
 
 export const WAIT_DATA = 1;

@@ -1,32 +1,47 @@
 /** The MTU of the path to a destination, as the kernel knows it now: its route's, or what it learned on the way. */
+import { isMapped } from '../codec/addresses.js';
 import { check, native } from './native.js';
 
 const AF_INET = 2;
+const AF_INET6 = 10;
 const SOCK_DGRAM = 2;
 const SOL_SOCKET = 1;
 const SO_MARK = 36;
 const IPPROTO_IP = 0;
+const IPPROTO_IPV6 = 41;
 const IP_MTU = 14;
+const IPV6_MTU = 24;
 const ANY_PORT = 9;
 
 export class PathMtu {
-  private fd = check('open socket', native.openSocket(AF_INET, SOCK_DGRAM, 0));
+  private fd4: number;
+  private fd6: number;
 
   /** `mark` is the SO_MARK of the packets that it is asked for. */
   constructor(mark: number) {
-    check('mark socket', native.setSocketOption(this.fd, SOL_SOCKET, SO_MARK, mark));
+    this.fd4 = check('open socket', native.openSocket(AF_INET, SOCK_DGRAM, 0));
+    // A host may do without IPv6.
+    this.fd6 = Math.max(-1, native.openSocket(AF_INET6, SOCK_DGRAM, 0));
+    for (const fd of [this.fd4, this.fd6])
+      if (fd >= 0) check('mark socket', native.setSocketOption(fd, SOL_SOCKET, SO_MARK, mark));
   }
 
-  /** In bytes, to an IPv4 address (a 32-bit word); 0 if there is no route. */
-  get4(destination: number): number {
-    // Connecting sends nothing: it looks up the route, and IP_MTU tells that route's MTU (ip(7)).
-    if (native.connect4(this.fd, destination, ANY_PORT) < 0) return 0;
-    return Math.max(0, native.getSocketOption(this.fd, IPPROTO_IP, IP_MTU));
+  /** In bytes, to the address at `at` in `words`; 0 if there is no route. */
+  get(words: Int32Array, at: number): number {
+    const isIpv4 = isMapped(words, at);
+    const fd = isIpv4 ? this.fd4 : this.fd6;
+    // Connecting sends nothing: it looks up the route, and IP_MTU tells that route's MTU (ip(7), ipv6(7)).
+    if (native.connectTo(fd, words, at, ANY_PORT) < 0) return 0;
+    const mtu = isIpv4
+      ? native.getSocketOption(fd, IPPROTO_IP, IP_MTU)
+      : native.getSocketOption(fd, IPPROTO_IPV6, IPV6_MTU);
+    return Math.max(0, mtu);
   }
 
   /** Safe to call twice. */
   close(): void {
-    if (this.fd >= 0) native.closeDescriptor(this.fd);
-    this.fd = -1;
+    for (const fd of [this.fd4, this.fd6]) if (fd >= 0) native.closeDescriptor(fd);
+    this.fd4 = -1;
+    this.fd6 = -1;
   }
 }

@@ -1,14 +1,15 @@
 /**
- * A TUN device and a raw socket as a pipeline's device.
+ * A TUN device and raw sockets as a pipeline's device.
  *
  * The TUN speaks virtio-net headers, with no offload asked for: the kernel completes checksums and cuts
  * super-packets before we see them, so every header that is read says "nothing special", and so does every
  * one that is written.
  */
 import * as ipv4 from '../codec/ipv4.js';
+import * as ipv6 from '../codec/ipv6.js';
 import { Arena, BATCH, type Device, type PacketList } from './device.js';
 import { check, native, SystemCallError, WAIT_BROKEN, WAIT_DATA } from './native.js';
-import { RawSocket } from './raw.js';
+import { RawSockets } from './raw.js';
 
 const VIRTIO_HEADER = 12;
 const BUSY_RETRIES = 20;
@@ -39,11 +40,11 @@ export interface TunDeviceOptions {
 export class TunDevice implements Device {
   readonly arena = new Arena();
   readonly clock = new Int32Array(1);
-  private readonly raw: RawSocket;
+  private readonly raw: RawSockets;
   private readonly slots = new Int32Array(BATCH);
 
   constructor(private readonly options: TunDeviceOptions) {
-    this.raw = new RawSocket(options.mark);
+    this.raw = new RawSockets(options.mark);
     for (let i = 0; i < BATCH; i++) this.slots[i] = this.arena.packetOffset(i) - VIRTIO_HEADER;
   }
 
@@ -93,10 +94,14 @@ export class TunDevice implements Device {
 }
 
 /**
- * Adds one to the TTL of the packet at `offset`: forwarding it to the TUN took one off, so there is room. The TTL is
+ * Adds one to the hops of the packet at `offset`: forwarding it to the TUN took one off, so there is room. IPv4's TTL is
  * the high byte of its word, and a header checksum is never 0xffff (RFC 1624, 3).
  */
 function giveHopBack(bytes: Uint8Array, offset: number): void {
+  if (bytes[offset] >>> 4 === 6) {
+    bytes[offset + ipv6.HOP_LIMIT]++;
+    return;
+  }
   bytes[offset + ipv4.TTL]++;
   const at = offset + ipv4.CHECKSUM;
   const checksum = ((bytes[at] << 8) | bytes[at + 1]) - 0x0100;

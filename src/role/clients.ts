@@ -1,17 +1,21 @@
 /** Which addresses can't be a client's: packets from them would be dropped, or answered to the wrong host. */
+import { isMapped } from '../codec/addresses.js';
 
-const IPV4_MAPPED = 0xffff;
+/** `v6` is whether it came as an IPv6 address: an IPv4 one in disguise (::ffff:a.b.c.d) is no client's. */
+export function isImpossible(words: Int32Array, at: number, v6: boolean): boolean {
+  if (isMapped(words, at)) return v6 || isImpossible4(words[at + 3]);
+  return isImpossible6(words, at);
+}
 
 /** 0.0.0.0/8, loopback, multicast and broadcast (RFC 1122, 3.2.1.3). */
-export function isImpossible4(address: number): boolean {
+function isImpossible4(address: number): boolean {
   const first = address >>> 24;
   return first === 0 || first === 127 || first >>> 4 === 14 || address === -1;
 }
 
-/** ::, ::1, multicast, and IPv4 addresses in disguise (::ffff:a.b.c.d), as 16 bytes at `offset` in `view`. */
-export function isImpossible6(view: DataView, offset: number): boolean {
-  if (view.getUint8(offset) === 0xff) return true;
-  if ((view.getUint32(offset) | view.getUint32(offset + 4)) !== 0) return false;
-  const third = view.getUint32(offset + 8);
-  return third === IPV4_MAPPED || (third === 0 && view.getUint32(offset + 12) <= 1);
+/** ::, ::1, multicast, and link-local addresses, which mean another host on each link (RFC 4291). */
+function isImpossible6(words: Int32Array, at: number): boolean {
+  const first = words[at] >>> 16;
+  if (first >>> 8 === 0xff || first >>> 6 === 0xfe80 >>> 6) return true;
+  return (words[at] | words[at + 1] | words[at + 2]) === 0 && words[at + 3] >>> 0 <= 1;
 }

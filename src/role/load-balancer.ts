@@ -6,21 +6,17 @@
  *   2. to a real server: whose flow it is (asked of conntrack once), and whether it still wants a mark
  *   3. the mark: into the packet, or ahead of it where it finds no room
  *   4. an ACK: matched with what was sent, and never let through
+ *   5. an ICMP error about a packet that the mark made too big
  */
-
+import { ADDRESS_WORDS, copyAddress, sameAddress } from '../codec/addresses.js';
 import type { ReplyTuple } from '../codec/ctnetlink.js';
-import { Kind, Mark, type Packet } from '../codec/packet.js';
-import {
-  eraseOptions,
-  fitsOpp,
-  fitsOption,
-  insertOpp,
-  insertOption,
-  restoreHop,
-  strip,
-} from '../codec/rewrite.js';
+import * as icmp from '../codec/icmp.js';
+import { eraseMarks, fitsMark, insertMark, strip, stripQuoted } from '../codec/marks.js';
+import { DESTINATION, Kind, Mark, type Packet, SOURCE } from '../codec/packet.js';
+import { restoreHop } from '../codec/rewrite.js';
 import { writeStandalone } from '../codec/standalone.js';
 import * as uoa from '../codec/uoa.js';
+import { PathMtus } from '../flow/path-mtus.js';
 import { type Prefix, PrefixList } from '../flow/prefixes.js';
 import { CLIENT } from '../flow/records.js';
 import type { FlowTable } from '../flow/table.js';
@@ -33,8 +29,9 @@ const EXPIRY_BUDGET = 1024;
 const TRAILS = 0x7f;
 export const ACKED = 0x80;
 
-/** Every path takes packets of this size (net.ipv4.route.min_pmtu): no need to ask for its MTU. */
-const SMALLEST_PATH = 552;
+/** Every path takes packets of this size (net.ipv4.route.min_pmtu; RFC 8200, 5): no need to ask for its MTU. */
+const SMALLEST_PATH4 = 552;
+const SMALLEST_PATH6 = 1280;
 
 /**
  * Milliseconds for which a flow that wants marks may be taken for the same connection: far below the shortest
@@ -42,20 +39,21 @@ const SMALLEST_PATH = 552;
  */
 const SURELY_THE_SAME = 1000;
 
-/** The kernel's connections, as far as this role needs them. Addresses are 32-bit words. */
+/** The kernel's connections, as far as this role needs them. */
 export interface Connections {
   /** What the last `find` found. `id` tells a connection from an earlier one with the same tuple. */
-  readonly found: { client: number; clientPort: number; id: number };
+  readonly found: { readonly client: Int32Array; clientPort: number; id: number };
   find(tuple: ReplyTuple): boolean;
   /** Lets the rest of a connection's packets go by without us; false if it is gone. */
   release(tuple: ReplyTuple): boolean;
 }
 
-/** The MTU of the path to an IPv4 address, in bytes; 0 if there is none. */
-export type PathMtuOf = (destination: number) => number;
+/** The MTU of the path to the address at `at` in `words`, in bytes; 0 if there is none. */
+export type PathMtuOf = (words: Int32Array, at: number) => number;
 
 export interface LoadBalancerOptions {
-  carrier: typeof uoa.Carrier.ipo | typeof uoa.Carrier.opp;
+  /** Whether marks go into a header of their own, or into an option of IP's: `ipo` with IPv4, `dstopt` with IPv6. */
+  carrier: 'opp' | 'option';
   /** Marks per flow at most: 0 to 100. */
   maxTrails: number;
   /** The host's own addresses, the LIPs among them. */
@@ -68,9 +66,14 @@ export class LoadBalancer implements Role {
   private carrier!: LoadBalancerOptions['carrier'];
   private maxTrails!: number;
   private ownAddresses!: PrefixList;
-  private readonly tuple: ReplyTuple = { source: 0, sourcePort: 0, destination: 0, destinationPort: 0 };
-  private readonly words = new Int32Array(4);
+  private readonly tuple: ReplyTuple = {
+    addresses: new Int32Array(2 * ADDRESS_WORDS),
+    sourcePort: 0,
+    destinationPort: 0,
+  };
+  private readonly words = new Int32Array(ADDRESS_WORDS);
   private readonly client = { v6: false, words: this.words, port: 0 };
+  private readonly learnedMtus = new PathMtus();
 
   constructor(
     options: LoadBalancerOptions,
@@ -113,12 +116,13 @@ export class LoadBalancer implements Role {
       counters[LbCounter.dropped_malformed]++;
       return Verdict.none;
     }
-    if (packet.kind === Kind.other || packet.kind === Kind.error) {
+    if (packet.kind === Kind.error) return this.errorFromNetwork(packet, now);
+    if (packet.kind === Kind.other) {
       counters[LbCounter.packets_ignored]++;
       return Verdict.none;
     }
     // By the destination: a source is easily forged.
-    if (this.ownAddresses.has4(packet.destination)) return this.fromRealServer(packet, now);
+    if (this.ownAddresses.has(packet.addresses, DESTINATION)) return this.fromRealServer(packet, now);
     restoreHop(packet);
     if (packet.kind === Kind.udp) return this.toRealServer(packet, now, extraOffset);
     counters[LbCounter.packets_unmarked]++;
@@ -129,23 +133,18 @@ export class LoadBalancer implements Role {
 
   private toRealServer(packet: Packet, now: number, extraOffset: number): number {
     const { flows, counters } = this;
-    if (packet.mark !== Mark.none) this.takeOutForged(packet);
+    // What the client wrote there itself would pass for ours.
+    if (packet.mark !== Mark.none) counters[LbCounter.marks_forged] += eraseMarks(packet);
     const flow = this.flowOf(packet, now);
     if (flow < 0 || !this.wantsMark(flow)) {
       counters[LbCounter.packets_unmarked]++;
       return Verdict.emit;
     }
     flows.setFlags(flow, flows.flags(flow) + 1);
-    this.words[3] = flows.address4(flow, CLIENT);
+    copyAddress(flows.records, flows.addressAt(flow, CLIENT), this.words, 0);
+    this.client.v6 = packet.v6;
     this.client.port = flows.clientPort(flow);
-    return this.mark(packet, extraOffset);
-  }
-
-  /** What the client wrote there itself would pass for ours. */
-  private takeOutForged(packet: Packet): void {
-    const isOpp = packet.carrier === uoa.Carrier.opp;
-    if (isOpp) strip(packet);
-    this.counters[LbCounter.marks_forged] += eraseOptions(packet) + (isOpp ? 1 : 0);
+    return this.mark(packet, extraOffset, now);
   }
 
   private wantsMark(flow: number): boolean {
@@ -156,7 +155,7 @@ export class LoadBalancer implements Role {
   /** The packet's flow, or -1 if conntrack has none for it: nobody's NAT, nobody's client. */
   private flowOf(packet: Packet, now: number): number {
     const { flows } = this;
-    flows.setFlow4(packet.source, packet.sourcePort, packet.destination, packet.destinationPort);
+    flows.setFlow(packet.addresses, SOURCE, packet.sourcePort, DESTINATION, packet.destinationPort);
     const known = flows.findFlow();
     const isSure = known >= 0 && this.wantsMark(known) && flows.idle(known, now) < SURELY_THE_SAME;
     const flow = isSure ? known : this.ask(packet, known, now);
@@ -166,13 +165,13 @@ export class LoadBalancer implements Role {
 
   private ask(packet: Packet, known: number, now: number): number {
     const { flows, connections, counters } = this;
-    this.setTuple(packet.destination, packet.destinationPort, packet.source, packet.sourcePort);
+    this.setTuple(packet.addresses, DESTINATION, packet.destinationPort, SOURCE, packet.sourcePort);
     if (!connections.find(this.tuple)) return -1;
     const { client, clientPort, id } = connections.found;
     // The same connection: at most a packet that was under way when its flow was acknowledged.
     if (known >= 0 && flows.tag(known) === id) return known;
 
-    flows.setClient4(client, clientPort);
+    flows.setClient(client, 0, clientPort);
     const evictions = flows.evictions;
     flows.learn(0, now);
     flows.setTag(flows.learned, id);
@@ -181,33 +180,42 @@ export class LoadBalancer implements Role {
     return flows.learned;
   }
 
-  private setTuple(source: number, sourcePort: number, destination: number, destinationPort: number): void {
+  /** From the real server to LIP:lport. */
+  private setTuple(words: Int32Array, server: number, serverPort: number, lb: number, lbPort: number): void {
     const { tuple } = this;
-    tuple.source = source;
-    tuple.sourcePort = sourcePort;
-    tuple.destination = destination;
-    tuple.destinationPort = destinationPort;
+    copyAddress(words, server, tuple.addresses, SOURCE);
+    copyAddress(words, lb, tuple.addresses, DESTINATION);
+    tuple.sourcePort = serverPort;
+    tuple.destinationPort = lbPort;
   }
 
   // ---- 3. the mark ---------------------------------------------------------------------------------------
 
-  private mark(packet: Packet, extraOffset: number): number {
-    const { carrier, counters } = this;
-    if (packet.payloadLength > 0 && !packet.fragmented && this.fits(packet)) {
-      if (carrier === uoa.Carrier.ipo) insertOption(packet, this.client);
-      else insertOpp(packet, this.client);
+  private mark(packet: Packet, extraOffset: number, now: number): number {
+    const { counters, client } = this;
+    const carrier = this.carrierFor(packet);
+    if (packet.payloadLength > 0 && !packet.fragmented && this.fits(packet, carrier, now)) {
+      insertMark(packet, carrier, client);
       counters[LbCounter.marks_inserted]++;
       return Verdict.emit;
     }
-    this.extraLength = writeStandalone(packet, carrier, this.client, packet.view, extraOffset);
+    this.extraLength = writeStandalone(packet, carrier, client, packet.view, extraOffset);
     counters[LbCounter.marks_standalone]++;
     return Verdict.emit | Verdict.extra;
   }
 
-  private fits(packet: Packet): boolean {
-    const fits = this.carrier === uoa.Carrier.ipo ? fitsOption : fitsOpp;
-    if (fits(packet, uoa.OPTION_V4, SMALLEST_PATH)) return true;
-    return fits(packet, uoa.OPTION_V4, this.pathMtu(packet.destination));
+  private carrierFor({ v6 }: Packet): uoa.Carrier {
+    if (this.carrier === 'opp') return uoa.Carrier.opp;
+    return v6 ? uoa.Carrier.dstopt : uoa.Carrier.ipo;
+  }
+
+  private fits(packet: Packet, carrier: uoa.Carrier, now: number): boolean {
+    const { client } = this;
+    if (fitsMark(packet, carrier, client, packet.v6 ? SMALLEST_PATH6 : SMALLEST_PATH4)) return true;
+    const { addresses } = packet;
+    const learned = this.learnedMtus.get(addresses, DESTINATION, now);
+    if (learned > 0 && !fitsMark(packet, carrier, client, learned)) return false;
+    return fitsMark(packet, carrier, client, this.pathMtu(addresses, DESTINATION));
   }
 
   // ---- 4. an ACK -----------------------------------------------------------------------------------------
@@ -233,15 +241,16 @@ export class LoadBalancer implements Role {
   /** The flow whose mark this packet echoes, as it was sent; or -1. */
   private acknowledged(packet: Packet): number {
     const { flows } = this;
-    const { view, option, carrier } = packet;
-    if (packet.mark !== Mark.found || carrier !== this.carrier || packet.optionLength !== uoa.OPTION_V4)
-      return -1;
-    flows.setFlow4(packet.destination, packet.destinationPort, packet.source, packet.sourcePort);
+    const { view, option, addresses, v6 } = packet;
+    const isOurs = packet.mark === Mark.found && packet.carrier === this.carrierFor(packet);
+    if (!isOurs || packet.optionLength !== (v6 ? uoa.OPTION_V6 : uoa.OPTION_V4)) return -1;
+    flows.setFlow(addresses, DESTINATION, packet.destinationPort, SOURCE, packet.sourcePort);
     const flow = flows.findFlow();
     if (flow < 0 || (flows.flags(flow) & TRAILS) === 0) return -1;
+    flows.readClient(view, option + uoa.OPTION_ADDRESS, v6, 0);
     const echoes =
       view.getUint16(option + uoa.OPTION_PORT) === flows.clientPort(flow) &&
-      view.getInt32(option + uoa.OPTION_ADDRESS) === flows.address4(flow, CLIENT);
+      sameAddress(flows.key, CLIENT, flows.records, flows.addressAt(flow, CLIENT));
     return echoes ? flow : -1;
   }
 
@@ -251,7 +260,26 @@ export class LoadBalancer implements Role {
     if ((flows.flags(flow) & ACKED) !== 0) return;
     flows.setFlags(flow, flows.flags(flow) | ACKED);
     this.counters[LbCounter.flows_acked]++;
-    this.setTuple(packet.source, packet.sourcePort, packet.destination, packet.destinationPort);
+    this.setTuple(packet.addresses, SOURCE, packet.sourcePort, DESTINATION, packet.destinationPort);
     this.connections.release(this.tuple);
+  }
+
+  // ---- 5. an ICMP error ----------------------------------------------------------------------------------
+
+  /**
+   * A marked packet was too big for some path: from now on its destination's marks go ahead of such packets. The client
+   * hears of it only if its packet would have been too big without the mark.
+   */
+  private errorFromNetwork(packet: Packet, now: number): number {
+    const { quoted, view, v6 } = packet;
+    const isOfOurs = this.ownAddresses.has(quoted.addresses, SOURCE);
+    const mtu = icmp.nextHopMtu(view, packet.transport, v6);
+    const marked = quoted.declaredLength(view);
+    const removed = stripQuoted(packet);
+    if (!isOfOurs || removed === 0 || mtu === 0) return Verdict.deliver;
+    this.learnedMtus.learn(quoted.addresses, DESTINATION, mtu, now);
+    if (marked - removed > mtu) return Verdict.deliver;
+    this.counters[LbCounter.packets_ignored]++;
+    return Verdict.none;
   }
 }

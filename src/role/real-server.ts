@@ -9,36 +9,34 @@
  *   5. later fragments follow the first one, either way
  *   6. ICMP errors about translated packets, either way, are translated in what they quote
  */
-import * as icmp from '../codec/icmp.js';
-import * as ipv4 from '../codec/ipv4.js';
-import { Kind, Mark, type Packet } from '../codec/packet.js';
+import { ADDRESS_WORDS, copyAddress, isMapped, sameAddress } from '../codec/addresses.js';
+import { strip } from '../codec/marks.js';
+import { DESTINATION, Kind, Mark, type Packet, SOURCE } from '../codec/packet.js';
 import {
   setDestination,
   setErrorDestination,
-  setFragmentAddresses,
   setQuotedDestination,
   setQuotedSource,
   setSource,
-  strip,
 } from '../codec/rewrite.js';
 import { writeAck } from '../codec/standalone.js';
+import { toIpv4, toIpv6 } from '../codec/translate.js';
 import * as uoa from '../codec/uoa.js';
-import { FragmentTable } from '../flow/fragments.js';
-import { HeldFragments } from '../flow/held-fragments.js';
 import { type Prefix, PrefixList } from '../flow/prefixes.js';
 import { CLIENT, LB, SERVER } from '../flow/records.js';
 import { type FlowTable, Learned } from '../flow/table.js';
-import { isImpossible4, isImpossible6 } from './clients.js';
+import { isImpossible } from './clients.js';
 import { Counter, type Counters } from './counters.js';
+import { Fragments } from './fragments.js';
 import { type Service, ServiceList } from './services.js';
 import { type Role, Verdict } from './verdict.js';
 
 /** Records looked at in one tick: some 100 microseconds. */
 const EXPIRY_BUDGET = 1024;
 
-/** Flags of a flow's record: its carrier in the low bits, and whether the client can't be an IPv4 source. */
+/** Flags of a flow's record: its carrier in the low bits, and whether the client is of the other family (NAT64). */
 export const CARRIER_FLAGS = 0x03;
-const LOOKUP_ONLY = 0x04;
+const FOREIGN = 0x04;
 
 export interface LoadBalancer {
   prefix: Prefix;
@@ -53,20 +51,24 @@ export interface RealServerOptions {
   services: readonly Service[];
   /** The host's own and broadcast addresses: no client can have one of them. */
   ownAddresses: readonly Prefix[];
-  /** Where sockets without an address of their own answer from, as four words; null: from the first service. */
-  wildcardSource: readonly number[] | null;
+  /** Where sockets without an address of their own answer from, four words each: one of either family at most. */
+  wildcardSources: readonly (readonly number[])[];
+  /** Whether clients of the other family reach the service of their own family (`nat64: deliver`). */
+  translates: boolean;
 }
 
 export class RealServer implements Role {
   extraLength = 0;
 
-  private readonly fragments: FragmentTable;
-  private readonly held = new HeldFragments();
+  private readonly fragments: Fragments;
+  /** New source and destination of a packet that goes over to the other family. */
+  private readonly ends = new Int32Array(2 * ADDRESS_WORDS);
   private loadBalancers!: readonly LoadBalancer[];
   private prefixes!: PrefixList;
   private services!: ServiceList;
   private ownAddresses!: PrefixList;
-  private wildcardSource!: number;
+  private wildcardSources!: PrefixList;
+  private translates!: boolean;
 
   constructor(
     options: RealServerOptions,
@@ -74,7 +76,7 @@ export class RealServer implements Role {
     private readonly counters: Counters,
     seed: number,
   ) {
-    this.fragments = new FragmentTable(seed);
+    this.fragments = new Fragments(seed);
     this.configure(options);
   }
 
@@ -84,18 +86,19 @@ export class RealServer implements Role {
     this.prefixes = new PrefixList(options.loadBalancers.map(({ prefix }) => prefix));
     this.services = new ServiceList(options.services);
     this.ownAddresses = new PrefixList(options.ownAddresses);
-    this.wildcardSource = options.wildcardSource?.[3] ?? this.services.address4(0);
+    this.wildcardSources = new PrefixList(options.wildcardSources.map(words => ({ words, length: 128 })));
+    this.translates = options.translates;
   }
 
   tick(now: number): boolean {
     this.counters[Counter.flows_expired] += this.flows.expire(now, EXPIRY_BUDGET);
     this.counters[Counter.flows] = this.flows.count;
-    this.counters[Counter.fragments_dropped] += this.held.expire(now);
+    this.counters[Counter.fragments_dropped] += this.fragments.expire(now);
     return this.flows.isExpiryDue(now);
   }
 
   release(bytes: Uint8Array, offset: number): number {
-    return this.held.take(bytes, offset);
+    return this.fragments.take(bytes, offset);
   }
 
   settle(extrasSent: number, extrasRefused: number, refused: number): void {
@@ -114,8 +117,7 @@ export class RealServer implements Role {
         return this.follow(packet, now);
       case Kind.malformed:
         this.counters[Counter.dropped_malformed]++;
-        if (packet.mark === Mark.broken && this.prefixes.has4(packet.source))
-          this.counters[Counter.uoa_invalid]++;
+        if (packet.mark === Mark.broken && this.isFromLb(packet)) this.counters[Counter.uoa_invalid]++;
         return Verdict.none;
       case Kind.error:
         return this.isInbound(packet) ? this.errorFromNetwork(packet) : this.errorFromHost(packet);
@@ -124,47 +126,46 @@ export class RealServer implements Role {
     }
   }
 
-  /** What is neither UDP nor an error about it came along with the errors: ping, for one. It goes on as it came. */
+  /** Not UDP, and no error about it, but it was led here along with those: it goes on as it came. */
   private pass(packet: Packet): number {
-    if (packet.protocol === icmp.PROTOCOL) {
-      if (this.isInbound(packet)) return Verdict.deliver;
-      if (this.services.hasAddress4(packet.source)) return Verdict.emit;
-    }
+    if (this.isInbound(packet)) return Verdict.deliver;
+    if (this.services.hasAddress(packet.addresses, SOURCE)) return Verdict.emit;
     this.counters[Counter.packets_ignored]++;
     return Verdict.none;
   }
 
   /** To a service, and not from one: a prefix of load balancers may well hold the service's own address too. */
-  private isInbound(packet: Packet): boolean {
-    return this.services.hasAddress4(packet.destination) && !this.services.hasAddress4(packet.source);
+  private isInbound({ addresses }: Packet): boolean {
+    return this.services.hasAddress(addresses, DESTINATION) && !this.services.hasAddress(addresses, SOURCE);
+  }
+
+  private isFromLb(packet: Packet): boolean {
+    return this.prefixes.has(packet.addresses, SOURCE);
   }
 
   // ---- 2. from a load balancer ---------------------------------------------------------------------------
 
   private receive(packet: Packet, now: number, extraOffset: number): number {
     const { counters } = this;
-    const position = this.prefixes.match4(packet.source);
+    const position = this.prefixes.match(packet.addresses, SOURCE);
     if (position < 0) {
       // The rules to the TUN are some moments older or younger than our prefixes: it goes on as it came.
       counters[Counter.packets_delivered]++;
       return Verdict.deliver;
     }
     const lb = this.loadBalancers[position];
-    if (packet.carrier === uoa.Carrier.opp && packet.fragmented) {
-      counters[Counter.fragments_dropped]++;
-      return Verdict.none;
-    }
-    if (packet.fragmented) return this.receiveFirst(packet, lb, now, extraOffset);
-    return this.receiveFrom(packet, lb, now, extraOffset);
+    if (!packet.fragmented) return this.receiveFrom(packet, lb, now, extraOffset);
+    if (packet.carrier === uoa.Carrier.opp) return this.gather(packet, now);
+    return this.receiveFirst(packet, lb, now, extraOffset);
   }
 
-  /** The first of several fragments: where it goes, the others go, those too that came before it. */
   private receiveFirst(packet: Packet, lb: LoadBalancer, now: number, extraOffset: number): number {
-    const { source, destination } = packet;
-    const id = idProtocol(packet);
+    const { fragments } = this;
+    const payload = packet.udp - packet.start;
+    fragments.begin(packet);
     const verdict = this.receiveFrom(packet, lb, now, extraOffset);
-    this.fragments.remember(source, destination, id, packet.source, packet.destination, now);
-    this.held.release(source, destination, id);
+    // An IPv6 mark stands behind the fragment header, in what fragments are counted in.
+    fragments.lead(packet, packet.fragmentHeader > 0 ? payload - (packet.udp - packet.start) : 0, now);
     return verdict;
   }
 
@@ -174,7 +175,7 @@ export class RealServer implements Role {
     if (packet.mark === Mark.none) counters[Counter.uoa_none]++;
     else counters[Counter.uoa_invalid]++;
 
-    flows.setFlow4(packet.source, packet.sourcePort, packet.destination, packet.destinationPort);
+    flows.setFlow(packet.addresses, SOURCE, packet.sourcePort, DESTINATION, packet.destinationPort);
     const flow = flows.findFlow();
     if (flow >= 0) return this.deliverAsClient(packet, flow, now);
     if (packet.mark === Mark.none && this.isServed(packet)) counters[Counter.uoa_miss]++;
@@ -202,31 +203,26 @@ export class RealServer implements Role {
   }
 
   private isServed(packet: Packet): boolean {
-    return this.services.has4(packet.destination, packet.destinationPort);
+    return this.services.has(packet.addresses, DESTINATION, packet.destinationPort);
   }
 
   /** Learns the marked packet's flow; false if its client is impossible. `flows.learned` is the record. */
   private learn(packet: Packet, now: number): boolean {
     const { flows, counters } = this;
-    const { view, option } = packet;
+    const { view, option, addresses } = packet;
     const v6 = packet.optionLength === uoa.OPTION_V6;
     const port = view.getUint16(option + uoa.OPTION_PORT);
-    const address = option + uoa.OPTION_ADDRESS;
-    if (port === 0 || (v6 ? isImpossible6(view, address) : this.isImpossible(view.getInt32(address))))
+    flows.setFlow(addresses, SOURCE, packet.sourcePort, DESTINATION, packet.destinationPort);
+    flows.readClient(view, option + uoa.OPTION_ADDRESS, v6, port);
+    if (port === 0 || isImpossible(flows.key, CLIENT, v6) || this.ownAddresses.has(flows.key, CLIENT))
       return false;
 
-    flows.setFlow4(packet.source, packet.sourcePort, packet.destination, packet.destinationPort);
-    flows.setClient(view, address, v6, port);
     const evictions = flows.evictions;
-    if (flows.learn(packet.carrier | (v6 ? LOOKUP_ONLY : 0), now) !== Learned.refreshed)
+    if (flows.learn(packet.carrier | (v6 === packet.v6 ? 0 : FOREIGN), now) !== Learned.refreshed)
       counters[Counter.uoa_saved]++;
     counters[Counter.flows_evicted] += flows.evictions - evictions;
     counters[Counter.flows] = flows.count;
     return true;
-  }
-
-  private isImpossible(address: number): boolean {
-    return isImpossible4(address) || this.ownAddresses.has4(address);
   }
 
   // ---- 3. delivery ---------------------------------------------------------------------------------------
@@ -234,9 +230,25 @@ export class RealServer implements Role {
   private deliverAsClient(packet: Packet, flow: number, now: number): number {
     const { flows } = this;
     flows.heard(flow, now);
-    if ((flows.flags(flow) & LOOKUP_ONLY) !== 0) return this.deliver(packet);
+    if (this.isForeign(flow)) return this.deliverTranslated(packet, flow);
     strip(packet);
-    setSource(packet, flows.address4(flow, CLIENT), flows.clientPort(flow));
+    setSource(packet, flows.records, flows.addressAt(flow, CLIENT), flows.clientPort(flow));
+    this.counters[Counter.packets_delivered]++;
+    return Verdict.deliver;
+  }
+
+  /** To the service with the same port in the client's own family. */
+  private deliverTranslated(packet: Packet, flow: number): number {
+    const { flows, services, ends } = this;
+    const partner = this.translates
+      ? services.partner(packet.addresses, DESTINATION, packet.destinationPort)
+      : -1;
+    if (partner < 0) return this.deliver(packet);
+    strip(packet);
+    copyAddress(flows.records, flows.addressAt(flow, CLIENT), ends, SOURCE);
+    copyAddress(services.addresses, services.addressAt(partner), ends, DESTINATION);
+    if (!translate(packet, ends)) return this.deliver(packet);
+    setSource(packet, ends, SOURCE, flows.clientPort(flow));
     this.counters[Counter.packets_delivered]++;
     return Verdict.deliver;
   }
@@ -251,36 +263,57 @@ export class RealServer implements Role {
   // ---- 4. from the application ---------------------------------------------------------------------------
 
   private reply(packet: Packet, now: number): number {
-    const { flows, counters } = this;
-    const flow = this.findReply(packet);
+    const { flows, counters, ends } = this;
+    const { addresses } = packet;
+    const flow = this.findReply(addresses, SOURCE, packet.sourcePort, DESTINATION, packet.destinationPort);
     if (flow < 0) {
       counters[Counter.replies_passed]++;
       return Verdict.emit;
     }
     flows.answered(flow, now);
-    const { source, destination } = packet;
-    const server = flows.address4(flow, SERVER);
-    const lb = flows.address4(flow, LB);
-    if (server !== source) setSource(packet, server, packet.sourcePort);
-    setDestination(packet, lb, flows.lbPort(flow));
-    if (packet.fragmented) this.fragments.remember(source, destination, idProtocol(packet), server, lb, now);
+    if (packet.fragmented) this.fragments.begin(packet);
+    copyAddress(flows.records, flows.addressAt(flow, SERVER), ends, SOURCE);
+    copyAddress(flows.records, flows.addressAt(flow, LB), ends, DESTINATION);
+    if (this.isForeign(flow) && !translate(packet, ends)) {
+      counters[Counter.fragments_dropped]++;
+      return Verdict.none;
+    }
+    // A wildcard socket's answer may come from another address than was asked.
+    if (!sameAddress(addresses, SOURCE, ends, SOURCE)) setSource(packet, ends, SOURCE, packet.sourcePort);
+    setDestination(packet, ends, DESTINATION, flows.lbPort(flow));
+    if (packet.fragmented) this.fragments.lead(packet, 0, now);
     counters[Counter.replies_translated]++;
     return Verdict.emit;
   }
 
+  private isForeign(flow: number): boolean {
+    return (this.flows.flags(flow) & FOREIGN) !== 0;
+  }
+
   /**
    * The flow that a reply belongs to, or -1. A wildcard socket answers from one and the same address, whichever was
-   * asked; so if that one was not, any service with the same port may have been.
+   * asked; so if that one was not, any service with the same port may have been. And a client of the other family
+   * asked a service of that other family.
    */
-  private findReply(packet: Packet): number {
-    const { flows, services } = this;
-    const { source, sourcePort, destination, destinationPort } = packet;
-    flows.setReply4(source, sourcePort, destination, destinationPort);
+  private findReply(
+    words: Int32Array,
+    server: number,
+    serverPort: number,
+    client: number,
+    clientPort: number,
+  ): number {
+    const { flows, services, translates } = this;
+    flows.setReply(words, server, serverPort, client, clientPort);
     const flow = flows.findReply();
-    if (flow >= 0 || source !== this.wildcardSource) return flow;
+    if (flow >= 0) return flow;
+    const isWildcard = this.wildcardSources.has(words, server);
+    if (!isWildcard && !translates) return -1;
+    const isIpv4 = isMapped(words, server);
     for (let i = 0; i < services.count; i++) {
-      if (services.address4(i) === source || !services.hasPort(i, sourcePort)) continue;
-      flows.setReply4(services.address4(i), sourcePort, destination, destinationPort);
+      const at = services.addressAt(i);
+      const isCandidate = isMapped(services.addresses, at) === isIpv4 ? isWildcard : translates;
+      if (!isCandidate || !services.hasPort(i, serverPort)) continue;
+      flows.setReplyServer(services.addresses, at);
       const other = flows.findReply();
       if (other >= 0) return other;
     }
@@ -291,22 +324,23 @@ export class RealServer implements Role {
 
   private follow(packet: Packet, now: number): number {
     const { fragments, counters } = this;
-    const { source, destination } = packet;
-    const inbound = this.isInbound(packet);
-    const isFromLb = inbound && this.prefixes.has4(source);
-    if (isFromLb && packet.protocol === uoa.OPP_PROTOCOL) {
-      counters[Counter.fragments_dropped]++;
+    const isInbound = this.isInbound(packet);
+    const isFromLb = isInbound && this.isFromLb(packet);
+    if (isFromLb && packet.protocol === uoa.OPP_PROTOCOL) return this.gather(packet, now);
+    if (!fragments.follow(packet, now) && isFromLb) {
+      counters[fragments.hold(packet, now) ? Counter.fragments_held : Counter.fragments_dropped]++;
       return Verdict.none;
     }
-    const id = idProtocol(packet);
-    if (fragments.find(source, destination, id, now))
-      setFragmentAddresses(packet, fragments.newSource, fragments.newDestination);
-    else if (isFromLb) {
-      const isHeld = this.held.hold(packet.bytes, packet.start, packet.end, source, destination, id, now);
-      counters[isHeld ? Counter.fragments_held : Counter.fragments_dropped]++;
-      return Verdict.none;
-    }
-    return inbound ? Verdict.deliver : Verdict.emit;
+    return isInbound ? Verdict.deliver : Verdict.emit;
+  }
+
+  /** A piece of a datagram that comes back when it is whole. */
+  private gather(packet: Packet, now: number): number {
+    const { counters } = this;
+    const dropped = this.fragments.gather(packet, now);
+    counters[Counter.fragments_dropped] += dropped;
+    if (dropped === 0) counters[Counter.fragments_held]++;
+    return Verdict.none;
   }
 
   // ---- 6. ICMP errors ------------------------------------------------------------------------------------
@@ -314,12 +348,11 @@ export class RealServer implements Role {
   /** About a reply of ours, LIP:lport in what it quotes: the application's socket knows the client's address. */
   private errorFromNetwork(packet: Packet): number {
     const { flows, counters } = this;
-    const { view, quoted } = packet;
-    const lb = view.getInt32(quoted + ipv4.DESTINATION);
-    flows.setFlow4(lb, packet.destinationPort, view.getInt32(quoted + ipv4.SOURCE), packet.sourcePort);
+    const { addresses } = packet.quoted;
+    flows.setFlow(addresses, DESTINATION, packet.destinationPort, SOURCE, packet.sourcePort);
     const flow = flows.findFlow();
-    if (flow >= 0 && (flows.flags(flow) & LOOKUP_ONLY) === 0) {
-      setQuotedDestination(packet, flows.address4(flow, CLIENT), flows.clientPort(flow));
+    if (flow >= 0 && !this.isForeign(flow)) {
+      setQuotedDestination(packet, flows.records, flows.addressAt(flow, CLIENT), flows.clientPort(flow));
       counters[Counter.icmp_translated]++;
     }
     return Verdict.deliver;
@@ -328,21 +361,24 @@ export class RealServer implements Role {
   /** About a datagram that this host could not deliver, for its client: the load balancer knows LIP:lport. */
   private errorFromHost(packet: Packet): number {
     const { flows, counters } = this;
-    const { view, quoted } = packet;
-    const server = view.getInt32(quoted + ipv4.DESTINATION);
-    flows.setReply4(server, packet.destinationPort, view.getInt32(quoted + ipv4.SOURCE), packet.sourcePort);
-    const flow = flows.findReply();
-    if (flow >= 0) {
-      const lb = flows.address4(flow, LB);
-      setQuotedSource(packet, lb, flows.lbPort(flow));
-      setErrorDestination(packet, lb);
-      counters[Counter.icmp_translated]++;
+    const { addresses } = packet.quoted;
+    const flow = this.findReply(addresses, DESTINATION, packet.destinationPort, SOURCE, packet.sourcePort);
+    if (flow < 0) return Verdict.emit;
+    if (this.isForeign(flow)) {
+      counters[Counter.packets_ignored]++;
+      return Verdict.none;
     }
+    const lb = flows.addressAt(flow, LB);
+    setQuotedSource(packet, flows.records, lb, flows.lbPort(flow));
+    setErrorDestination(packet, flows.records, lb);
+    counters[Counter.icmp_translated]++;
     return Verdict.emit;
   }
 }
 
-/** What tells the fragments of one datagram from another's, beside its addresses (RFC 791). */
-function idProtocol(packet: Packet): number {
-  return (packet.view.getUint16(packet.start + ipv4.IDENTIFICATION) << 8) | packet.protocol;
+/** Makes a packet one of the other family, from and to `ends`; false if it can't be. */
+function translate(packet: Packet, ends: Int32Array): boolean {
+  if (!packet.v6) return toIpv6(packet, ends, 0);
+  toIpv4(packet, ends, 0);
+  return true;
 }

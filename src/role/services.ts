@@ -1,5 +1,5 @@
 /** The application's own sockets: which addresses and ports are ours to serve. */
-import { isIpv4 } from '../flow/prefixes.js';
+import { ADDRESS_WORDS, isMapped, sameAddress } from '../codec/addresses.js';
 
 export interface Service {
   /** Four 32-bit words, IPv4 as ::ffff:a.b.c.d. */
@@ -10,36 +10,47 @@ export interface Service {
 }
 
 export class ServiceList {
-  private readonly addresses4: Int32Array;
+  /** The services' addresses, four words each. */
+  readonly addresses: Int32Array;
   private readonly from: Int32Array;
   private readonly to: Int32Array;
 
   constructor(services: readonly Service[]) {
-    const services4 = services.filter(({ words }) => isIpv4(words));
-    this.addresses4 = Int32Array.from(services4, ({ words }) => words[3]);
-    this.from = Int32Array.from(services4, ({ from }) => from);
-    this.to = Int32Array.from(services4, ({ to }) => to);
+    this.addresses = Int32Array.from(services.flatMap(({ words }) => [...words]));
+    this.from = Int32Array.from(services, ({ from }) => from);
+    this.to = Int32Array.from(services, ({ to }) => to);
   }
 
   get count(): number {
-    return this.addresses4.length;
+    return this.from.length;
   }
 
-  address4(i: number): number {
-    return this.addresses4[i];
+  /** Where in `addresses` that of service `i` is. */
+  addressAt(i: number): number {
+    return i * ADDRESS_WORDS;
   }
 
   hasPort(i: number, port: number): boolean {
     return port >= this.from[i] && port <= this.to[i];
   }
 
-  hasAddress4(address: number): boolean {
-    return this.addresses4.includes(address);
+  hasAddress(words: Int32Array, at: number): boolean {
+    for (let i = 0; i < this.count; i++)
+      if (sameAddress(this.addresses, this.addressAt(i), words, at)) return true;
+    return false;
   }
 
-  has4(address: number, port: number): boolean {
+  has(words: Int32Array, at: number, port: number): boolean {
     for (let i = 0; i < this.count; i++)
-      if (this.addresses4[i] === address && this.hasPort(i, port)) return true;
+      if (this.hasPort(i, port) && sameAddress(this.addresses, this.addressAt(i), words, at)) return true;
     return false;
+  }
+
+  /** The service of the other family with this port, for one at `at` in `words`; or -1. */
+  partner(words: Int32Array, at: number, port: number): number {
+    const isIpv4 = isMapped(words, at);
+    for (let i = 0; i < this.count; i++)
+      if (this.hasPort(i, port) && isMapped(this.addresses, this.addressAt(i)) !== isIpv4) return i;
+    return -1;
   }
 }

@@ -2,7 +2,8 @@
  * Listens on a host to what passes between two addresses, either way, and describes it, a line a packet.
  * Arguments: the LB's address and the RS's.
  */
-import { Mark, Packet } from '../../codec/packet.js';
+import { ADDRESS_WORDS, readAddress4 } from '../../codec/addresses.js';
+import { DESTINATION, Mark, Packet, SOURCE } from '../../codec/packet.js';
 import * as uoa from '../../codec/uoa.js';
 import { formatEndpoint, parseAddress } from '../../host/addresses.js';
 import { check, native } from '../../io/native.js';
@@ -27,14 +28,14 @@ for (;;) {
   // On a TUN, which has no such header, the same packets are seen once more: not there.
   if (length < ETHERNET_HEADER || packet.view.getUint16(ETHERTYPE) !== IPV4) continue;
   packet.parse(ETHERNET_HEADER, length);
-  if (ends.includes(packet.source) && ends.includes(packet.destination))
+  if (ends.includes(packet.addresses[SOURCE + 3]) && ends.includes(packet.addresses[DESTINATION + 3]))
     process.stdout.write(`${describe(packet)}\n`);
 }
 
-function describe({ udp, payloadLength, sourcePort, destinationPort }: Packet): string {
+function describe({ udp, payloadLength, sourcePort, destinationPort, addresses }: Packet): string {
   const text = new TextDecoder().decode(packet.bytes.subarray(udp + 8, udp + 8 + payloadLength));
-  const way = `${endpoint(packet.source, sourcePort)} -> ${endpoint(packet.destination, destinationPort)}`;
-  const isAck = packet.mark === Mark.found && packet.source === ends[1];
+  const way = `${endpoint(addresses, SOURCE, sourcePort)} -> ${endpoint(addresses, DESTINATION, destinationPort)}`;
+  const isAck = packet.mark === Mark.found && addresses[SOURCE + 3] === ends[1];
   return `${way}  ${describeMark().padEnd(44)}${isAck ? 'ACK' : JSON.stringify(text)}`;
 }
 
@@ -42,13 +43,12 @@ function describeMark(): string {
   if (packet.mark !== Mark.found) return 'no mark';
   const { view, option, optionLength, carrier } = packet;
   const bytes = Buffer.from(packet.bytes.subarray(option, option + optionLength)).toString('hex');
-  const client = endpoint(
-    view.getInt32(option + uoa.OPTION_ADDRESS),
-    view.getUint16(option + uoa.OPTION_PORT),
-  );
-  return `${carrier === uoa.Carrier.ipo ? 'ipo' : 'opp'} ${bytes} = ${client}`;
+  const client = new Int32Array(ADDRESS_WORDS);
+  readAddress4(view, option + uoa.OPTION_ADDRESS, client, 0);
+  const described = endpoint(client, 0, view.getUint16(option + uoa.OPTION_PORT));
+  return `${carrier === uoa.Carrier.ipo ? 'ipo' : 'opp'} ${bytes} = ${described}`;
 }
 
-function endpoint(address: number, port: number): string {
-  return formatEndpoint([0, 0, 0xffff, address], port);
+function endpoint(words: Int32Array, at: number, port: number): string {
+  return formatEndpoint([...words.subarray(at, at + ADDRESS_WORDS)], port);
 }
