@@ -4,7 +4,7 @@ import { Conntrack } from './io/conntrack.js';
 import { PathMtu } from './io/path-mtu.js';
 import type { Counters } from './role/counters.js';
 import { LoadBalancer, type LoadBalancerOptions } from './role/load-balancer.js';
-import { RealServer, type RealServerOptions } from './role/real-server.js';
+import { RealServer, type RealServerOptions, type TellPathMtu } from './role/real-server.js';
 import type { Role } from './role/verdict.js';
 
 /** Plain data: it goes from thread to thread. */
@@ -18,6 +18,7 @@ export interface RoleMeans {
   seed: number;
   /** SO_MARK of what is sent, and our bit in conntrack's marks. */
   mark: number;
+  tellPathMtu: TellPathMtu;
 }
 
 export interface ActiveRole {
@@ -33,8 +34,11 @@ export function makeRole(settings: RoleSettings, means: RoleMeans): ActiveRole {
     : loadBalancer(settings.options, means);
 }
 
-function realServer(options: RealServerOptions, { flows, counters, seed }: RoleMeans): ActiveRole {
-  const role = new RealServer(options, flows, counters, seed);
+function realServer(
+  options: RealServerOptions,
+  { flows, counters, seed, tellPathMtu }: RoleMeans,
+): ActiveRole {
+  const role = new RealServer(options, flows, counters, tellPathMtu, seed);
   return {
     role,
     configure(settings) {
@@ -44,7 +48,7 @@ function realServer(options: RealServerOptions, { flows, counters, seed }: RoleM
   };
 }
 
-function loadBalancer(options: LoadBalancerOptions, { flows, counters, mark }: RoleMeans): ActiveRole {
+function loadBalancer(options: LoadBalancerOptions, { flows, counters, mark, seed }: RoleMeans): ActiveRole {
   const conntrack = new Conntrack();
   const path = new PathMtu(mark);
   const connections = {
@@ -52,7 +56,8 @@ function loadBalancer(options: LoadBalancerOptions, { flows, counters, mark }: R
     find: conntrack.find.bind(conntrack),
     release: (tuple: Parameters<Conntrack['setMark']>[0]) => conntrack.setMark(tuple, mark),
   };
-  const role = new LoadBalancer(options, flows, counters, connections, (words, at) => path.get(words, at));
+  const pathMtu = path.get.bind(path);
+  const role = new LoadBalancer(options, flows, counters, connections, pathMtu, seed);
   return {
     role,
     configure(settings) {

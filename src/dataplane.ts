@@ -4,6 +4,7 @@
  */
 import { randomInt } from 'node:crypto';
 import { Worker } from 'node:worker_threads';
+import { type DataPlaneSetup, type FromWorker, type PathMtuNews, READY } from './dataplane-messages.js';
 import type { RoleSettings } from './dataplane-role.js';
 import { SIGNAL_BYTES, Signal } from './dataplane-signals.js';
 import { FlowReader } from './flow/reader.js';
@@ -14,24 +15,13 @@ import { COUNTERS_BYTES, type Counters, makeCounters } from './role/counters.js'
 /** How long a worker may take to end by itself. */
 const STOP_PATIENCE_MS = 1000;
 
-/** What the worker is given. */
-export interface DataPlaneSetup {
-  tunFd: number;
-  wakeFd: number;
-  mark: number;
-  size: TableSize;
-  seed: number;
-  role: RoleSettings;
-  flows: SharedArrayBuffer;
-  counters: SharedArrayBuffer;
-  signals: SharedArrayBuffer;
-}
-
 export interface DataPlaneOptions {
   tunFd: number;
   mark: number;
   size: TableSize;
   role: RoleSettings;
+  /** The path to a client takes no packets of more than so many bytes. */
+  onPathMtu: (news: PathMtuNews) => void;
 }
 
 export class DataPlane {
@@ -58,8 +48,9 @@ export class DataPlane {
 
   /** Starts the worker and waits until it serves. The TUN's descriptor stays the caller's. */
   static async start(options: DataPlaneOptions): Promise<DataPlane> {
+    const { onPathMtu, ...rest } = options;
     const setup: DataPlaneSetup = {
-      ...options,
+      ...rest,
       wakeFd: check('eventfd', native.openEvent()),
       seed: randomInt(2 ** 32),
       flows: new SharedArrayBuffer(FlowTable.byteLength(options.size)),
@@ -68,7 +59,10 @@ export class DataPlane {
     };
     const worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: setup });
     const plane = new DataPlane(worker, setup);
-    await Promise.race([new Promise(resolve => worker.once('message', resolve)), plane.ended]);
+    const ready = new Promise<void>(resolve => {
+      worker.on('message', (message: FromWorker) => (message === READY ? resolve() : onPathMtu(message)));
+    });
+    await Promise.race([ready, plane.ended]);
     return plane;
   }
 

@@ -1,6 +1,7 @@
 /** The data plane's thread: blocks in poll, sees packets through, and looks up only when the main thread wakes it. */
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
-import type { DataPlaneSetup } from './dataplane.js';
+import { ADDRESS_WORDS } from './codec/addresses.js';
+import { type DataPlaneSetup, type PathMtuNews, READY } from './dataplane-messages.js';
 import { makeRole, type RoleSettings } from './dataplane-role.js';
 import { Signal } from './dataplane-signals.js';
 import { FlowTable } from './flow/table.js';
@@ -21,10 +22,14 @@ function serve(setup: DataPlaneSetup, port: MessagePort): void {
     counters,
     seed: setup.seed,
     mark: setup.mark,
+    tellPathMtu: (words, at, mtu) => {
+      const client = Array.from(words.subarray(at, at + ADDRESS_WORDS));
+      port.postMessage({ client, mtu } satisfies PathMtuNews);
+    },
   });
   const pipeline = new Pipeline(device, role);
 
-  port.postMessage('ready');
+  port.postMessage(READY);
   while (Atomics.load(signals, Signal.stop) === 0) {
     pipeline.turn();
     Atomics.add(signals, Signal.heartbeat, 1);

@@ -2,7 +2,7 @@
  * An IP header of either family as far as it matters here: where it and what follows begin and end, whose packet it
  * is, and what kind of fragment. Made once and read into again for every packet: numbers and offsets, no copies.
  */
-import { ADDRESS_WORDS, readAddress4, readAddress6 } from './addresses.js';
+import { ADDRESS_WORDS, isMapped, readAddress4, readAddress6 } from './addresses.js';
 import * as ipv4 from './ipv4.js';
 import * as ipv6 from './ipv6.js';
 import * as udp from './udp.js';
@@ -18,7 +18,7 @@ export const Read = {
   whole: 1,
   /** A fragment other than the first: what is at `transport` is somewhere in the middle. */
   laterFragment: 2,
-  /** Neither IPv4 nor IPv6. */
+  /** Neither IPv4 nor IPv6, or IPv6 with what stands for an IPv4 address here and is none on the wire (RFC 4291, 2.5.5). */
   foreign: 3,
 } as const;
 export type Read = (typeof Read)[keyof typeof Read];
@@ -113,6 +113,7 @@ export class IpHeader {
     this.fragmented = false;
     readAddress6(view, start + ipv6.SOURCE, this.addresses, SOURCE);
     readAddress6(view, start + ipv6.DESTINATION, this.addresses, DESTINATION);
+    if (isMapped(this.addresses, SOURCE) || isMapped(this.addresses, DESTINATION)) return Read.foreign;
     return this.readExtensions(view);
   }
 

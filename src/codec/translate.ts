@@ -19,6 +19,9 @@ const ALWAYS_FRAGMENTABLE = 1260;
 /** Bytes by which a packet grows at most on its way to IPv6, a fragment header included. */
 export const GROWTH = ipv6.HEADER + ipv6.FRAGMENT_HEADER - ipv4.MIN_HEADER;
 
+/** By how many it shrinks on its way to IPv4. */
+export const SHRINKAGE = ipv6.HEADER - ipv4.MIN_HEADER;
+
 /** false if it can't be one: IPv6 wants a UDP checksum, and nobody can tell that of one fragment. */
 export function toIpv6(packet: Packet, words: Int32Array, at: number): boolean {
   const { view, transport } = packet;

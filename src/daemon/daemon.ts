@@ -4,8 +4,9 @@
  */
 import { DataPlane } from '../dataplane.js';
 import { ExitCode, OperatorError } from '../errors.js';
-import { formatEndpoint, parseEndpoint } from '../host/addresses.js';
+import { formatAddress, formatEndpoint, parseEndpoint } from '../host/addresses.js';
 import { HostSetup } from '../host/apply.js';
+import { ClientRoutes } from '../host/client-routes.js';
 import { readLocalAddresses, tableHasRoutes } from '../host/facts.js';
 import { Integrity } from '../host/integrity.js';
 import { lockAll } from '../host/lock.js';
@@ -42,6 +43,7 @@ export class Daemon implements ControlHandler {
   private readonly kit: RoleKit;
   private plane!: DataPlane;
   private setup!: HostSetup;
+  private clientRoutes: ClientRoutes | undefined;
   private integrity!: Integrity;
 
   private constructor(
@@ -82,8 +84,12 @@ export class Daemon implements ControlHandler {
       mark: config.routing.mark,
       size: { maxFlows, timeout: flowTimeout * 1000 },
       role: kit.settings(config, plan.facts),
+      onPathMtu: ({ client, mtu }) => this.clientRoutes?.set(formatAddress(client), mtu),
     });
     this.undo.push(() => this.plane.stop());
+    const replies = kit.replyTable(config, plan.facts);
+    if (replies !== undefined) this.clientRoutes = new ClientRoutes(replies, log);
+    this.undo.push(() => this.clientRoutes?.close());
     this.plane.ended.then(
       () => this.fail(new Error('the data plane has ended')),
       error => this.fail(error),
@@ -129,9 +135,9 @@ export class Daemon implements ControlHandler {
       await this.goBackTo(this.plan);
       throw error;
     }
-    await this.takeNoteOf(plan);
-    this.log.level = next.log.level;
     this.config = next;
+    this.log.level = next.log.level;
+    await this.takeNoteOf(plan);
     this.log.info('configuration re-read');
   }
 
@@ -194,6 +200,8 @@ export class Daemon implements ControlHandler {
 
   private async takeNoteOf(plan: HostPlan): Promise<void> {
     this.plan = plan;
+    const replies = this.kit.replyTable(this.config, plan.facts);
+    if (replies !== undefined) this.clientRoutes?.configure(replies);
     this.integrity = await Integrity.of(this.kit.tables(this.config));
     for (const warning of plan.warnings) this.log.warn(warning);
   }

@@ -28,6 +28,7 @@ export const loadBalancerKit: RoleKit = {
 
   limits: ({ loadBalancer: { maxFlows, flowTimeout } }) => ({ maxFlows, flowTimeout }),
   withLimits: (config, limits) => ({ ...config, loadBalancer: { ...config.loadBalancer, ...limits } }),
+  replyTable: () => undefined,
   steering: () => 'nft-egress',
   tables: () => [],
   counters: LOAD_BALANCER_COUNTERS,

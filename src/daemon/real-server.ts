@@ -1,6 +1,6 @@
 import { Carrier } from '../codec/uoa.js';
-import { familyOf, parseAddress, parsePrefix } from '../host/addresses.js';
-import { FAMILIES, type Facts } from '../host/facts.js';
+import { type Family, familyOf, parseAddress, parsePrefix } from '../host/addresses.js';
+import type { Facts } from '../host/facts.js';
 import { readRealServerFacts } from '../host/facts-real-server.js';
 import { planRealServer } from '../host/plan-real-server.js';
 import { realServerWarnings } from '../host/warnings.js';
@@ -8,6 +8,8 @@ import { Counter, REAL_SERVER_COUNTERS } from '../role/counters.js';
 import { CARRIER_FLAGS } from '../role/real-server.js';
 import { describeEnds } from './answers.js';
 import type { RoleKit } from './role-kit.js';
+
+type Sources = NonNullable<Facts['wildcardSources']>;
 
 const CARRIERS = new Map<number, string>([
   [Carrier.ipo, 'ipo'],
@@ -35,7 +37,7 @@ export const realServerKit: RoleKit = {
         to,
       })),
       ownAddresses: [...ownAddresses, ...broadcastAddresses],
-      wildcardSources: sourcesOf(realServer.services, wildcardSources).map(parseAddress),
+      wildcardSources: Object.values(sourcesOf(realServer.services, wildcardSources)).map(parseAddress),
       translates: realServer.nat64 === 'deliver',
     };
     return { name: 'real-server', options };
@@ -43,6 +45,11 @@ export const realServerKit: RoleKit = {
 
   limits: ({ realServer: { maxFlows, flowTimeout } }) => ({ maxFlows, flowTimeout }),
   withLimits: (config, limits) => ({ ...config, realServer: { ...config.realServer, ...limits } }),
+  replyTable: ({ tun, routing, realServer }, { wildcardSources }) => ({
+    tun: tun.name,
+    table: routing.table + 1,
+    sources: sourcesOf(realServer.services, wildcardSources),
+  }),
   steering: ({ routing }) => routing.steering,
   tables: ({ routing: { table } }) => [table, table + 1],
   counters: REAL_SERVER_COUNTERS,
@@ -65,10 +72,11 @@ export const realServerKit: RoleKit = {
   }),
 };
 
-/** By family: the route's source, or else the first service's address. */
-function sourcesOf(services: readonly { address: string }[], found: Facts['wildcardSources']): string[] {
-  return FAMILIES.flatMap(family => {
-    const first = services.find(({ address }) => familyOf(address) === family)?.address;
-    return found?.[family] ?? first ?? [];
-  });
+/** Where sockets without an address of their own answer from: the route's source, or the first service's address. */
+function sourcesOf(services: readonly { address: string }[], found: Facts['wildcardSources']): Sources {
+  const first = (family: Family): Sources => {
+    const address = services.find(service => familyOf(service.address) === family)?.address;
+    return address === undefined ? {} : { [family]: address };
+  };
+  return { ...first(4), ...first(6), ...found };
 }

@@ -2,6 +2,7 @@
 import type { RoleSettings } from '../dataplane-role.js';
 import type { FlowEntry } from '../flow/reader.js';
 import type { Change } from '../host/change.js';
+import type { ReplyTable } from '../host/client-routes.js';
 import type { Facts } from '../host/facts.js';
 import type { LocalRule } from '../host/state.js';
 import type { FlowAnswer } from './answers.js';
@@ -26,6 +27,8 @@ export interface RoleKit {
   limits(config: Config): { maxFlows: number; flowTimeout: number };
   /** The same configuration with other limits. */
   withLimits(config: Config, limits: { maxFlows: number; flowTimeout: number }): Config;
+  /** Where clients get routes of their own; undefined: nowhere. */
+  replyTable(config: Config, facts: Facts): ReplyTable | undefined;
   /** How packets get to the shim. */
   steering(config: Config): string;
   /** The routing tables that are ours. */

@@ -74,7 +74,10 @@ export class Reassembly {
     this.pieces[entry + 1] = end;
     slots[at + PIECES]++;
     slots[at + GATHERED] += length;
-    if (slots[at + TOTAL] > 0 && slots[at + GATHERED] === slots[at + TOTAL]) slots[at + STATE] = COMPLETE;
+    if (slots[at + TOTAL] === 0 || slots[at + GATHERED] < slots[at + TOTAL]) return 0;
+    // The first one's header may be longer than that of those that were looked at before.
+    if (slots[at + HEADER] + slots[at + TOTAL] > SLOT_BYTES) return this.drop(slot);
+    slots[at + STATE] = COMPLETE;
     return 0;
   }
 

@@ -73,7 +73,7 @@ export class LoadBalancer implements Role {
   };
   private readonly words = new Int32Array(ADDRESS_WORDS);
   private readonly client = { v6: false, words: this.words, port: 0 };
-  private readonly learnedMtus = new PathMtus();
+  private readonly learnedMtus: PathMtus;
 
   constructor(
     options: LoadBalancerOptions,
@@ -81,7 +81,9 @@ export class LoadBalancer implements Role {
     private readonly counters: Counters,
     private readonly connections: Connections,
     private readonly pathMtu: PathMtuOf,
+    seed: number,
   ) {
+    this.learnedMtus = new PathMtus(seed);
     this.configure(options);
   }
 

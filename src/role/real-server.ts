@@ -10,6 +10,7 @@
  *   6. ICMP errors about translated packets, either way, are translated in what they quote
  */
 import { ADDRESS_WORDS, copyAddress, isMapped, sameAddress } from '../codec/addresses.js';
+import * as icmp from '../codec/icmp.js';
 import { strip } from '../codec/marks.js';
 import { DESTINATION, Kind, Mark, type Packet, SOURCE } from '../codec/packet.js';
 import {
@@ -20,8 +21,9 @@ import {
   setSource,
 } from '../codec/rewrite.js';
 import { writeAck } from '../codec/standalone.js';
-import { toIpv4, toIpv6 } from '../codec/translate.js';
+import { GROWTH, SHRINKAGE, toIpv4, toIpv6 } from '../codec/translate.js';
 import * as uoa from '../codec/uoa.js';
+import { PathMtus } from '../flow/path-mtus.js';
 import { type Prefix, PrefixList } from '../flow/prefixes.js';
 import { CLIENT, LB, SERVER } from '../flow/records.js';
 import { type FlowTable, Learned } from '../flow/table.js';
@@ -33,6 +35,9 @@ import { type Role, Verdict } from './verdict.js';
 
 /** Records looked at in one tick: some 100 microseconds. */
 const EXPIRY_BUDGET = 1024;
+
+/** Milliseconds after which a path's MTU is passed on once more, should the network still complain. */
+const TELL_AGAIN = 1000;
 
 /** Flags of a flow's record: its carrier in the low bits, and whether the client is of the other family (NAT64). */
 export const CARRIER_FLAGS = 0x03;
@@ -57,10 +62,16 @@ export interface RealServerOptions {
   translates: boolean;
 }
 
+/** Hears that the path to the client at `at` in `words` takes no packets of more than `mtu` bytes. */
+export type TellPathMtu = (words: Int32Array, at: number, mtu: number) => void;
+
 export class RealServer implements Role {
   extraLength = 0;
 
   private readonly fragments: Fragments;
+  /** What was passed on just now, and what the sockets were told of. */
+  private readonly toldMtus: PathMtus;
+  private readonly knownMtus: PathMtus;
   /** New source and destination of a packet that goes over to the other family. */
   private readonly ends = new Int32Array(2 * ADDRESS_WORDS);
   private loadBalancers!: readonly LoadBalancer[];
@@ -74,9 +85,12 @@ export class RealServer implements Role {
     options: RealServerOptions,
     private readonly flows: FlowTable,
     private readonly counters: Counters,
+    private readonly tellPathMtu: TellPathMtu,
     seed: number,
   ) {
     this.fragments = new Fragments(seed);
+    this.toldMtus = new PathMtus(seed, TELL_AGAIN);
+    this.knownMtus = new PathMtus(seed);
     this.configure(options);
   }
 
@@ -120,14 +134,16 @@ export class RealServer implements Role {
         if (packet.mark === Mark.broken && this.isFromLb(packet)) this.counters[Counter.uoa_invalid]++;
         return Verdict.none;
       case Kind.error:
-        return this.isInbound(packet) ? this.errorFromNetwork(packet) : this.errorFromHost(packet);
+        return this.isInbound(packet) ? this.errorFromNetwork(packet, now) : this.errorFromHost(packet);
       default:
-        return this.pass(packet);
+        return this.pass(packet, now);
     }
   }
 
   /** Not UDP, and no error about it, but it was led here along with those: it goes on as it came. */
-  private pass(packet: Packet): number {
+  private pass(packet: Packet, now: number): number {
+    // Its later fragments may look like UDP's.
+    if (packet.fragmented) this.letFollow(packet, now);
     if (this.isInbound(packet)) return Verdict.deliver;
     if (this.services.hasAddress(packet.addresses, SOURCE)) return Verdict.emit;
     this.counters[Counter.packets_ignored]++;
@@ -157,6 +173,11 @@ export class RealServer implements Role {
     if (!packet.fragmented) return this.receiveFrom(packet, lb, now, extraOffset);
     if (packet.carrier === uoa.Carrier.opp) return this.gather(packet, now);
     return this.receiveFirst(packet, lb, now, extraOffset);
+  }
+
+  private letFollow(packet: Packet, now: number): void {
+    this.fragments.begin(packet);
+    this.fragments.lead(packet, 0, now);
   }
 
   private receiveFirst(packet: Packet, lb: LoadBalancer, now: number, extraOffset: number): number {
@@ -346,16 +367,38 @@ export class RealServer implements Role {
   // ---- 6. ICMP errors ------------------------------------------------------------------------------------
 
   /** About a reply of ours, LIP:lport in what it quotes: the application's socket knows the client's address. */
-  private errorFromNetwork(packet: Packet): number {
+  private errorFromNetwork(packet: Packet, now: number): number {
     const { flows, counters } = this;
     const { addresses } = packet.quoted;
     flows.setFlow(addresses, DESTINATION, packet.destinationPort, SOURCE, packet.sourcePort);
     const flow = flows.findFlow();
-    if (flow >= 0 && !this.isForeign(flow)) {
-      setQuotedDestination(packet, flows.records, flows.addressAt(flow, CLIENT), flows.clientPort(flow));
-      counters[Counter.icmp_translated]++;
-    }
+    if (flow < 0) return Verdict.deliver;
+    const mtu = icmp.nextHopMtu(packet.view, packet.transport, packet.v6);
+    const isNews = mtu === 0 || this.learnMtu(flow, mtu + this.growthOnTheWay(flow, packet), now);
+    // The socket that it is about speaks another family, or has heard it already: there may be a burst of them.
+    if (this.isForeign(flow) || !isNews) return Verdict.none;
+    setQuotedDestination(packet, flows.records, flows.addressAt(flow, CLIENT), flows.clientPort(flow));
+    counters[Counter.icmp_translated]++;
     return Verdict.deliver;
+  }
+
+  /** By how many bytes less a reply has when it leaves than when its socket sent it; below 0: more. */
+  private growthOnTheWay(flow: number, { v6 }: Packet): number {
+    if (!this.isForeign(flow)) return 0;
+    return v6 ? -GROWTH : SHRINKAGE;
+  }
+
+  /** Has it passed on, and says whether it is news. */
+  private learnMtu(flow: number, mtu: number, now: number): boolean {
+    const { flows, toldMtus, knownMtus } = this;
+    const client = flows.addressAt(flow, CLIENT);
+    const told = toldMtus.get(flows.records, client, now);
+    if (told > 0 && told <= mtu) return false;
+    toldMtus.learn(flows.records, client, mtu, now);
+    this.tellPathMtu(flows.records, client, mtu);
+    const known = knownMtus.get(flows.records, client, now);
+    knownMtus.learn(flows.records, client, mtu, now);
+    return known === 0 || known > mtu;
   }
 
   /** About a datagram that this host could not deliver, for its client: the load balancer knows LIP:lport. */

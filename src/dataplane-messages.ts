@@ -1,0 +1,27 @@
+/** What the main thread and the data plane's thread say to each other, beside the signals. */
+import type { RoleSettings } from './dataplane-role.js';
+import type { TableSize } from './flow/table.js';
+
+/** What the worker is given. */
+export interface DataPlaneSetup {
+  tunFd: number;
+  wakeFd: number;
+  mark: number;
+  size: TableSize;
+  seed: number;
+  role: RoleSettings;
+  flows: SharedArrayBuffer;
+  counters: SharedArrayBuffer;
+  signals: SharedArrayBuffer;
+}
+
+/** The worker serves. */
+export const READY = 'ready';
+
+/** The path to a client (four words) takes no packets of more than `mtu` bytes. */
+export interface PathMtuNews {
+  client: number[];
+  mtu: number;
+}
+
+export type FromWorker = typeof READY | PathMtuNews;
