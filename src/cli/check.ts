@@ -1,21 +1,35 @@
 import { Command } from 'commander';
-import { ConfigError, loadConfig } from '../daemon/config/index.js';
+import { type Config, ConfigError, loadConfig } from '../daemon/config/index.js';
 import { ExitCode } from '../errors.js';
+import { readRealServerFacts } from '../host/facts-real-server.js';
+import { steeringAdvice, steeringObstacles } from '../host/steering-advice.js';
 import { print, sources, wantsJson, withConfiguration, withJson } from './context.js';
 
 /** `check`: every fault in the configuration, each with its key, the value and what is allowed. */
 export function checkCommand(): Command {
   return withJson(withConfiguration(new Command('check')))
-    .description('say every fault in the configuration')
-    .action((_options, command: Command) => {
+    .description('say every fault in the configuration, and which way of steering suits this host')
+    .action(async (_options, command: Command) => {
       const json = wantsJson(command);
       try {
-        loadConfig(sources(command));
-        print(json ? '{"faults":[]}' : `${sources(command).file}: no faults`);
+        const advice = await adviceFor(loadConfig(sources(command)));
+        if (json) print(JSON.stringify({ faults: [], ...(advice !== undefined && { advice }) }));
+        else print([`${sources(command).file}: no faults`, ...(advice ?? [])].join('\n'));
       } catch (error) {
         if (!json || !(error instanceof ConfigError)) throw error;
         print(JSON.stringify({ faults: error.faults }));
         process.exitCode = ExitCode.configuration;
       }
     });
+}
+
+/** A configuration may be checked on another host than its own, and by anybody: then there is no advice. */
+async function adviceFor({ role, tun, routing, realServer }: Config): Promise<string[] | undefined> {
+  if (role !== 'real-server') return undefined;
+  try {
+    const facts = await readRealServerFacts({ ...realServer, tun: tun.name });
+    return [steeringAdvice(routing.steering, await steeringObstacles(facts))];
+  } catch {
+    return undefined;
+  }
 }

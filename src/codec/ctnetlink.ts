@@ -173,7 +173,13 @@ export class CtAnswer {
     if (type === NLMSG_ERROR) return -view.getInt32(NLMSG_HEADER, HOST_IS_LITTLE_ENDIAN);
     if (type !== ((NFNL_SUBSYS_CTNETLINK << 8) | IPCTNL_MSG_CT_NEW)) return -1;
     this.attributes(NLMSG_HEADER + NFGENMSG, end, 0);
-    return this.clientPort === 0 || this.client.every(word => word === 0) ? -1 : 0;
+    return this.clientPort === 0 || this.isNobody() ? -1 : 0;
+  }
+
+  /** Whether the client is no address, or the one of either family that is nobody's. */
+  private isNobody(): boolean {
+    const { client } = this;
+    return isMapped(client, 0) ? client[3] === 0 : client.every(word => word === 0);
   }
 
   /** Walks attributes; `within` is the path of types so far, a byte each. */

@@ -58,12 +58,18 @@ export class IpHeader {
     if (end - start < 1) return Read.malformed;
     const version = view.getUint8(start) >>> 4;
     if (version === 4) return this.read4(view, isWhole);
-    return version === 6 ? this.read6(view, isWhole) : Read.foreign;
+    return version === 6 ? this.read6(view, isWhole) : this.foreign();
   }
 
   /** The length of the IP header with its extension headers. */
   get headerLength(): number {
     return this.transport - this.start;
+  }
+
+  /** Bytes of what fragments are counted in, as far as they are in this one. */
+  get fragmentLength(): number {
+    const { fragmentHeader } = this;
+    return this.end - (fragmentHeader > 0 ? fragmentHeader + ipv6.FRAGMENT_HEADER : this.transport);
   }
 
   /** The packet's length in bytes as its header has it: of one that an error quotes there may be less. */
@@ -77,6 +83,13 @@ export class IpHeader {
   fragmentId(view: DataView): number {
     if (!this.v6) return (view.getUint16(this.start + ipv4.IDENTIFICATION) << 8) | this.protocol;
     return this.fragmentHeader === 0 ? 0 : view.getInt32(this.fragmentHeader + ipv6.FRAGMENT_ID);
+  }
+
+  /** What the packet before it left here is not its. */
+  private foreign(): Read {
+    this.fragmented = false;
+    this.addresses.fill(0);
+    return Read.foreign;
   }
 
   private read4(view: DataView, isWhole: boolean): Read {
@@ -113,7 +126,7 @@ export class IpHeader {
     this.fragmented = false;
     readAddress6(view, start + ipv6.SOURCE, this.addresses, SOURCE);
     readAddress6(view, start + ipv6.DESTINATION, this.addresses, DESTINATION);
-    if (isMapped(this.addresses, SOURCE) || isMapped(this.addresses, DESTINATION)) return Read.foreign;
+    if (isMapped(this.addresses, SOURCE) || isMapped(this.addresses, DESTINATION)) return this.foreign();
     return this.readExtensions(view);
   }
 

@@ -33,6 +33,9 @@ const PADN = 1;
 /** Type and length of an option: its data comes behind. */
 const OPTION_HEADER = 2;
 
+/** For experiments (RFC 4727); who does not know it passes it by. */
+export const OPTION_NOBODY_S = 0x1e;
+
 export const OPTION_ABSENT = -1;
 export const OPTION_BROKEN = -2;
 

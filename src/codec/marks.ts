@@ -112,11 +112,17 @@ export function eraseMarks(packet: Packet): number {
     packet.parse(packet.start, packet.end);
     erased++;
   }
-  return packet.v6 ? erased : erased + eraseOptions(packet);
+  const options = packet.v6 ? eraseDestinationOptions(packet) : eraseOptions(packet);
+  if (options > 0) {
+    packet.carrier = uoa.Carrier.none;
+    packet.mark = Mark.none;
+  }
+  return erased + options;
 }
 
+/** Not in a fragment: the others would no longer fit behind a first one that is shorter. */
 function isRemovable(packet: Packet): boolean {
-  return packet.mark === Mark.found && packet.carrier === uoa.Carrier.dstopt;
+  return packet.mark === Mark.found && packet.carrier === uoa.Carrier.dstopt && !packet.fragmented;
 }
 
 /** Overwrites every IPv4 option of UOA's number with NOPs, whatever its length. */
@@ -129,11 +135,35 @@ function eraseOptions(packet: Packet): number {
     packet.bytes.fill(ipv4.OPTION_NOP, option, option + view.getUint8(option + uoa.OPTION_LENGTH));
     erased++;
   }
-  if (erased === 0) return 0;
-  ipv4.writeHeaderChecksum(view, start, transport - start);
-  packet.carrier = uoa.Carrier.none;
-  packet.mark = Mark.none;
+  if (erased > 0) ipv4.writeHeaderChecksum(view, start, transport - start);
   return erased;
+}
+
+/**
+ * Makes every destination option of UOA's number one that nobody knows, whatever its length and in whichever header:
+ * once fragments are put together, another one may stand right before UDP. Padding is no way: Linux takes up to 7 bytes.
+ */
+function eraseDestinationOptions({ view, start, transport }: Packet): number {
+  let erased = 0;
+  let next = view.getUint8(start + ipv6.NEXT_HEADER);
+  for (let header = start + ipv6.HEADER; header < transport; ) {
+    const isFragment = next === ipv6.FRAGMENT;
+    const end = header + (isFragment ? ipv6.FRAGMENT_HEADER : ipv6.extensionLength(view, header));
+    if (next === ipv6.DESTINATION_OPTIONS) erased += disown(view, header + ipv6.EXTENSION_OPTIONS, end);
+    next = view.getUint8(header);
+    header = end;
+  }
+  return erased;
+}
+
+function disown(view: DataView, start: number, end: number): number {
+  let count = 0;
+  for (;;) {
+    const option = ipv6.findOption(view, start, end, uoa.OPTION);
+    if (option < 0) return count;
+    view.setUint8(option, ipv6.OPTION_NOBODY_S);
+    count++;
+  }
 }
 
 /** Whether `client`'s mark finds room: in the headers of such a packet, and in one of `mtu` bytes. */

@@ -62,6 +62,8 @@ export function toIpv4(packet: Packet, words: Int32Array, at: number): void {
   const hops = view.getUint8(start + ipv6.HOP_LIMIT);
   const field = fragmentHeader > 0 ? view.getUint16(fragmentHeader + ipv6.FRAGMENT_FIELD) : 0;
   const id = fragmentHeader > 0 ? view.getUint16(fragmentHeader + ipv6.FRAGMENT_ID + 2) : 0;
+  // In later fragments of what had a mark in front of UDP it is that one's header.
+  packet.protocol = udp.PROTOCOL;
   const to = transport - ipv4.MIN_HEADER;
   const length = packet.end - to;
   const isMore = (field & ipv6.MORE_FRAGMENTS) === 0 ? 0 : ipv4.MORE_FRAGMENTS;

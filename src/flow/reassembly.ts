@@ -25,7 +25,9 @@ const HEADER = STATE + 1;
 const GATHERED = HEADER + 1;
 const TOTAL = GATHERED + 1;
 const PIECES = TOTAL + 1;
-const SLOT_WORDS = PIECES + 1;
+/** Counts up, so that what was complete first goes first. */
+const ORDER = PIECES + 1;
+const SLOT_WORDS = ORDER + 1;
 
 const FREE = 0;
 const GATHERING = 1;
@@ -53,6 +55,8 @@ export class Reassembly {
   private readonly pieces = new Int32Array(SLOTS * MOST_PIECES * 2);
   private readonly memory = new Uint8Array(SLOTS * (HEADER_ROOM + SLOT_BYTES));
   private busy = 0;
+  private complete = 0;
+  private order = 0;
 
   /** Adds a fragment: 0 if it was kept, or how many were dropped, itself and those that it spoiled. */
   add(bytes: Uint8Array, piece: Piece, now: number): number {
@@ -78,23 +82,28 @@ export class Reassembly {
     // The first one's header may be longer than that of those that were looked at before.
     if (slots[at + HEADER] + slots[at + TOTAL] > SLOT_BYTES) return this.drop(slot);
     slots[at + STATE] = COMPLETE;
+    slots[at + ORDER] = this.order++;
+    this.complete++;
     return 0;
   }
 
   /** Copies a complete datagram to `offset` in `bytes`, under its first fragment's header; its length, or 0 if none. */
   take(bytes: Uint8Array, offset: number): number {
-    if (this.busy === 0) return 0;
+    if (this.complete === 0) return 0;
+    const { slots } = this;
+    let first = -1;
     for (let slot = 0; slot < SLOTS; slot++) {
       const at = slot * SLOT_WORDS;
-      if (this.slots[at + STATE] !== COMPLETE) continue;
-      const header = this.slots[at + HEADER];
-      const length = header + this.slots[at + TOTAL];
-      const from = slot * (HEADER_ROOM + SLOT_BYTES) + HEADER_ROOM - header;
-      for (let i = 0; i < length; i++) bytes[offset + i] = this.memory[from + i];
-      this.drop(slot);
-      return length;
+      if (slots[at + STATE] !== COMPLETE) continue;
+      if (first < 0 || slots[at + ORDER] - slots[first * SLOT_WORDS + ORDER] < 0) first = slot;
     }
-    return 0;
+    const header = slots[first * SLOT_WORDS + HEADER];
+    const length = header + slots[first * SLOT_WORDS + TOTAL];
+    const from = first * (HEADER_ROOM + SLOT_BYTES) + HEADER_ROOM - header;
+    for (let i = 0; i < length; i++) bytes[offset + i] = this.memory[from + i];
+    this.drop(first);
+    this.complete--;
+    return length;
   }
 
   /** Drops what did not become whole in time, and says how many fragments that were. */

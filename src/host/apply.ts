@@ -43,8 +43,9 @@ export class HostSetup {
   async change(changes: readonly Change[]): Promise<void> {
     for (const change of changes) if (!this.made.has(upCommand(change))) await this.make(change);
     const wanted = new Set(changes.map(change => JSON.stringify(undoOf(change))));
+    const tables = new Set(changes.flatMap(change => (change.kind === 'nft' ? change.down.split('\n') : [])));
     for (const undo of this.state.undo.filter(entry => !wanted.has(JSON.stringify(entry))).reverse()) {
-      await makeUndone(undo, this.log);
+      await makeUndone(except(undo, tables), this.log);
       this.strike(undo);
     }
     const owned = new Set(changes.map(change => (change.kind === 'nft' ? change.owned?.id : undefined)));
@@ -182,6 +183,13 @@ async function undoAll(undo: readonly Undo[], log: HostLog): Promise<void> {
   for (const entry of [...undo].reverse()) await makeUndone(entry, log);
 }
 
+/** An undo without the tables that stay: other changes may have put some of the same names in their place. */
+function except(undo: Undo, lines: ReadonlySet<string>): Undo {
+  if (undo.kind !== 'nft') return undo;
+  const script = undo.script.split('\n').filter(line => !lines.has(line));
+  return { ...undo, script: script.join('\n') };
+}
+
 /** Undoes one change. Never throws: what can't be undone is logged, and the rest still gets its turn. */
 async function makeUndone(undo: Undo, log: HostLog): Promise<void> {
   try {
@@ -191,6 +199,7 @@ async function makeUndone(undo: Undo, log: HostLog): Promise<void> {
       writeSysctl(undo.key, undo.before);
       return;
     }
+    if (undo.kind === 'nft' && undo.script === '') return;
     const text = undo.kind === 'ip' ? command('ip', undo.args) : nftCommand(undo.script);
     for (const line of text.split('\n')) log.info(`host: ${line}`);
     const outcome = await (undo.kind === 'ip' ? run('ip', undo.args) : run('nft', ['-f', '-'], undo.script));

@@ -1,8 +1,12 @@
 /** What on this host keeps the shim from working, or works otherwise than without it, and the remedy. */
 import { readdirSync } from 'node:fs';
+import type { Family } from './addresses.js';
 import { run } from './command.js';
 import type { RealServerFacts } from './facts-real-server.js';
+import { droppingForwardChains } from './forward-chains.js';
 import { interfaceKey, readSysctl } from './sysctl.js';
+
+const IPTABLES: Readonly<Record<Family, string>> = { 4: 'iptables', 6: 'ip6tables' };
 
 export async function realServerWarnings(facts: RealServerFacts, tun: string): Promise<string[]> {
   return [...(await forwardPolicy(facts, tun)), ...strictInterfaces(facts, tun)];
@@ -16,30 +20,17 @@ export async function loadBalancerWarnings(nat: 'managed' | 'external'): Promise
   return ['loadBalancer.nat is external, but nftables has no DNAT rule: no flow will get a mark'];
 }
 
-interface NftObject {
-  chain?: { family: string; table: string; name: string; hook?: string; policy?: string };
-}
-
-/** A chain at the forward hook whose policy is drop: it sees what goes to the TUN. */
 async function forwardPolicy(facts: RealServerFacts, tun: string): Promise<string[]> {
-  let text: string;
-  try {
-    text = (await run('nft', ['-j', 'list', 'chains'])).stdout;
-  } catch {
-    return []; // without nft there is no telling
-  }
-  if (text === '') return [];
-  const { nftables } = JSON.parse(text) as { nftables: NftObject[] };
-  return nftables
-    .flatMap(({ chain }) => (chain === undefined ? [] : [chain]))
-    .filter(({ family, hook, policy }) => family !== 'ip6' && hook === 'forward' && policy === 'drop')
-    .map(({ family, table, name }) => {
-      const accept = facts.towardsLb.map(lb => `iptables -I FORWARD -i ${lb.name} -o ${tun} -j ACCEPT`);
-      return (
-        `the chain ${family} ${table} ${name} drops what it is not told to forward, and with it what is to go ` +
-        `to ${tun}, unless a rule accepts it: ${[...new Set(accept)].join('; ')}`
-      );
-    });
+  const families = [...new Set(facts.towardsLb.map(({ family }) => family))];
+  const accept = facts.towardsLb.map(
+    ({ name, family }) => `${IPTABLES[family]} -I FORWARD -i ${name} -o ${tun} -j ACCEPT`,
+  );
+  return (await droppingForwardChains(families)).map(
+    chain =>
+      `the chain ${chain} drops what it is not told to forward, and with it what is to go ` +
+      `to ${tun}, unless a rule accepts it: ${[...new Set(accept)].join('; ')}; ` +
+      'or set routing.steering to nft-ingress, which it does not see',
+  );
 }
 
 /** Interfaces apart from the LBs' with strict rp_filter: direct clients behind them are dropped. */

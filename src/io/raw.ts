@@ -10,6 +10,7 @@ const AF_INET6 = 10;
 const SOCK_RAW = 3;
 const IPPROTO_RAW = 255;
 const SOL_SOCKET = 1;
+const SO_BROADCAST = 6;
 const SO_MARK = 36;
 const SO_SNDBUFFORCE = 32;
 /** A burst of answers has to find room at once: there is no waiting on the hot path. */
@@ -60,4 +61,6 @@ function setUp(fd: number, mark: number): void {
   native.setSocketOption(fd, IPPROTO_IP, IP_MTU_DISCOVER, PMTUDISC_PROBE);
   native.setSocketOption(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, PMTUDISC_PROBE);
   native.setSocketOption(fd, SOL_SOCKET, SO_SNDBUFFORCE, SEND_BUFFER_BYTES);
+  // A service may broadcast; whether it is allowed to was its own socket's business.
+  native.setSocketOption(fd, SOL_SOCKET, SO_BROADCAST, 1);
 }

@@ -136,7 +136,7 @@ export class LoadBalancer implements Role {
   private toRealServer(packet: Packet, now: number, extraOffset: number): number {
     const { flows, counters } = this;
     // What the client wrote there itself would pass for ours.
-    if (packet.mark !== Mark.none) counters[LbCounter.marks_forged] += eraseMarks(packet);
+    counters[LbCounter.marks_forged] += eraseMarks(packet);
     const flow = this.flowOf(packet, now);
     if (flow < 0 || !this.wantsMark(flow)) {
       counters[LbCounter.packets_unmarked]++;

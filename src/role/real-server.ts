@@ -182,11 +182,11 @@ export class RealServer implements Role {
 
   private receiveFirst(packet: Packet, lb: LoadBalancer, now: number, extraOffset: number): number {
     const { fragments } = this;
-    const payload = packet.udp - packet.start;
+    const length = packet.fragmentLength;
     fragments.begin(packet);
     const verdict = this.receiveFrom(packet, lb, now, extraOffset);
     // An IPv6 mark stands behind the fragment header, in what fragments are counted in.
-    fragments.lead(packet, packet.fragmentHeader > 0 ? payload - (packet.udp - packet.start) : 0, now);
+    fragments.lead(packet, length - packet.fragmentLength, now);
     return verdict;
   }
 
@@ -261,9 +261,7 @@ export class RealServer implements Role {
   /** To the service with the same port in the client's own family. */
   private deliverTranslated(packet: Packet, flow: number): number {
     const { flows, services, ends } = this;
-    const partner = this.translates
-      ? services.partner(packet.addresses, DESTINATION, packet.destinationPort)
-      : -1;
+    const partner = this.partnerOf(packet.addresses, DESTINATION, packet.destinationPort);
     if (partner < 0) return this.deliver(packet);
     strip(packet);
     copyAddress(flows.records, flows.addressAt(flow, CLIENT), ends, SOURCE);
@@ -272,6 +270,11 @@ export class RealServer implements Role {
     setSource(packet, ends, SOURCE, flows.clientPort(flow));
     this.counters[Counter.packets_delivered]++;
     return Verdict.deliver;
+  }
+
+  /** The service that clients of the other family than this one's are delivered to, or -1. */
+  private partnerOf(words: Int32Array, server: number, serverPort: number): number {
+    return this.translates ? this.services.partner(words, server, serverPort) : -1;
   }
 
   /** Delivery with the load balancer's own address as source, the safest way for whatever has no client. */
@@ -373,6 +376,9 @@ export class RealServer implements Role {
     flows.setFlow(addresses, DESTINATION, packet.destinationPort, SOURCE, packet.sourcePort);
     const flow = flows.findFlow();
     if (flow < 0) return Verdict.deliver;
+    // A socket that sees the load balancer as its client.
+    if (this.isForeign(flow) && this.partnerOf(addresses, SOURCE, packet.sourcePort) < 0)
+      return Verdict.deliver;
     const mtu = icmp.nextHopMtu(packet.view, packet.transport, packet.v6);
     const isNews = mtu === 0 || this.learnMtu(flow, mtu + this.growthOnTheWay(flow, packet), now);
     // The socket that it is about speaks another family, or has heard it already: there may be a burst of them.

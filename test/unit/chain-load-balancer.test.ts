@@ -7,17 +7,24 @@
  *                                  [LoadBalancer] <-- ACKs ------------ [RealServer]
  */
 import { beforeEach, describe, expect, it } from 'vitest';
-import { Carrier } from '../../src/codec/uoa.js';
-import { Rig as LoadBalancerRig, OPTIONS } from './support/load-balancer.js';
+import {
+  alertIn,
+  CARRIERS,
+  datagramIn,
+  type Family,
+  type FamilyFields,
+  inFamily,
+  markIn,
+} from './support/families.js';
+import { CONFIGURED, Rig as LoadBalancerRig, OPTIONS } from './support/load-balancer.js';
 import { Rig as RealServerRig } from './support/real-server.js';
 import {
   type Decoded,
-  datagram,
   decode,
+  destinationOptions,
   fragment,
   hex,
   type Octets,
-  option,
   payloadOf,
   prefix,
   reassemble,
@@ -28,7 +35,6 @@ const SERVER = '10.10.1.2:53';
 /** The LIP of a load balancer that the real server sends ACKs to, and of one that it sends none. */
 const WITH_ACKS = '10.10.1.1';
 const WITHOUT_ACKS = '10.20.1.1';
-const CLIENT = '203.0.113.7:5555';
 const MAX_TRAILS = 3;
 const PAYLOAD = payloadOf(20);
 const SIZE = { maxFlows: 5000, timeout: 60_000 };
@@ -60,29 +66,40 @@ class Chain {
   private readonly connections = new Map<string, Connection>();
   private nextPort = 40_000;
 
+  private readonly server: string;
+
   constructor(
     carrier: 'ipo' | 'opp',
+    private readonly family: Family,
     private readonly localAddress = WITH_ACKS,
   ) {
-    const ownAddresses = [...OPTIONS.ownAddresses, prefix(`${WITHOUT_ACKS}/32`)];
+    this.server = inFamily(family, SERVER);
+    const own = [`${WITHOUT_ACKS}/32`, `${inFamily(6, WITHOUT_ACKS)}/128`];
+    const ownAddresses = [...OPTIONS.ownAddresses, ...own.map(prefix)];
     this.lb = new LoadBalancerRig({
-      options: { carrier: Carrier[carrier], maxTrails: MAX_TRAILS, ownAddresses },
+      family,
+      options: { carrier: CONFIGURED[carrier], maxTrails: MAX_TRAILS, ownAddresses },
       size: SIZE,
     });
   }
 
   /** A client sends to the VIP. */
-  send(client: string, payload: Octets = PAYLOAD, options: Octets = []): void {
+  send(client: string, payload: Octets = PAYLOAD, more: Partial<FamilyFields> = {}): void {
+    this.sendFragments(client, [this.natted(client, { payload, ...more })]);
+  }
+
+  /** What NAT has left of a client's datagram. */
+  natted(client: string, more: Partial<FamilyFields>): Uint8Array {
     const { lip } = this.connect(client);
-    this.sendFragments(client, [datagram({ from: lip, to: SERVER, payload, options, ttl: 59 })]);
+    return datagramIn(this.family, { from: lip, to: SERVER, ttl: 59, ...more });
   }
 
   /** What NAT has left of a client's datagram, whole or in fragments, goes its way through the rules. */
   sendFragments(client: string, packets: readonly Uint8Array[]): void {
     const connection = this.connect(client);
     connection.packets++;
-    const isReleased = this.lb.connections.releases.includes(`${SERVER} > ${connection.lip}`);
-    const hasOptions = packets.some(packet => packet[0] !== 0x45);
+    const isReleased = this.lb.connections.releases.includes(`${this.server} > ${connection.lip}`);
+    const hasOptions = packets.some(packet => packet[0] !== 0x45 && (packet[0] !== 0x60 || packet[6] !== 17));
     if (hasOptions || (!isReleased && connection.packets <= MAX_TRAILS)) {
       const { delivered, emitted } = this.lb.send(...packets);
       expect(delivered).toEqual([]);
@@ -94,7 +111,7 @@ class Chain {
   connect(client: string): Connection {
     const known = this.connections.get(client);
     if (known !== undefined) return known;
-    return this.track(client, `${this.localAddress}:${this.nextPort++}`);
+    return this.track(client, inFamily(this.family, `${this.localAddress}:${this.nextPort++}`));
   }
 
   /** The kernel forgets a client's connection, and gives its ports to another one. */
@@ -114,7 +131,9 @@ class Chain {
   /** The application answers everybody whom it has seen. */
   answer(payload: Octets): void {
     for (const { client } of this.application)
-      this.fromRealServer(this.rs.send(datagram({ from: SERVER, to: client, payload })).emitted);
+      this.fromRealServer(
+        this.rs.send(datagramIn(this.family, { from: SERVER, to: client, payload })).emitted,
+      );
   }
 
   /** The marks that went over the wire. */
@@ -145,7 +164,7 @@ class Chain {
     const whole = packets.filter(packet => !isFragment(packet));
     for (const packet of fragments.length > 0 ? [...whole, reassemble(fragments)] : whole) {
       const { from, to, payload, protocol } = decode(packet);
-      expect([to, protocol]).toEqual([SERVER, 17]);
+      expect([to, protocol]).toEqual([this.server, 17]);
       this.application.push({ client: from, payload });
     }
   }
@@ -153,7 +172,7 @@ class Chain {
   private fromRealServer(packets: readonly string[]): void {
     for (const packet of packets.map(hex)) {
       const { from, to, payload, ...rest } = decode(packet);
-      expect(from).toBe(SERVER);
+      expect(from).toBe(this.server);
       if (hasMark(rest)) this.acksUnderWay.push(Uint8Array.from(packet));
       else {
         const connection = [...this.connections.values()].find(({ lip }) => lip === to);
@@ -165,18 +184,20 @@ class Chain {
 }
 
 function hasMark({ protocol, options }: Pick<Decoded, 'protocol' | 'options'>): boolean {
-  return protocol === 248 || options.startsWith('1f');
+  return protocol === 248 || /^1f|11021f12/.test(options);
 }
 
 function isFragment(packet: Octets): boolean {
+  if (packet[0] >> 4 === 6) return packet[6] === 44;
   return (packet[6] & 0x3f) !== 0 || packet[7] !== 0;
 }
 
-describe.each(['ipo', 'opp'] as const)('carrier %s', carrier => {
+describe.each(CARRIERS)('carrier %s, IPv%i', (carrier, family) => {
+  const CLIENT = inFamily(family, '203.0.113.7:5555');
   let chain: Chain;
 
   beforeEach(() => {
-    chain = new Chain(carrier);
+    chain = new Chain(carrier, family);
   });
 
   it('the application sees the client from its first datagram on, for one mark', () => {
@@ -205,9 +226,8 @@ describe.each(['ipo', 'opp'] as const)('carrier %s', carrier => {
   });
 
   it('200 clients with five ports each: each is seen, each has one mark and its own answer', () => {
-    const clients = Array.from(
-      { length: 1000 },
-      (_, i) => `203.0.113.${i % 200}:${5000 + Math.floor(i / 200)}`,
+    const clients = Array.from({ length: 1000 }, (_, i) =>
+      inFamily(family, `203.0.113.${i % 200}:${5000 + Math.floor(i / 200)}`),
     );
     for (let round = 0; round < 4; round++)
       for (const [i, client] of clients.entries()) chain.send(client, [round, i >> 8, i & 0xff]);
@@ -226,7 +246,7 @@ describe.each(['ipo', 'opp'] as const)('carrier %s', carrier => {
   });
 
   it('without ACKs it is as many marks as are allowed, and the client is seen all the same', () => {
-    chain = new Chain(carrier, WITHOUT_ACKS);
+    chain = new Chain(carrier, family, WITHOUT_ACKS);
     for (let i = 0; i < 6; i++) chain.send(CLIENT);
     expect(chain.application).toEqual(new Array(6).fill({ client: CLIENT, payload: toHex(PAYLOAD) }));
     expect(chain.wire.map(decode).map(hasMark)).toEqual([true, true, true, false, false, false]);
@@ -267,15 +287,18 @@ describe.each(['ipo', 'opp'] as const)('carrier %s', carrier => {
   });
 
   it('a first datagram as large as the path allows arrives whole, behind a mark of its own', () => {
-    const payload = payloadOf(1472);
+    const payload = payloadOf(family === 4 ? 1472 : 1452);
     chain.send(CLIENT, payload);
     expect(chain.application).toEqual([{ client: CLIENT, payload: toHex(payload) }]);
-    expect(chain.wire.map(packet => packet.length)).toEqual([carrier === 'ipo' ? 36 : 40, 1500]);
+    expect(chain.wire.map(packet => packet.length)).toEqual([
+      family === 6 ? 72 : carrier === 'ipo' ? 36 : 40,
+      1500,
+    ]);
     expect(chain.lb.counts()).toMatchObject({ marks_standalone: 1, acks_received: 1, flows_acked: 1 });
   });
 
   it('a first datagram with a header full of options arrives whole', () => {
-    const options = hex('94040000'.repeat(10));
+    const options = family === 4 ? { options: hex('94040000'.repeat(10)) } : alertIn(6);
     chain.send(CLIENT, PAYLOAD, options);
     expect(chain.application).toEqual([{ client: CLIENT, payload: toHex(PAYLOAD) }]);
     expect(chain.lb.counts()).toMatchObject({ acks_received: 1 });
@@ -285,9 +308,7 @@ describe.each(['ipo', 'opp'] as const)('carrier %s', carrier => {
 
   it('a first datagram in fragments arrives whole', () => {
     const payload = payloadOf(4000);
-    const { lip } = chain.connect(CLIENT);
-    const whole = datagram({ from: lip, to: SERVER, payload, id: 99, ttl: 59 });
-    chain.sendFragments(CLIENT, fragment(whole, 1480));
+    chain.sendFragments(CLIENT, fragment(chain.natted(CLIENT, { payload, id: 99 }), 1480));
     expect(chain.application).toEqual([{ client: CLIENT, payload: toHex(payload) }]);
     expect(chain.marks()).toHaveLength(1);
     expect(chain.wire).toHaveLength(4);
@@ -296,14 +317,18 @@ describe.each(['ipo', 'opp'] as const)('carrier %s', carrier => {
   });
 
   it('a client that marks its own packets is seen as who it is', () => {
-    const forged = option('192.0.2.99:99');
-    for (const options of [
-      forged,
-      [...forged, ...forged],
-      [1, ...forged, 1, 1, 1],
-      [1, 1, 31, 2, ...forged],
-    ]) {
-      chain.send(CLIENT, PAYLOAD, options);
+    const forged = markIn(family, 'ipo', '192.0.2.99:99');
+    const both = [...forged, ...forged];
+    const forgeries: Partial<FamilyFields>[] =
+      family === 4
+        ? [forged, both, [1, ...forged, 1, 1, 1], [1, 1, 31, 2, ...forged]].map(options => ({ options }))
+        : [
+            ...[forged, both, [0, ...forged]].map(options => ({ extensions: [destinationOptions(options)] })),
+            { extensions: [destinationOptions(forged), destinationOptions(forged)] },
+            { carrier: 'opp' as const, client: '192.0.2.99:99' },
+          ];
+    for (const forgery of forgeries) {
+      chain.send(CLIENT, PAYLOAD, forgery);
       expect(chain.application.at(-1)).toEqual({ client: CLIENT, payload: toHex(PAYLOAD) });
     }
     expect(chain.rs.counts()).toMatchObject({ uoa_got: 1, uoa_saved: 1 });
@@ -312,7 +337,7 @@ describe.each(['ipo', 'opp'] as const)('carrier %s', carrier => {
   it('a client that gets the ports of an earlier one is seen as itself from its first datagram on', () => {
     chain.send(CLIENT);
     chain.send(CLIENT);
-    const another = '198.51.100.9:6666';
+    const another = inFamily(family, '198.51.100.9:6666');
     chain.reuse(CLIENT, another);
     chain.send(another);
     chain.send(another);

@@ -2,7 +2,7 @@ import { endianness } from 'node:os';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { CtAnswer, CtRequest, type ReplyTuple } from '../../src/codec/ctnetlink.js';
-import { hex, type Octets, toHex, word } from './support/wire.js';
+import { addressText, hex, int32, type Octets, toHex, word } from './support/wire.js';
 
 /** Netlink is in host order: what is written here is a little-endian host's. */
 const describeHere = describe.skipIf(endianness() === 'BE');
@@ -12,11 +12,11 @@ type Field = readonly [bytes: string, what: string];
 const bytesOf = (fields: readonly Field[]) => hex(fields.map(([bytes]) => bytes).join(''));
 
 const TUPLE: ReplyTuple = {
-  source: word('10.99.1.2'),
+  addresses: int32('10.99.1.2', '10.99.1.1'),
   sourcePort: 7000,
-  destination: word('10.99.1.1'),
   destinationPort: 40000,
 };
+const TUPLE6: ReplyTuple = { ...TUPLE, addresses: int32('fd00:99::1:2', 'fd00:99::1:1') };
 
 const REPLY_TUPLE: Field[] = [
   ['3400 0280', 'CTA_TUPLE_REPLY, nested (NLA_F_NESTED), 52 bytes'],
@@ -29,6 +29,17 @@ const REPLY_TUPLE: Field[] = [
   ['0600 0300 9c40 0000', '    CTA_PROTO_DST_PORT: 40000, and 2 bytes of padding'],
 ];
 
+const PROTO_PART = REPLY_TUPLE.slice(4);
+
+const REPLY_TUPLE6: Field[] = [
+  ['4c00 0280', 'CTA_TUPLE_REPLY, nested, 76 bytes'],
+  ['2c00 0180', '  CTA_TUPLE_IP, nested, 44 bytes'],
+  ['1400 0300 fd000099000000000000000000010002', '    CTA_IP_V6_SRC: fd00:99::1:2'],
+  ['1400 0400 fd000099000000000000000000010001', '    CTA_IP_V6_DST: fd00:99::1:1'],
+  ...PROTO_PART,
+];
+
+const nfgenmsg6: Field = ['0a 00 0000', 'nfgen_family: AF_INET6; version: NFNETLINK_V0; res_id: 0'];
 const nfgenmsg: Field = ['02 00 0000', 'nfgen_family: AF_INET; version: NFNETLINK_V0; res_id: 0'];
 
 const GET: Field[] = [
@@ -51,6 +62,16 @@ const SET_MARK: Field[] = [
   ...REPLY_TUPLE,
   ['0800 0800 00000120', 'CTA_MARK'],
   ['0800 1500 00000ff0', 'CTA_MARK_MASK'],
+];
+
+/** The same with other lengths, family and tuple. */
+const GET6: Field[] = [['60000000', 'nlmsg_len: 96'], ...GET.slice(1, 5), nfgenmsg6, ...REPLY_TUPLE6];
+const SET_MARK6: Field[] = [
+  ['70000000', 'nlmsg_len: 112'],
+  ...SET_MARK.slice(1, 5),
+  nfgenmsg6,
+  ...REPLY_TUPLE6,
+  ...SET_MARK.slice(-2),
 ];
 
 /**
@@ -94,8 +115,23 @@ const FOUND: Field[] = [
   ['0c00 0100 0000000000000000', '  CTA_COUNTERS_PACKETS'],
   ['0c00 0200 0000000000000000', '  CTA_COUNTERS_BYTES'],
 ];
-const CLIENT = { client: word('203.0.113.7'), clientPort: 5555, id: word('114.61.79.116') };
-const NOBODY = { client: 0, clientPort: 0, id: 0 };
+const CLIENT = { client: [...int32('203.0.113.7')], clientPort: 5555, id: word('114.61.79.116') };
+const NOBODY = { client: [0, 0, 0, 0], clientPort: 0, id: 0 };
+
+/** The same of an IPv6 connection: as nfnetlink_conntrack.h has it, with IPv6 in both tuples. */
+const FOUND6: Field[] = [
+  ['0c010000', 'nlmsg_len: 268'],
+  ...FOUND.slice(1, 5),
+  nfgenmsg6,
+  ['4c00 0180', 'CTA_TUPLE_ORIG'],
+  ['2c00 0180', '  CTA_TUPLE_IP'],
+  ['1400 0300 20010db8000000000000000000000007', '    CTA_IP_V6_SRC: 2001:db8::7'],
+  ['1400 0400 20010db8000100000000000000000010', '    CTA_IP_V6_DST: 2001:db8:1::10'],
+  ...FOUND.slice(10, 14),
+  ...REPLY_TUPLE6,
+  ...FOUND.slice(14 + REPLY_TUPLE.length),
+];
+const CLIENT6 = { ...CLIENT, client: [...int32('2001:db8::7')] };
 
 /** An NLMSG_ERROR as the same kernel sent it, with the request (or its header) behind it. */
 const NOT_THERE: Field[] = [
@@ -124,7 +160,7 @@ function read(answer: CtAnswer, bytes: Octets, length = bytes.length): number {
 }
 
 function fieldsOf({ client, clientPort, id }: CtAnswer) {
-  return { client, clientPort, id };
+  return { client: [...client], clientPort, id };
 }
 
 /** An answer object that has just read who the client is. */
@@ -154,22 +190,49 @@ describeHere('requests', () => {
     expect(toHex(request.bytes.slice(request.length))).toBe('a5'.repeat(256 - 88));
   });
 
+  it('the same in IPv6, byte for byte', () => {
+    const request = new CtRequest();
+    request.bytes.fill(0xa5);
+    request.get(TUPLE6);
+    expect(written(request)).toBe(toHex(bytesOf(GET6)));
+    expect(toHex(request.bytes.slice(request.length))).toBe('a5'.repeat(256 - 96));
+    request.sequence = 0;
+    request.setMark(TUPLE6, 0x120, 0xff0);
+    expect(written(request)).toBe(toHex(bytesOf(SET_MARK6)));
+    expect(toHex(request.bytes.slice(request.length))).toBe('a5'.repeat(256 - 112));
+  });
+
   it('leave nothing of the one before', () => {
     const request = new CtRequest();
-    request.setMark({ source: -1, sourcePort: 65535, destination: -1, destinationPort: 65535 }, -1, -1);
-    request.sequence = 0;
-    request.get(TUPLE);
-    expect(written(request)).toBe(toHex(bytesOf(GET)));
+    for (const [tuple, expected] of [
+      [TUPLE, GET],
+      [TUPLE6, GET6],
+      [TUPLE, GET],
+    ] as const) {
+      const extreme = { addresses: new Int32Array(8).fill(-1), sourcePort: 65535, destinationPort: 65535 };
+      request.setMark(extreme, -1, -1);
+      request.sequence = 0;
+      request.get(tuple);
+      expect(written(request)).toBe(toHex(bytesOf(expected)));
+    }
   });
 
   it('take all addresses, ports and marks there are', () => {
     const request = new CtRequest();
-    const extreme = { source: -1, sourcePort: 65535, destination: 0, destinationPort: 0 };
-    request.setMark(extreme, 0x80000000, 0xffffffff);
-    const text = written(request);
-    expect(text).toContain('08000100ffffffff0800020000000000');
-    expect(text).toContain('06000200ffff00000600030000000000');
-    expect(text.endsWith('080008008000000008001500ffffffff')).toBe(true);
+    for (const [addresses, expected] of [
+      [['255.255.255.255', '0.0.0.0'], '08000100ffffffff0800020000000000'],
+      [
+        ['ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff', '::'],
+        `14000300${'f'.repeat(32)}14000400${'0'.repeat(32)}`,
+      ],
+    ] as const) {
+      const extreme = { addresses: int32(...addresses), sourcePort: 65535, destinationPort: 0 };
+      request.setMark(extreme, 0x80000000, 0xffffffff);
+      const text = written(request);
+      expect(text).toContain(expected);
+      expect(text).toContain('06000200ffff00000600030000000000');
+      expect(text.endsWith('080008008000000008001500ffffffff')).toBe(true);
+    }
   });
 
   it('are numbered, round and round, and an answer has its request’s number', () => {
@@ -195,6 +258,14 @@ describeHere('answers', () => {
     expect(read(answer, bytesOf(FOUND))).toBe(0);
     expect(fieldsOf(answer)).toEqual(CLIENT);
     expect(answer.sequence).toBe(1);
+  });
+
+  it('an IPv6 connection: its client, and which connection it is', () => {
+    const answer = used();
+    expect(read(answer, bytesOf(FOUND6))).toBe(0);
+    expect(fieldsOf(answer)).toEqual(CLIENT6);
+    expect(read(answer, bytesOf(FOUND))).toBe(0);
+    expect(fieldsOf(answer)).toEqual(CLIENT);
   });
 
   it('a connection without counters, or with attributes that nobody knows yet', () => {
@@ -260,6 +331,7 @@ describeHere('answers', () => {
   it('cut off anywhere is none, though the rest of it lies behind', () => {
     for (const [whole, from] of [
       [bytesOf(FOUND), 0],
+      [bytesOf(FOUND6), 0],
       [bytesOf(NOT_THERE), 0],
     ] as const)
       for (let length = from; length < whole.length; length++) {
@@ -302,6 +374,19 @@ describeHere('answers', () => {
     expect(read(answer, bytesOf(bytes))).toBe(-1);
   });
 
+  it.each([
+    ['without a client’s address', '1400 0300', '1400 6300'],
+    ['with :: as client', '1400 0300 20010db8000000000000000000000007', `1400 0300 ${'0'.repeat(32)}`],
+    ['with an address of 15 bytes', '1400 0300', '1300 0300'],
+    ['with CTA_IP_V6_DST in place of CTA_IP_V6_SRC', '1400 0300', '1400 0400'],
+  ])('an IPv6 connection %s is none', (_, there, instead) => {
+    const bytes = FOUND6.map(
+      ([text, what], i): Field => [i < 10 ? text.replace(there, instead) : text, what],
+    );
+    expect(bytes).not.toEqual(FOUND6);
+    expect(read(new CtAnswer(), bytesOf(bytes))).toBe(-1);
+  });
+
   it('an attribute of a type above 255 is not taken for a nested one', () => {
     // 0x0101 would be CTA_TUPLE_IP inside CTA_TUPLE_ORIG, were a path of types written like that.
     const forged = [...hex('0c00 0101 0800 0100 cb007107'), ...hex('0c00 0201 0600 0200 15b3 0000')];
@@ -341,17 +426,28 @@ function slowly(bytes: readonly number[]): typeof NOBODY | undefined {
         .at(-1)
         ?.data.slice(0, width) ?? [],
     );
-  const client = last('1.1.1', 4) | 0;
+  const sizes: Record<string, number> = { '1.1.1': 4, '1.1.3': 16 };
+  const address = all
+    .filter(({ path, data }) => data.length >= (sizes[path] ?? Number.POSITIVE_INFINITY))
+    .at(-1);
   const clientPort = last('1.2.2', 2);
-  return client === 0 || clientPort === 0 ? undefined : { client, clientPort, id: last('12', 4) | 0 };
+  if (address === undefined || clientPort === 0) return undefined;
+  const octets = address.data.slice(0, sizes[address.path]);
+  if (octets.every(byte => byte === 0)) return undefined;
+  const client = [...int32(addressText(octets))];
+  return { client, clientPort, id: last('12', 4) | 0 };
 }
 
 describeHere('any bytes', () => {
   const patch = fc.tuple(fc.nat(219), fc.oneof(fc.nat(255), fc.constantFrom(0, 1, 2, 4, 8, 12, 20, 52, 255)));
   const patched = fc
-    .tuple(fc.array(patch, { maxLength: 4 }), fc.oneof(fc.constant(220), fc.nat(220)))
-    .map(([patches, length]) => {
-      const bytes = bytesOf(FOUND);
+    .tuple(
+      fc.constantFrom(FOUND, FOUND6),
+      fc.array(patch, { maxLength: 4 }),
+      fc.oneof(fc.constant(300), fc.nat(268)),
+    )
+    .map(([found, patches, length]) => {
+      const bytes = bytesOf(found);
       for (const [offset, value] of patches) bytes[offset] = value;
       return bytes.slice(0, length);
     });
@@ -359,7 +455,7 @@ describeHere('any bytes', () => {
   const attribute: fc.Arbitrary<number[]> = fc
     .tuple(
       fc.constantFrom(1, 2, 3, 12, 14, 99, 0x101, 0x8001, 0x4001),
-      fc.array(fc.nat(255), { maxLength: 9 }),
+      fc.array(fc.nat(255), { maxLength: 18 }),
     )
     .map(([type, data]) => attributeOf(type, data));
   const nest = (content: fc.Arbitrary<number[]>) =>

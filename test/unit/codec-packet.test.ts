@@ -1,14 +1,31 @@
 import { describe, expect, it } from 'vitest';
-import { Kind, Mark, Packet } from '../../src/codec/packet.js';
+import { DESTINATION, Kind, Mark, Packet, SOURCE } from '../../src/codec/packet.js';
 import { Carrier } from '../../src/codec/uoa.js';
 import { load, surrounded } from './support/place.js';
-import { be16, datagram, fragment, hex, ipv4, type Octets, opp, option, udp, word } from './support/wire.js';
+import {
+  be16,
+  datagram,
+  fragment,
+  hex,
+  icmp,
+  int32,
+  ipv4,
+  type Octets,
+  opp,
+  option,
+  udp,
+} from './support/wire.js';
 
 const FROM = '10.10.1.1:40000';
 const TO = '10.10.1.2:53';
 const V4 = '203.0.113.7:5555';
 const V6 = '[2001:db8::7]:5555';
 const PAYLOAD = [1, 2, 3, 4, 5];
+
+/** Source and destination, four words each. */
+const addressesOf = (packet: Packet): number[] => [...packet.addresses];
+
+const NOBODY = new Array<number>(8).fill(0);
 
 const plain = datagram({ from: FROM, to: TO, payload: PAYLOAD });
 
@@ -27,7 +44,8 @@ describe('a datagram without a mark', () => {
     expect(packet.fragmented).toBe(false);
     expect([packet.start, packet.transport, packet.udp, packet.end]).toEqual([7, 27, 27, 40]);
     expect(packet.protocol).toBe(17);
-    expect([packet.source, packet.destination]).toEqual([word('10.10.1.1'), word('10.10.1.2')]);
+    expect(addressesOf(packet)).toEqual([...int32('10.10.1.1', '10.10.1.2')]);
+    expect([packet.v6, packet.headerLength, packet.declaredLength(packet.view)]).toEqual([false, 20, 33]);
     expect([packet.sourcePort, packet.destinationPort]).toEqual([40000, 53]);
     expect(packet.payloadLength).toBe(5);
   });
@@ -42,7 +60,7 @@ describe('a datagram without a mark', () => {
 
   it('has addresses as signed words', () => {
     const packet = load(datagram({ from: '255.255.255.255:1', to: '128.0.0.1:2' }));
-    expect([packet.source, packet.destination]).toEqual([-1, -0x7fffffff]);
+    expect([packet.addresses[SOURCE + 3], packet.addresses[DESTINATION + 3]]).toEqual([-1, -0x7fffffff]);
   });
 
   it('may be followed by padding, which is cut off', () => {
@@ -209,12 +227,16 @@ describe('fragments', () => {
       expect(packet.kind).toBe(Kind.fragment);
       expect(packet.fragmented).toBe(true);
       expect(packet.mark).toBe(Mark.none);
-      expect([packet.source, packet.destination, packet.protocol]).toEqual([
-        word('10.10.1.1'),
-        word('10.10.1.2'),
-        17,
-      ]);
+      expect(packet.protocol).toBe(17);
+      expect(addressesOf(packet)).toEqual([...int32('10.10.1.1', '10.10.1.2')]);
+      // Other bytes than those of a datagram with another protocol and the same id.
+      expect(packet.fragmentId(packet.view)).toBe(77 * 256 + 17);
     }
+  });
+
+  it('have so much of what fragments are counted in', () => {
+    const lengths = fragment(whole, 32).map(piece => load(piece, 3).fragmentLength);
+    expect(lengths).toEqual([32, 32, 4]);
   });
 
   it('a first one too short for a UDP header is malformed', () => {
@@ -261,11 +283,88 @@ describe('other', () => {
     }
   });
 
+  it('is not IPv6, which is malformed if it is short', () => {
+    for (let length = 1; length < 40; length++)
+      expect(load(new Array<number>(length).fill(0x60)).kind).toBe(Kind.malformed);
+  });
+
   it('is every other version, however short', () => {
     for (let version = 0; version < 16; version++) {
-      if (version === 4) continue;
+      if (version === 4 || version === 6) continue;
       expect(load([version * 16 + 5]).kind).toBe(Kind.other);
+      const packet = new Packet(surrounded([...fragment(plain, 8)[0], version * 16 + 5]));
+      packet.parse(0, 28);
+      packet.parse(28, 29);
+      // What the packet before it left is not its.
+      expect([packet.kind, packet.fragmented, ...packet.addresses]).toEqual([Kind.other, false, ...NOBODY]);
       expect(load(patched(plain, [0, version * 16 + 5])).kind).toBe(Kind.other);
     }
+  });
+});
+
+describe('ICMP errors', () => {
+  const datagrams = {
+    'without a mark': datagram({ from: TO, to: V4, payload: PAYLOAD }),
+    'with a mark in ipo': datagram({ from: FROM, to: TO, payload: PAYLOAD, carrier: 'ipo', client: V4 }),
+    'with a mark in opp': datagram({ from: FROM, to: TO, payload: PAYLOAD, carrier: 'opp', client: V6 }),
+  };
+  const error = (quote: Octets, type = 3, code = 4) =>
+    icmp({ source: '192.0.2.250', destination: '10.10.1.1', type, code, quote });
+
+  it.each(Object.entries(datagrams))('have the ports and addresses of what they quote: %s', (_, quote) => {
+    const whole = load(quote);
+    const packet = load(error(quote), 3);
+    expect(packet.kind).toBe(Kind.error);
+    expect(addressesOf(packet)).toEqual([...int32('192.0.2.250', '10.10.1.1')]);
+    expect([...packet.quoted.addresses]).toEqual(addressesOf(whole));
+    expect([packet.sourcePort, packet.destinationPort]).toEqual([whole.sourcePort, whole.destinationPort]);
+    expect([packet.mark, packet.carrier]).toEqual([whole.mark, whole.carrier]);
+    const quoted = 3 + 28;
+    expect([packet.transport, packet.quoted.start]).toEqual([23, quoted]);
+    expect([packet.quoted.transport, packet.udp]).toEqual([quoted + whole.transport, quoted + whole.udp]);
+    if (whole.mark === Mark.found)
+      expect([packet.option, packet.optionLength]).toEqual([quoted + whole.option, whole.optionLength]);
+  });
+
+  it.each(Object.entries(datagrams))('need the whole UDP header: %s', (_, quote) => {
+    const until = load(quote).udp + 8;
+    for (let length = 0; length <= quote.length; length++) {
+      const packet = load(error(quote.slice(0, length)));
+      expect(packet.kind, `${length} bytes`).toBe(length < until ? Kind.other : Kind.error);
+      if (length < until) expect([packet.mark, packet.carrier]).toEqual([Mark.none, Carrier.none]);
+    }
+  });
+
+  it('say how long the datagram was that they quote a part of', () => {
+    const packet = load(error(plain.slice(0, 28)));
+    expect(packet.quoted.declaredLength(packet.view)).toBe(33);
+  });
+
+  it('are of three types', () => {
+    for (let type = 0; type < 256; type++)
+      expect(load(error(plain, type)).kind).toBe([3, 11, 12].includes(type) ? Kind.error : Kind.other);
+  });
+
+  it('may be about a first fragment, and are something else about a later one', () => {
+    const [first, later] = fragment(datagram({ from: FROM, to: TO, payload: new Array(60).fill(0) }), 32);
+    expect(load(error(first)).kind).toBe(Kind.error);
+    expect(load(error(later)).kind).toBe(Kind.other);
+  });
+
+  it('are something else in fragments', () => {
+    for (const piece of fragment(error(plain), 40)) expect(load(piece).kind).toBe(Kind.other);
+  });
+
+  it('are something else about other protocols, other versions, and what is malformed', () => {
+    for (const patch of [
+      [9, 6],
+      [9, 1],
+      [0, 0x65],
+      [0, 0x44],
+      [0, 0x4f],
+      [3, 19],
+      [9, 248],
+    ] as [number, number][])
+      expect(load(error(patched(plain, patch))).kind, patch.join()).toBe(Kind.other);
   });
 });

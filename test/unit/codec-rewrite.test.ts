@@ -1,179 +1,81 @@
 import { describe, expect, it } from 'vitest';
-import { Mark, Packet } from '../../src/codec/packet.js';
+import { Kind } from '../../src/codec/packet.js';
 import {
-  eraseOptions,
-  fitsOpp,
-  fitsOption,
-  insertOpp,
-  insertOption,
+  moveFragment,
   restoreHop,
   setDestination,
+  setErrorDestination,
   setFragmentAddresses,
+  setQuotedDestination,
+  setQuotedSource,
   setSource,
-  strip,
 } from '../../src/codec/rewrite.js';
-import { Carrier } from '../../src/codec/uoa.js';
 import { bytesOf, load } from './support/place.js';
 import {
+  be16,
   datagram,
   decode,
+  decodeIcmp,
+  destinationOption,
+  destinationOptions,
   fragment,
-  hex,
-  ipv4,
-  opp,
-  option,
+  hopByHop,
+  icmp,
+  int32,
+  type Octets,
+  payloadOf,
+  reassemble,
+  routing,
   toHex,
-  udp,
-  word,
-  words,
 } from './support/wire.js';
 
-const FROM = '10.10.1.1:40000';
-const TO = '10.10.1.2:53';
 const PAYLOAD = [1, 2, 3, 4, 5];
-const CLIENTS = { IPv4: '203.0.113.7:5555', IPv6: '[2001:db8::7]:5555' };
-const clientOf = (family: 'IPv4' | 'IPv6') => ({
-  v6: family === 'IPv6',
-  words: words(family === 'IPv6' ? '2001:db8::7' : '203.0.113.7'),
-  port: 5555,
-});
-const plain = { from: FROM, to: TO, payload: PAYLOAD, tos: 0xb8, ttl: 57, id: 0x1234, dontFragment: true };
+const plain4 = {
+  ...{ from: '10.10.1.1:40000', to: '10.10.1.2:53', payload: PAYLOAD },
+  ...{ tos: 0xb8, ttl: 57, id: 0x1234, dontFragment: true },
+};
+const plain6 = {
+  ...{ from: '[fd00:1::1]:40000', to: '[fd00:1::2]:53', payload: PAYLOAD },
+  ...{ tos: 0xb8, ttl: 57, flow: 0x12345 },
+};
 
-describe.each(['IPv4', 'IPv6'] as const)('with an %s client', family => {
-  const client = clientOf(family);
-  const size = family === 'IPv4' ? 8 : 20;
-
-  it('insertOption puts the mark right behind the fixed header, before other options', () => {
-    const options = hex('94040000 01010100');
-    const packet = load(datagram({ ...plain, options }), size);
-    insertOption(packet, client);
-    expect(toHex(bytesOf(packet))).toBe(
-      toHex(datagram({ ...plain, carrier: 'ipo', client: CLIENTS[family], options })),
-    );
-    expect([packet.carrier, packet.mark, packet.optionLength]).toEqual([Carrier.ipo, Mark.found, size]);
-  });
-
-  it('insertOpp puts the mark between IP and UDP, and leaves the UDP checksum alone', () => {
-    const options = hex('94040000 01010100');
-    const packet = load(datagram({ ...plain, options }), size + 4);
-    insertOpp(packet, client);
-    expect(toHex(bytesOf(packet))).toBe(
-      toHex(datagram({ ...plain, carrier: 'opp', client: CLIENTS[family], options })),
-    );
-    expect([packet.carrier, packet.mark, packet.protocol]).toEqual([Carrier.opp, Mark.found, 248]);
-  });
-
-  it.each([
-    ['ipo', insertOption],
-    ['opp', insertOpp],
-  ] as const)('what was inserted as %s is in the view as parsing it would put it there', (_, insert) => {
-    const packet = load(datagram(plain), 24);
-    insert(packet, client);
-    const again = new Packet(packet.bytes.buffer);
-    again.parse(packet.start, packet.end);
-    expect({ ...packet, bytes: 0, view: 0 }).toEqual({ ...again, bytes: 0, view: 0 });
-  });
-
-  it.each(['ipo', 'opp'] as const)('strip takes %s out and nothing else', carrier => {
-    const packet = load(datagram({ ...plain, carrier, client: CLIENTS[family] }));
-    strip(packet);
-    expect(toHex(bytesOf(packet))).toBe(toHex(datagram(plain)));
-    expect([packet.carrier, packet.mark, packet.protocol]).toEqual([Carrier.none, Mark.none, 17]);
-    const again = new Packet(packet.bytes.buffer);
-    again.parse(packet.start, packet.end);
-    expect([again.transport, again.udp]).toEqual([packet.transport, packet.udp]);
-  });
-});
-
-describe('strip', () => {
-  const mark = option(CLIENTS.IPv4);
-
-  it('takes the mark out from among other options', () => {
-    const packet = load(datagram({ ...plain, options: [...hex('94040000 01'), ...mark, ...hex('070300')] }));
-    expect(packet.mark).toBe(Mark.found);
-    strip(packet);
-    expect(toHex(bytesOf(packet))).toBe(toHex(datagram({ ...plain, options: hex('94040000 01 070300') })));
-  });
-
-  it('takes out the first mark of two', () => {
-    const second = option('198.51.100.7:7');
-    const packet = load(datagram({ ...plain, options: [...mark, ...second] }));
-    strip(packet);
-    expect(toHex(bytesOf(packet))).toBe(toHex(datagram({ ...plain, options: second })));
-  });
-
-  it('takes the opp header out with all that is in it', () => {
-    const body = udp({ address: '10.10.1.1', port: 40000 }, { address: '10.10.1.2', port: 53 }, PAYLOAD);
-    for (const options of [[], [1, 1, ...mark, 7, 3, 0], [31, 3, 0], mark.slice(0, 5)]) {
-      const packet = load(
-        ipv4({
-          source: '10.10.1.1',
-          destination: '10.10.1.2',
-          protocol: 248,
-          options: [1, 1, 1, 0],
-          body: [...opp(options, 1), ...body],
-        }),
-      );
-      strip(packet);
-      expect(toHex(bytesOf(packet))).toBe(
-        toHex(datagram({ from: FROM, to: TO, payload: PAYLOAD, options: [1, 1, 1, 0] })),
-      );
-    }
-  });
-
-  it('leaves a packet without a mark, or with a broken one in IP, as it was', () => {
-    for (const options of [[], [1, 1, 1, 0], [31, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], [31, 0, 0, 0]]) {
-      const whole = datagram({ ...plain, options });
-      const packet = load(whole, 3);
-      strip(packet);
-      expect(toHex(bytesOf(packet))).toBe(toHex(whole));
-    }
-  });
-
-  it('leaves what is in front of the packet alone', () => {
-    const packet = load(datagram({ ...plain, carrier: 'ipo', client: CLIENTS.IPv6 }), 4);
-    strip(packet);
-    expect(toHex(packet.bytes.slice(0, 4))).toBe('a5a5a5a5');
-  });
-});
-
-describe('eraseOptions', () => {
-  const mark = option(CLIENTS.IPv4);
-
-  it.each([
-    ['one', mark, new Array<number>(8).fill(1), 1],
-    ['one of an IPv6 client', option(CLIENTS.IPv6), new Array<number>(20).fill(1), 1],
-    ['one of no client at all', [31, 4, 7, 7], [1, 1, 1, 1], 1],
-    [
-      'two, with another between them',
-      [...mark, 7, 4, 0, 0, ...mark],
-      [...hex('0101010101010101 07040000 0101010101010101')],
-      2,
+/** What the tests change, and to what. */
+const FAMILIES = [
+  {
+    family: 'IPv4',
+    plain: plain4,
+    others: [
+      plain4,
+      { ...plain4, options: [1, 1, 1, 0] },
+      { ...plain4, carrier: 'opp', client: '192.0.2.7:7' },
     ],
-    ['none', hex('94040000 01010100'), hex('94040000 01010100'), 0],
-    ['none behind END', [0, ...mark, 0, 0, 0], [0, ...mark, 0, 0, 0], 0],
-  ])('puts NOPs in the place of %s', (_, options, left, count) => {
-    const packet = load(datagram({ ...plain, options }), 2);
-    expect(eraseOptions(packet)).toBe(count);
-    expect(toHex(bytesOf(packet))).toBe(toHex(datagram({ ...plain, options: left })));
-    expect([packet.carrier, packet.mark]).toEqual([Carrier.none, Mark.none]);
-  });
-
-  it('stops at a broken one', () => {
-    const packet = load(datagram({ ...plain, options: [...mark, 31, 9, 0, 0] }));
-    expect(eraseOptions(packet)).toBe(1);
-    expect(decode(bytesOf(packet)).options).toBe('01010101010101011f090000');
-  });
-
-  it('leaves a packet without options alone', () => {
-    const packet = load(datagram(plain));
-    expect(eraseOptions(packet)).toBe(0);
-    expect(toHex(bytesOf(packet))).toBe(toHex(datagram(plain)));
-  });
-});
+    client: '203.0.113.7',
+    clientEnd: '203.0.113.7:5555',
+    largest: '255.255.255.255',
+    largestEnd: '255.255.255.255:65535',
+    original: '10.10.1.1',
+  },
+  {
+    family: 'IPv6',
+    plain: plain6,
+    others: [
+      plain6,
+      {
+        ...plain6,
+        extensions: [hopByHop(), routing(), destinationOptions(destinationOption('192.0.2.7:7'))],
+      },
+      { ...plain6, carrier: 'opp', client: '[2001:db8::9]:9' },
+    ],
+    client: '2001:db8:ffff::7',
+    clientEnd: '[2001:db8:ffff::7]:5555',
+    largest: 'ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff',
+    largestEnd: '[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535',
+    original: 'fd00:1::1',
+  },
+] as const;
 
 describe('restoreHop', () => {
-  it('adds one to every TTL but the highest', () => {
+  it.each(FAMILIES)('adds one to every TTL but the highest: $family', ({ plain }) => {
     for (let ttl = 0; ttl <= 255; ttl++) {
       const packet = load(datagram({ ...plain, ttl }));
       restoreHop(packet);
@@ -182,73 +84,165 @@ describe('restoreHop', () => {
   });
 });
 
-describe('fitsOption and fitsOpp', () => {
-  it('allow 60 bytes of IP header', () => {
-    for (let length = 0; length <= 40; length += 4) {
-      const packet = load(datagram({ ...plain, options: new Array<number>(length).fill(1) }));
-      expect(fitsOption(packet, 8, 1500), `${length} bytes of options`).toBe(length <= 32);
-      expect(fitsOption(packet, 20, 1500), `${length} bytes of options`).toBe(length <= 20);
-      expect(fitsOpp(packet, 8, 1500)).toBe(true);
-    }
-  });
+describe.each(FAMILIES)(
+  '$family addresses',
+  ({ plain, others, client, clientEnd, largest, largestEnd, original }) => {
+    it('setSource gives another source and port, all checksums right', () => {
+      for (const fields of others) {
+        const packet = load(datagram(fields), 3);
+        setSource(packet, int32('192.0.2.1', client), 4, 5555);
+        expect(toHex(bytesOf(packet))).toBe(toHex(datagram({ ...fields, from: clientEnd })));
+        expect(decode(bytesOf(packet)).from).toBe(clientEnd);
+        expect([...packet.addresses.slice(0, 4)]).toEqual([...int32(client)]);
+        expect(packet.sourcePort).toBe(5555);
+      }
+    });
 
-  it('allow the MTU to the byte', () => {
-    const packet = load(datagram({ ...plain, payload: new Array<number>(72).fill(0) }));
-    expect(fitsOption(packet, 8, 108)).toBe(true);
-    expect(fitsOption(packet, 8, 107)).toBe(false);
-    expect(fitsOpp(packet, 8, 112)).toBe(true);
-    expect(fitsOpp(packet, 8, 111)).toBe(false);
+    it('setDestination gives another destination and port, all checksums right', () => {
+      for (const fields of others) {
+        const packet = load(datagram(fields), 3);
+        setDestination(packet, int32('192.0.2.1', client), 4, 5555);
+        expect(toHex(bytesOf(packet))).toBe(toHex(datagram({ ...fields, to: clientEnd })));
+        expect(decode(bytesOf(packet)).to).toBe(clientEnd);
+        expect([...packet.addresses.slice(4)]).toEqual([...int32(client)]);
+        expect(packet.destinationPort).toBe(5555);
+      }
+    });
+
+    it('go there and back again, by way of the largest', () => {
+      const packet = load(datagram(plain));
+      setSource(packet, int32(largest), 0, 65535);
+      setDestination(packet, int32(largest), 0, 65535);
+      expect(decode(bytesOf(packet))).toMatchObject({ from: largestEnd, to: largestEnd });
+      setSource(packet, int32(original), 0, 40000);
+      setDestination(packet, int32(client), 0, 5555);
+      expect(toHex(bytesOf(packet))).toBe(toHex(datagram({ ...plain, to: clientEnd })));
+    });
+
+    it('a UDP checksum of 0 stays', () => {
+      const packet = load(datagram({ ...plain, udpChecksum: 0 }));
+      setSource(packet, int32(client), 0, 5555);
+      setDestination(packet, int32(largest), 0, 65535);
+      expect(toHex(bytesOf(packet))).toBe(
+        toHex(datagram({ ...plain, from: clientEnd, to: largestEnd, udpChecksum: 0 })),
+      );
+    });
+
+    it('a UDP checksum that comes out as 0 is sent as 0xffff', () => {
+      // A payload that makes it so: what was missing while it was 0.
+      const payload = be16(decode(datagram({ ...plain, from: clientEnd, payload: [0, 0] })).udpChecksum);
+      const packet = load(datagram({ ...plain, payload }));
+      setSource(packet, int32(client), 0, 5555);
+      expect(decode(bytesOf(packet)).udpChecksum).toBe(0xffff);
+    });
+
+    it('a wrong UDP checksum stays wrong by as much: it is the receiver who says so', () => {
+      const packet = load(datagram({ ...plain, udpChecksum: 0x1234 }));
+      setSource(packet, int32(client), 0, 5555);
+      expect(() => decode(bytesOf(packet))).toThrow(/checksum/);
+      setSource(packet, int32(original), 0, 40000);
+      expect(toHex(bytesOf(packet))).toBe(toHex(datagram({ ...plain, udpChecksum: 0x1234 })));
+    });
+
+    it('setFragmentAddresses changes the IP header alone', () => {
+      const fields = { ...plain, payload: new Array<number>(40).fill(7) };
+      const packet = load(fragment(datagram(fields), 24)[1], 3);
+      setFragmentAddresses(packet, int32('192.0.2.1', client, largest), 4);
+      const moved = { ...fields, from: clientEnd, to: largestEnd };
+      expect(toHex(bytesOf(packet))).toBe(toHex(fragment(datagram(moved), 24)[1]));
+      expect([...packet.addresses]).toEqual([...int32(client, largest)]);
+    });
+  },
+);
+
+describe('moveFragment', () => {
+  it('moves a fragment to the front, and leaves the rest of it alone', () => {
+    const whole = datagram({ ...plain6, payload: payloadOf(100) });
+    for (const bytes of [8, 16, 24]) {
+      const [first, ...others] = fragment(whole, 32);
+      const shorter = [...first.slice(0, 4), 0, first[5] - bytes, ...first.slice(6, first.length - bytes)];
+      const moved = others.map(piece => {
+        const packet = load(piece, 3);
+        moveFragment(packet, bytes);
+        return bytesOf(packet);
+      });
+      // Without the last of the first one's bytes everything fits together.
+      const left = [...whole.slice(0, 72 - bytes), ...whole.slice(72)];
+      left.splice(4, 2, 0, left.length - 40);
+      expect(toHex(reassemble([shorter, ...moved]))).toBe(toHex(left));
+    }
   });
 });
 
-describe('addresses', () => {
-  it('setSource gives another source and port, both checksums right', () => {
-    const packet = load(datagram(plain));
-    setSource(packet, word('203.0.113.7'), 5555);
-    expect(toHex(bytesOf(packet))).toBe(toHex(datagram({ ...plain, from: '203.0.113.7:5555' })));
-    expect([packet.source, packet.sourcePort]).toEqual([word('203.0.113.7'), 5555]);
-  });
+describe.each([
+  {
+    family: 'IPv4',
+    plain: plain4,
+    options: { options: [1, 1, 1, 0] },
+    router: '192.0.2.250',
+    host: '10.10.1.2',
+    client: '203.0.113.7',
+    clientEnd: '203.0.113.7:5555',
+    ...{ type: 3, code: 4, rest: [0, 0, 5, 0x78] },
+  },
+  {
+    family: 'IPv6',
+    plain: plain6,
+    options: { extensions: [hopByHop(), routing()] },
+    router: '2001:db8::250',
+    host: 'fd00:1::2',
+    client: '2001:db8:ffff::7',
+    clientEnd: '[2001:db8:ffff::7]:5555',
+    ...{ type: 2, code: 0, rest: [0, 0, 5, 0] },
+  },
+])('$family errors', ({ plain, options, router, host, client, clientEnd, ...message }) => {
+  const error = (quote: Octets, destination = host) =>
+    icmp({ ...message, source: router, destination, quote });
 
-  it('setDestination gives another destination and port, both checksums right', () => {
-    const packet = load(datagram(plain));
-    setDestination(packet, word('203.0.113.7'), 5555);
-    expect(toHex(bytesOf(packet))).toBe(toHex(datagram({ ...plain, to: '203.0.113.7:5555' })));
-    expect([packet.destination, packet.destinationPort]).toEqual([word('203.0.113.7'), 5555]);
-  });
+  const cases = [
+    ['whole', plain, 1000],
+    ['with no more than the headers', { ...plain, payload: [] }, 1000],
+    ['cut off at an odd place', { ...plain, payload: payloadOf(40) }, plain === plain4 ? 41 : 61],
+    ['behind other headers', { ...plain, ...options }, 1000],
+    ['without a checksum', { ...plain, udpChecksum: 0 }, 1000],
+  ] as const;
 
-  it('a UDP checksum of 0 stays', () => {
-    const packet = load(datagram({ ...plain, udpChecksum: 0 }));
-    setSource(packet, word('203.0.113.7'), 5555);
-    setDestination(packet, word('255.255.255.255'), 65535);
-    expect(decode(bytesOf(packet))).toMatchObject({
-      from: '203.0.113.7:5555',
-      to: '255.255.255.255:65535',
-      udpChecksum: 0,
-    });
-  });
-
-  it('a wrong UDP checksum stays wrong by as much: it is the receiver who says so', () => {
-    const packet = load(datagram({ ...plain, udpChecksum: 0x1234 }));
-    setSource(packet, word('203.0.113.7'), 5555);
-    expect(() => decode(bytesOf(packet))).toThrow(/checksum/);
-    setSource(packet, word('10.10.1.1'), 40000);
-    expect(toHex(bytesOf(packet))).toBe(toHex(datagram({ ...plain, udpChecksum: 0x1234 })));
-  });
-
-  it('setFragmentAddresses changes the IP header alone', () => {
-    const pieces = fragment(datagram({ ...plain, payload: new Array<number>(40).fill(7) }), 24);
-    const packet = load(pieces[1]);
-    setFragmentAddresses(packet, word('203.0.113.7'), word('10.10.1.3'));
-    const expected = fragment(
-      datagram({
-        ...plain,
-        from: '203.0.113.7:1',
-        to: '10.10.1.3:1',
-        payload: new Array<number>(40).fill(7),
-      }),
-      24,
-    )[1];
+  it.each(cases)('get another quoted source with all checksums: %s', (_, fields, size) => {
+    const packet = load(error(datagram(fields).slice(0, size)), 3);
+    expect(packet.kind).toBe(Kind.error);
+    setQuotedSource(packet, int32('192.0.2.1', client), 4, 5555);
+    const expected = error(datagram({ ...fields, from: clientEnd }).slice(0, size));
+    expect(decodeIcmp(bytesOf(packet))).toEqual(decodeIcmp(expected));
     expect(toHex(bytesOf(packet))).toBe(toHex(expected));
-    expect([packet.source, packet.destination]).toEqual([word('203.0.113.7'), word('10.10.1.3')]);
+    expect([...packet.quoted.addresses.slice(0, 4)]).toEqual([...int32(client)]);
+    expect(packet.sourcePort).toBe(5555);
+  });
+
+  it.each(cases)('get another quoted destination with all checksums: %s', (_, fields, size) => {
+    const packet = load(error(datagram(fields).slice(0, size)), 3);
+    setQuotedDestination(packet, int32('192.0.2.1', client), 4, 5555);
+    const expected = error(datagram({ ...fields, to: clientEnd }).slice(0, size));
+    expect(decodeIcmp(bytesOf(packet))).toEqual(decodeIcmp(expected));
+    expect(toHex(bytesOf(packet))).toBe(toHex(expected));
+    expect([...packet.quoted.addresses.slice(4)]).toEqual([...int32(client)]);
+    expect(packet.destinationPort).toBe(5555);
+  });
+
+  it('get another destination themselves, with all checksums', () => {
+    const packet = load(error(datagram(plain)), 3);
+    setErrorDestination(packet, int32('192.0.2.1', client), 4);
+    const expected = error(datagram(plain), client);
+    expect(decodeIcmp(bytesOf(packet))).toEqual(decodeIcmp(expected));
+    expect(toHex(bytesOf(packet))).toBe(toHex(expected));
+    expect([...packet.addresses.slice(4)]).toEqual([...int32(client)]);
+  });
+
+  it('keep a wrong checksum wrong: it is the receiver who says so', () => {
+    const bytes = error(datagram(plain));
+    bytes[bytes.length - 1] ^= 1;
+    const packet = load(bytes);
+    setQuotedSource(packet, int32(client), 0, 5555);
+    setErrorDestination(packet, int32(client), 0);
+    expect(() => decodeIcmp(bytesOf(packet))).toThrow(/checksum/);
   });
 });

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import * as uoa from '../../src/codec/uoa.js';
 import { surrounded, viewOf } from './support/place.js';
-import { hex, type Octets, toHex, words } from './support/wire.js';
+import { hex, type Octets, padding, toHex, words } from './support/wire.js';
 
 const V4 = hex('1f 08 15b3 cb007107');
 const V6 = hex('1f 14 15b3 20010db8000000000000000000000007');
@@ -44,6 +44,49 @@ describe('findMark', () => {
     expect(findMark([])).toBe(uoa.MARK_ABSENT);
     expect(findMark([1, 1, 1, 0])).toBe(uoa.MARK_ABSENT);
     expect(findMark([0, ...V4])).toBe(uoa.MARK_ABSENT);
+  });
+});
+
+describe('findMark6', () => {
+  const D4 = hex('1f 06 15b3 cb007107');
+  const D6 = hex('1f 12 15b3 20010db8000000000000000000000007');
+
+  /** Among the options of a header in the middle of others: where from the first of them. */
+  function findMark6(options: number[]): number {
+    const header = [17, (options.length + 2) / 8 - 1, ...options];
+    const at = uoa.findMark6(new DataView(surrounded(header, 3, 0)), 3);
+    return at < 0 ? at : at - 5;
+  }
+
+  it('finds the golden options', () => {
+    expect(findMark6([...D4, ...padding(6)])).toBe(0);
+    expect(findMark6([...D6, ...padding(2)])).toBe(0);
+    expect(findMark6([...padding(2), ...D6])).toBe(2);
+    expect(findMark6([0, 0, ...D6])).toBe(2);
+    expect(findMark6([...hex('1e04c0ffee00'), ...D4])).toBe(6);
+  });
+
+  it('is broken at every data length but 6 and 18', () => {
+    for (let length = 0; length <= 255; length++) {
+      const options = [31, length, ...new Array<number>(28).fill(0)];
+      expect(findMark6(options), `data length ${length}`).toBe(
+        length === 6 || length === 18 ? 0 : uoa.MARK_BROKEN,
+      );
+    }
+  });
+
+  it('is broken where the options before it are', () => {
+    expect(findMark6([30, 29, ...D4, ...padding(14)])).toBe(uoa.MARK_BROKEN);
+    expect(findMark6([...D4.slice(0, 6)])).toBe(uoa.MARK_BROKEN);
+    expect(findMark6([...padding(5), 31])).toBe(uoa.MARK_BROKEN);
+  });
+
+  it('is absent among others', () => {
+    expect(findMark6(padding(6))).toBe(uoa.MARK_ABSENT);
+    expect(findMark6([0, 0, 0, 0, 0, 0])).toBe(uoa.MARK_ABSENT);
+    expect(findMark6(hex('1e04 1f060000'))).toBe(uoa.MARK_ABSENT);
+    // Not the same option: the highest bits say what to do with one that is not known.
+    expect(findMark6([0x9f, 6, ...D4.slice(2), ...padding(6)])).toBe(uoa.MARK_ABSENT);
   });
 });
 
@@ -100,7 +143,7 @@ describe('writing', () => {
       const buffer = new ArrayBuffer(24);
       new Uint8Array(buffer).fill(0xa5);
       const client = { v6, words: words(address), port: 5555 };
-      expect(uoa.writeOption(new DataView(buffer), 2, client)).toBe(bytes.length);
+      expect(uoa.writeOption(new DataView(buffer), 2, client, uoa.Carrier.ipo)).toBe(bytes.length);
       expect(toHex(new Uint8Array(buffer))).toBe(`a5a5${toHex(bytes)}${'a5'.repeat(22 - bytes.length)}`);
     }
   });
@@ -112,9 +155,35 @@ describe('writing', () => {
     expect(toHex(new Uint8Array(view.buffer))).toBe('1011000c20110018');
   });
 
+  it.each([
+    ['IPv6', '2001:db8::7', '1102 1f12 15b3 20010db8000000000000000000000007 0100'],
+    ['IPv4', '203.0.113.7', '1101 1f06 15b3 cb007107 0104 00000000'],
+  ])('gives the golden destination options header of an %s client', (_, address, golden) => {
+    const bytes = hex(golden);
+    const view = new DataView(surrounded(new Array<number>(bytes.length).fill(0xa5), 3, 5));
+    const client = { v6: address.includes(':'), words: words(address), port: 5555 };
+    const length = uoa.writeOption(view, 5, client, uoa.Carrier.dstopt);
+    uoa.writeDstoptHeader(view, 3, length);
+    expect(uoa.carrierLength(uoa.Carrier.dstopt, length)).toBe(bytes.length);
+    expect(toHex(new Uint8Array(view.buffer))).toBe(`a5a5a5${toHex(bytes)}a5a5a5a5a5`);
+  });
+
+  it('takes in front of UDP what each carrier takes', () => {
+    const { ipo, opp, dstopt } = uoa.Carrier;
+    const lengths = [ipo, opp, dstopt].map(carrier =>
+      [8, 20].map(option => uoa.carrierLength(carrier, option)),
+    );
+    expect(lengths).toEqual([
+      [0, 0],
+      [12, 24],
+      [16, 24],
+    ]);
+  });
+
   it('takes words of any sign', () => {
     const view = viewOf(new Array<number>(8).fill(0xa5));
-    uoa.writeOption(view, 0, { v6: false, words: Int32Array.of(0, 0, 0xffff, -2), port: 65535 });
+    const client = { v6: false, words: Int32Array.of(0, 0, 0xffff, -2), port: 65535 };
+    uoa.writeOption(view, 0, client, uoa.Carrier.opp);
     expect(toHex(new Uint8Array(view.buffer))).toBe('1f08fffffffffffe');
   });
 });

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { CLIENT } from '../../src/flow/records.js';
 import { FlowTable, Learned, type TableSize } from '../../src/flow/table.js';
-import { type FlowKey, findFlow, findReply, flowKey, learn } from './support/flow-model.js';
-import { endpoint, word } from './support/wire.js';
+import { type FlowKey, findFlow, findReply, flowKey, learn, setReply } from './support/flow-model.js';
+import { endpoint, int32, words } from './support/wire.js';
 
 const SERVER = endpoint('10.10.1.2:53');
 const CLIENT_A = endpoint('198.51.100.7:5555');
@@ -13,6 +13,12 @@ const FLOW_2 = flowKey('10.10.1.1:40001 > 10.10.1.2:53');
 function make(size: Partial<TableSize> = {}, now = 0): FlowTable {
   const whole = { maxFlows: 8, timeout: 10_000, ...size };
   return new FlowTable(new ArrayBuffer(FlowTable.byteLength(whole)), whole, 0x5eed, now);
+}
+
+/** The client's address in a record, as unsigned words. */
+function clientWords(table: FlowTable, record: number): number[] {
+  const at = table.addressAt(record, CLIENT);
+  return Array.from(table.records.slice(at, at + 4), word => word >>> 0);
 }
 
 /** Learns a flow and hears its packet, as the role does. */
@@ -57,7 +63,7 @@ describe('learning', () => {
     expect(learn(table, FLOW_1, CLIENT_A, 0)).toBe(Learned.refreshed);
     expect(learn(table, FLOW_1, CLIENT_B, 0)).toBe(Learned.replaced);
     expect(table.count).toBe(1);
-    expect(table.address4(findFlow(table, FLOW_1), CLIENT)).toBe(word('203.0.113.7'));
+    expect(clientWords(table, findFlow(table, FLOW_1))).toEqual(words('203.0.113.7'));
   });
 
   it('another port alone is another client', () => {
@@ -79,7 +85,41 @@ describe('learning', () => {
   it('an IPv6 client of an IPv4 flow keeps its address', () => {
     const table = make();
     const record = hear(table, FLOW_1, endpoint('[2001:db8::7]:5555'));
-    expect([0, 1, 2, 3].map(i => table.addressWord(record, CLIENT, i) >>> 0)).toEqual([0x20010db8, 0, 0, 7]);
+    expect(clientWords(table, record)).toEqual([0x20010db8, 0, 0, 7]);
+  });
+
+  it('a client is the same, read from a mark or given as words', () => {
+    for (const client of [CLIENT_A, endpoint('[2001:db8::7]:5555')]) {
+      const table = make();
+      learn(table, FLOW_1, client, 0);
+      table.setClient(int32('0.0.0.0', client.address), 4, client.port);
+      expect(table.learn(0, 0)).toBe(Learned.refreshed);
+      table.setClient(int32('0.0.0.0', client.address), 4, client.port + 1);
+      expect(table.learn(0, 0)).toBe(Learned.replaced);
+      table.setClient(int32('0.0.0.0', client.address), 0, client.port + 1);
+      expect(table.learn(0, 0)).toBe(Learned.replaced);
+    }
+  });
+
+  it('IPv6 flows differ by every word of every address, and by ports', () => {
+    const keys = [
+      '[fd00:1::1]:40000 > [fd00:1::2]:53',
+      '[fd00:2::1]:40000 > [fd00:1::2]:53',
+      '[fd00:1:0:1::1]:40000 > [fd00:1::2]:53',
+      '[fd00:1::1:0:1]:40000 > [fd00:1::2]:53',
+      '[fd00:1::3]:40000 > [fd00:1::2]:53',
+      '[fd00:1::1]:40000 > [fd00:2::2]:53',
+      '[fd00:1::1]:40000 > [fd00:1:0:1::2]:53',
+      '[fd00:1::1]:40000 > [fd00:1::1:0:2]:53',
+      '[fd00:1::1]:40000 > [fd00:1::3]:53',
+      '[fd00:1::1]:40001 > [fd00:1::2]:53',
+      '[fd00:1::1]:40000 > [fd00:1::2]:54',
+      '[fd00:1::2]:40000 > [fd00:1::1]:53',
+    ].map(flowKey);
+    const table = make({ maxFlows: 16 });
+    const records = keys.map(key => hear(table, key));
+    expect(new Set(records).size).toBe(keys.length);
+    expect(keys.map(key => findFlow(table, key))).toEqual(records);
   });
 
   it('families do not meet, whatever their words', () => {
@@ -100,6 +140,40 @@ describe('replies', () => {
     expect(ownerPort(table)).toBe(-1);
     table.heard(table.learned, 0);
     expect(ownerPort(table)).toBe(40000);
+  });
+
+  it('to an IPv6 client go by its flow, and by no other address of client or server', () => {
+    const table = make();
+    const server = endpoint('[fd00:1::2]:53');
+    const client = endpoint('[2001:db8::7]:5555');
+    const record = hear(table, flowKey('[fd00:1::1]:40000 > [fd00:1::2]:53'), client);
+    expect(findReply(table, server, client)).toBe(record);
+    for (const other of [
+      '[2001:db9::7]:5555',
+      '[2001:db8:0:1::7]:5555',
+      '[2001:db8::8]:5555',
+      '[2001:db8::7]:1',
+    ])
+      expect(findReply(table, server, endpoint(other)), other).toBe(-1);
+    for (const other of ['[fd00:2::2]:53', '[fd00:1::3]:53', '[fd00:1::2]:54'])
+      expect(findReply(table, endpoint(other), client), other).toBe(-1);
+  });
+
+  it('to an IPv6 client of an IPv4 server go by its flow', () => {
+    const table = make();
+    const client = endpoint('[2001:db8::7]:5555');
+    const record = hear(table, FLOW_1, client);
+    expect(findReply(table, SERVER, client)).toBe(record);
+    expect(findReply(table, endpoint('[fd00:1::2]:53'), client)).toBe(-1);
+  });
+
+  it('are found when asked for again with another server address', () => {
+    const table = make();
+    const record = hear(table, FLOW_1);
+    setReply(table, endpoint('0.0.0.0:53'), CLIENT_A);
+    expect(table.findReply()).toBe(-1);
+    table.setReplyServer(int32(SERVER.address), 0);
+    expect(table.findReply()).toBe(record);
   });
 
   it('go by the flow that was heard last', () => {
@@ -381,13 +455,16 @@ describe('memory', () => {
     const bytes = FlowTable.byteLength(size);
     expect(bytes).toBeLessThan(200e6);
     const table = new FlowTable(new SharedArrayBuffer(bytes), size, 0x5eed, 0);
-    const client = new DataView(new ArrayBuffer(4));
-    const [lb, server, clients] = ['10.10.1.1', '10.10.1.2', '198.51.0.0'].map(word);
-    const setFlow = (i: number) => table.setFlow4(lb + (i >>> 15), (i & 0x7fff) + 1, server, 53);
+    const ends = int32('10.10.1.1', '10.10.1.2', '198.51.0.0');
+    const [lb, clients] = [ends[3], ends[11]];
+    const setFlow = (i: number) => {
+      ends[3] = lb + (i >>> 15);
+      table.setFlow(ends, 0, (i & 0x7fff) + 1, 4, 53);
+    };
     const learnFlow = (i: number, now: number) => {
       setFlow(i);
-      client.setInt32(0, clients + (i >>> 10));
-      table.setClient(client, 0, false, (i & 0x3ff) + 1);
+      ends[11] = clients + (i >>> 10);
+      table.setClient(ends, 8, (i & 0x3ff) + 1);
       table.learn(1, now);
       table.heard(table.learned, now);
     };

@@ -8,6 +8,7 @@ import {
   type LoadBalancerQuestion,
   readLoadBalancerFacts,
   requireInterfaces,
+  type ServingInterface,
 } from '../../src/host/facts-load-balancer.js';
 import { loadBalancerWarnings } from '../../src/host/warnings.js';
 
@@ -66,14 +67,41 @@ describe('the facts', () => {
     { type: 'local', dst: '127.0.0.0/8', dev: 'lo' },
     { type: 'broadcast', dst: '10.10.2.255', dev: 'no-servers-2' },
   ];
+  const local6 = [
+    { type: 'local', dst: '::1', dev: 'lo' },
+    { type: 'local', dst: 'fd00:2::1', dev: 'no-servers-6' },
+    { type: 'anycast', dst: 'fd00:2::', dev: 'no-servers-6' },
+    { type: 'local', dst: '2001:db8::10', dev: 'no-clients-6' },
+    { type: 'multicast', dst: 'ff00::/8', dev: 'no-servers-6' },
+  ];
   const answers = {
     '-j -4 route show table local': JSON.stringify(local),
+    '-j -6 route show table local': JSON.stringify(local6),
     '-j -4 route get 10.10.2.2': route('10.10.2.2', 'no-servers-2'),
     '-j -4 route get 10.10.2.3': route('10.10.2.3', 'no-servers-2'),
     '-j -4 route get 10.10.3.2': route('10.10.3.2', 'no-servers-3'),
     '-j -4 route show default': JSON.stringify([{ dst: 'default', gateway: '192.0.2.1', dev: 'no-default' }]),
   };
-  const closed = (...names: string[]) => names.map(name => ({ name, forwarding: '0' }));
+  const answers6 = {
+    ...answers,
+    '-j -6 route get fd00:2::2': route('fd00:2::2', 'no-servers-6'),
+    '-j -6 route show default': JSON.stringify([{ dst: 'default', gateway: 'fe80::1', dev: 'no-default-6' }]),
+  };
+  const service6 = { vip: '2001:db8::10', realServers: [{ address: 'fd00:2::2' }] };
+  const closed = (...names: string[]) =>
+    names.map(name => {
+      const off = { key: `net.ipv4.conf.${name}.forwarding`, before: '0' };
+      return { name, forwarding: [{ family: 4, interface: name, off }] };
+    });
+  /** How IPv6 is forwarded is this host's business: not more than that it was asked is looked at. */
+  const familiesOf = (interfaces: readonly ServingInterface[]) =>
+    interfaces.map(({ name, forwarding }) => [
+      name,
+      ...forwarding.map(entry => {
+        expect(entry.interface).toBe(name);
+        return entry.family;
+      }),
+    ]);
 
   it('servers by the routes to them, clients by where the VIPs and the default route are', async () => {
     program('ip', answers);
@@ -81,20 +109,52 @@ describe('the facts', () => {
     expect(facts).toMatchObject({
       servers: closed('no-servers-2', 'no-servers-3'),
       clients: closed('no-clients', 'no-default'),
-      ownAddresses: ['10.10.2.1', '198.51.100.10', '198.51.100.11', '127.0.0.0/8'].map(parsePrefix),
+      ownAddresses: [
+        ...['10.10.2.1', '198.51.100.10', '198.51.100.11', '127.0.0.0/8'],
+        ...['::1', 'fd00:2::1', 'fd00:2::', '2001:db8::10'],
+      ].map(parsePrefix),
       broadcastAddresses: [parsePrefix('10.10.2.255')],
     });
     expect(['0', '1']).toContain(facts.conntrackAcct);
   });
 
+  it('IPv6: the same by its own routes, and nothing of IPv4', async () => {
+    program('ip', answers6);
+    const { servers, clients } = await readLoadBalancerFacts({ ...question, services: [service6] });
+    expect(familiesOf(servers)).toEqual([['no-servers-6', 6]]);
+    expect(familiesOf(clients)).toEqual([
+      ['no-clients-6', 6],
+      ['no-default-6', 6],
+    ]);
+    expect(asked()).not.toContain('-j -4 route show default');
+  });
+
+  it('both families: every interface is asked about both', async () => {
+    program('ip', answers6);
+    const services = [...question.services.slice(1), service6];
+    const { servers, clients } = await readLoadBalancerFacts({ ...question, services });
+    expect(familiesOf(servers)).toEqual([
+      ['no-servers-2', 4, 6],
+      ['no-servers-6', 4, 6],
+    ]);
+    expect(familiesOf(clients)).toEqual([
+      ['no-clients-6', 4, 6],
+      ['no-default', 4, 6],
+      ['no-default-6', 4, 6],
+    ]);
+  });
+
   it('configured interfaces need no routes', async () => {
-    program('ip', { '-j -4 route show table local': answers['-j -4 route show table local'] });
+    const { '-j -4 route show table local': table4, '-j -6 route show table local': table6 } = answers;
+    program('ip', { '-j -4 route show table local': table4, '-j -6 route show table local': table6 });
     const configured = { clients: 'no-a', servers: 'no-b' };
     expect(await readLoadBalancerFacts({ ...question, interface: configured })).toMatchObject({
       servers: closed('no-b'),
       clients: closed('no-a'),
     });
-    expect(new Set(asked())).toEqual(new Set(['-j -4 route show table local']));
+    expect(new Set(asked())).toEqual(
+      new Set(['-j -4 route show table local', '-j -6 route show table local']),
+    );
   });
 
   it('a configured interface that is not there is a fault that names it', async () => {
@@ -123,8 +183,12 @@ describe('the facts', () => {
     await expect(readLoadBalancerFacts(question)).rejects.toThrow(
       /no route to the real server 10\.10\.3\.2 \(ip route get 10\.10\.3\.2\)/,
     );
-    program('ip', { '-j -4 route show table local': '[]' });
+    program('ip', { '-j -4 route show table local': '[]', '-j -6 route show table local': '[]' });
     await expect(readLoadBalancerFacts(question)).rejects.toThrow(/no route to the real server 10\.10\.2\.2/);
+    program('ip', answers);
+    await expect(readLoadBalancerFacts({ ...question, services: [service6] })).rejects.toThrow(
+      /no route to the real server fd00:2::2 \(ip route get fd00:2::2\)/,
+    );
   });
 
   it('a real server on the host itself has no interface towards it', async () => {

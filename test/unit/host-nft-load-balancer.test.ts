@@ -1,4 +1,3 @@
-import { spawnSync } from 'node:child_process';
 import fc from 'fast-check';
 import { beforeEach, describe, expect, it } from 'vitest';
 import {
@@ -9,10 +8,12 @@ import {
   natRules,
   type VirtualService,
 } from '../../src/host/nft-load-balancer.js';
+import { load, obstacle, rulesIn } from './support/nft.js';
 
 const marks: MarkRules = {
   tun: 'uoa0',
   servers: ['eth1'],
+  families: [4],
   localAddresses: ['10.10.2.1'],
   services: [{ vip: '198.51.100.10', port: 53 }],
   maxTrails: 3,
@@ -33,7 +34,55 @@ const nat: NatRules = {
   tun: 'uoa0',
   localAddresses: ['10.10.2.1'],
   services: [service],
-  guarded: ['eth0', 'eth1'],
+  guarded: [
+    { name: 'eth0', family: 4 },
+    { name: 'eth1', family: 4 },
+  ],
+};
+
+const marks6: MarkRules = {
+  ...marks,
+  families: [6],
+  localAddresses: ['fd00:2::1'],
+  services: [{ vip: '2001:db8::10', port: 53 }],
+};
+
+/** Both families, each with a service of its own. */
+const bothMarks: MarkRules = {
+  ...marks,
+  families: [4, 6],
+  localAddresses: [...marks.localAddresses, ...marks6.localAddresses],
+  services: [...marks.services, ...marks6.services],
+};
+
+const service6: VirtualService = {
+  vip: '2001:db8::10',
+  port: 53,
+  schedule: 'source-hash',
+  realServers: [
+    { address: 'fd00:2::2', port: 53, weight: 1 },
+    { address: 'fd00:2::3', port: 5353, weight: 1 },
+  ],
+};
+
+const nat6: NatRules = {
+  tun: 'uoa0',
+  localAddresses: ['fd00:2::1'],
+  services: [service6],
+  guarded: [
+    { name: 'eth0', family: 6 },
+    { name: 'eth1', family: 6 },
+  ],
+};
+
+const bothNats: NatRules = {
+  tun: 'uoa0',
+  localAddresses: [...nat.localAddresses, ...nat6.localAddresses],
+  services: [service, service6],
+  guarded: [
+    { name: 'eth0', family: 4 },
+    { name: 'eth1', family: 6 },
+  ],
 };
 
 /** Interfaces that may have such names, whatever for. */
@@ -62,7 +111,7 @@ table ip uoa_uoa0 {
 		type filter hook postrouting priority 300; policy accept;
 		oifname { "eth1" } meta l4proto udp ct direction original ct status dnat ct status snat ct original ip daddr 198.51.100.10 ct original proto-dst 53 ct mark & 0x20 == 0 ct original packets >= 1 ct original packets <= 3 meta mark set meta mark | 0x40
 		oifname { "eth1" } meta l4proto udp ct direction original ct status snat ip hdrlength > 5 meta mark set meta mark | 0x40
-		oifname { "eth1" } ip protocol 248 ct status snat drop
+		oifname { "eth1" } meta l4proto 248 ct status snat drop
 	}
 	chain ours {
 		type filter hook output priority raw; policy accept;
@@ -70,20 +119,22 @@ table ip uoa_uoa0 {
 	}
 	chain acks {
 		type filter hook prerouting priority raw; policy accept;
-		iifname { "eth1" } ip daddr { 10.10.2.1 } ip protocol 248 drop
+		iifname { "eth1" } ip daddr { 10.10.2.1 } meta l4proto 248 drop
 		iifname { "eth1" } ip daddr { 10.10.2.1 } udp length 8 ip hdrlength > 5 @nh,160,8 0x1f drop
 	}
 }
 table netdev uoa_uoa0 {
 	chain out_0 {
 		type filter hook egress device "eth1" priority 0; policy accept;
-		ip protocol udp meta mark & 0x40 == 0x40 ip ttl > 1 fwd ip to 192.0.2.253 device "uoa0"
-		ip protocol udp meta mark & 0x40 == 0x40 ip hdrlength > 5 drop
+		meta protocol ip meta l4proto udp meta mark & 0x40 == 0x40 ip ttl > 1 fwd ip to 192.0.2.253 device "uoa0"
+		meta protocol ip meta l4proto udp meta mark & 0x40 == 0x40 ip hdrlength > 5 drop
 	}
 	chain in_0 {
 		type filter hook ingress device "eth1" priority 0; policy accept;
-		ip daddr { 10.10.2.1 } ip protocol 248 fwd ip to 192.0.2.253 device "uoa0"
-		ip daddr { 10.10.2.1 } ip protocol udp ip hdrlength > 5 @nh,160,8 0x1f fwd ip to 192.0.2.253 device "uoa0"
+		meta protocol ip ip daddr { 10.10.2.1 } meta l4proto 248 fwd ip to 192.0.2.253 device "uoa0"
+		meta protocol ip ip daddr { 10.10.2.1 } meta l4proto udp ip hdrlength > 5 @nh,160,8 0x1f fwd ip to 192.0.2.253 device "uoa0"
+		meta protocol ip ip daddr { 10.10.2.1 } icmp type 3 icmp code 4 @th,68,4 > 5 @th,224,8 0x1f fwd ip to 192.0.2.253 device "uoa0"
+		meta protocol ip ip daddr { 10.10.2.1 } icmp type 3 icmp code 4 @th,136,8 248 fwd ip to 192.0.2.253 device "uoa0"
 	}
 }`);
     expect(down).toBe(`table ip uoa_uoa0
@@ -98,7 +149,7 @@ delete table netdev uoa_uoa0`);
         'ct mark & 0x20 == 0 ct original packets >= 1 ct original packets <= 3 meta mark set meta mark | 0x40',
       'oifname { "eth1" } meta l4proto udp ct direction original ct status snat ' +
         'ip hdrlength > 5 meta mark set meta mark | 0x40',
-      'oifname { "eth1" } ip protocol 248 ct status snat drop',
+      'oifname { "eth1" } meta l4proto 248 ct status snat drop',
     ]);
   });
 
@@ -126,7 +177,7 @@ delete table netdev uoa_uoa0`);
       localAddresses: ['10.10.2.1', '10.10.3.1'],
     });
     expect(rulesOf(rules, 'acks')[0]).toBe(
-      'iifname { "eth1", "eth2.7", "wg-0" } ip daddr { 10.10.2.1, 10.10.3.1 } ip protocol 248 drop',
+      'iifname { "eth1", "eth2.7", "wg-0" } ip daddr { 10.10.2.1, 10.10.3.1 } meta l4proto 248 drop',
     );
     for (const rule of rulesOf(rules, 'first'))
       expect(rule).toMatch(/^oifname \{ "eth1", "eth2\.7", "wg-0" \} /);
@@ -169,6 +220,72 @@ delete table netdev uoa_uoa0`);
     expect(tables('uoa1')).toEqual(['table ip uoa_uoa1', 'table netdev uoa_uoa1']);
     expect(tables('uoa-1.a_B')).toEqual(['table ip uoa_uoa-1.a_B', 'table netdev uoa_uoa-1.a_B']);
     expect(tables("a';b")).toEqual(['table ip uoa_a__b', 'table netdev uoa_a__b']);
+  });
+});
+
+describe('the rules for marks of IPv6', () => {
+  const down = `table ip6 uoa_uoa0
+delete table ip6 uoa_uoa0
+table netdev uoa_uoa0
+delete table netdev uoa_uoa0`;
+
+  it('one service on one interface: the whole text', () => {
+    expect(markRules(marks6).up).toBe(`${down}
+table ip6 uoa_uoa0 {
+	chain first {
+		type filter hook postrouting priority 300; policy accept;
+		oifname { "eth1" } meta l4proto udp ct direction original ct status dnat ct status snat ct original ip6 daddr 2001:db8::10 ct original proto-dst 53 ct mark & 0x20 == 0 ct original packets >= 1 ct original packets <= 3 meta mark set meta mark | 0x40
+		oifname { "eth1" } meta l4proto udp ct direction original ct status snat exthdr dst exists meta mark set meta mark | 0x40
+		oifname { "eth1" } meta l4proto 248 ct status snat drop
+	}
+	chain ours {
+		type filter hook output priority raw; policy accept;
+		meta mark & 0x20 == 0x20 notrack
+	}
+	chain acks {
+		type filter hook prerouting priority raw; policy accept;
+		iifname { "eth1" } ip6 daddr { fd00:2::1 } meta l4proto 248 drop
+		iifname { "eth1" } ip6 daddr { fd00:2::1 } udp length 8 exthdr dst exists drop
+	}
+}
+table netdev uoa_uoa0 {
+	chain out_0 {
+		type filter hook egress device "eth1" priority 0; policy accept;
+		meta protocol ip6 meta l4proto udp meta mark & 0x40 == 0x40 ip6 hoplimit > 1 fwd ip6 to 2001:db8::253 device "uoa0"
+		meta protocol ip6 meta l4proto udp meta mark & 0x40 == 0x40 exthdr dst exists drop
+	}
+	chain in_0 {
+		type filter hook ingress device "eth1" priority 0; policy accept;
+		meta protocol ip6 ip6 daddr { fd00:2::1 } meta l4proto 248 fwd ip6 to 2001:db8::253 device "uoa0"
+		meta protocol ip6 ip6 daddr { fd00:2::1 } meta l4proto udp exthdr dst exists fwd ip6 to 2001:db8::253 device "uoa0"
+		meta protocol ip6 ip6 daddr { fd00:2::1 } icmpv6 type 2 @th,112,8 60 fwd ip6 to 2001:db8::253 device "uoa0"
+		meta protocol ip6 ip6 daddr { fd00:2::1 } icmpv6 type 2 @th,112,8 248 fwd ip6 to 2001:db8::253 device "uoa0"
+	}
+}`);
+    expect(markRules(marks6).down).toBe(down);
+  });
+
+  it('beside IPv4: a table of each family, and both in the chains of an interface', () => {
+    const rules = markRules(bothMarks);
+    const [alone4, alone6] = [markRules(marks), markRules(marks6)];
+    const tableOf = (text: string, id: string) =>
+      text.slice(text.lastIndexOf(`table ${id} uoa_uoa0 {`)).split('\n}')[0];
+    expect(tableOf(rules.up, 'ip')).toBe(tableOf(alone4.up, 'ip'));
+    expect(tableOf(rules.up, 'ip6')).toBe(tableOf(alone6.up, 'ip6'));
+    for (const chain of ['out_0', 'in_0'])
+      expect(rulesOf(rules, chain)).toEqual([...rulesOf(alone4, chain), ...rulesOf(alone6, chain)]);
+    expect(rules.down.split('\n').filter(line => line.startsWith('table'))).toEqual([
+      'table ip uoa_uoa0',
+      'table ip6 uoa_uoa0',
+      'table netdev uoa_uoa0',
+    ]);
+  });
+
+  it('without services every flow with both ends NATed is marked', () => {
+    expect(rulesOf(markRules({ ...marks6, services: [] }), 'first')[0]).toBe(
+      'oifname { "eth1" } meta l4proto udp ct direction original ct status dnat ct status snat ' +
+        'ct mark & 0x20 == 0 ct original packets >= 1 ct original packets <= 3 meta mark set meta mark | 0x40',
+    );
   });
 });
 
@@ -274,38 +391,54 @@ table ip uoa_uoa0_nat {
   });
 });
 
-// ---- the real nft --------------------------------------------------------------------------------------------
-
-/** Devices by the names given, then `$UP` twice and `$DOWN` twice; prints what is there after each pair. */
-const LOADING = `
-set -e
-i=0
-for name in "$@"; do i=$((i + 1)); ip link add dev "$name" type veth peer name "peer$i"; done
-load() { printf '%s\\n' "$1" | nft -f -; }
-printf '%s\\n' "$UP" | nft -c -f -
-load "$UP"; load "$UP"; nft list ruleset
-echo ----
-load "$DOWN"; load "$DOWN"; nft list ruleset
-`;
-
-/** Runs a script for the shell in a network namespace of its own, which is gone afterwards. */
-function inNamespace(script: string, names: readonly string[], env: Record<string, string> = {}) {
-  const { status, stdout, stderr, error } = spawnSync('unshare', ['-n', 'sh', '-c', script, 'sh', ...names], {
-    env: { ...process.env, ...env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` },
-    encoding: 'utf8',
+describe('the rules of a NAT of ours for IPv6', () => {
+  it('one service with two real servers: the whole text', () => {
+    const { up, down } = natRules(nat6);
+    expect(up).toBe(`table ip6 uoa_uoa0_nat
+delete table ip6 uoa_uoa0_nat
+table ip6 uoa_uoa0_nat {
+	chain prerouting {
+		type nat hook prerouting priority dstnat; policy accept;
+		ip6 daddr 2001:db8::10 udp dport 53 dnat ip6 addr . port to jhash ip6 saddr mod 2 seed 0x1 map { 0 : fd00:2::2 . 53, 1 : fd00:2::3 . 5353 }
+	}
+	chain postrouting {
+		type nat hook postrouting priority srcnat; policy accept;
+		meta l4proto udp ct status dnat ct original ip6 daddr 2001:db8::10 ct original proto-dst 53 snat to fd00:2::1
+	}
+	chain forward {
+		type filter hook forward priority filter; policy accept;
+		iifname { "eth0", "eth1" } ct status dnat accept
+		iifname { "eth0", "eth1" } drop
+	}
+}`);
+    expect(down).toBe('table ip6 uoa_uoa0_nat\ndelete table ip6 uoa_uoa0_nat');
   });
-  return { status, stdout, stderr: error?.message ?? stderr };
-}
 
-/** Why there is no loading of rules here; undefined if there is. */
-function obstacle(): string | undefined {
-  if (process.getuid?.() !== 0) return 'loading rules needs root';
-  const { status, stderr } = inNamespace(
-    'ip link add dev eth0 type veth peer name eth1 && nft list ruleset',
-    [],
-  );
-  return status === 0 ? undefined : `no network namespace, veth or nft here: ${stderr.trim()}`;
-}
+  it('one real server, several local addresses', () => {
+    const realServers = [{ address: 'fd00:2::2', port: 5353, weight: 7 }];
+    const localAddresses = ['10.10.2.1', 'fd00:2::1', 'fd00:2::4'];
+    const rules = natRules({ ...nat6, localAddresses, services: [{ ...service6, realServers }] });
+    expect(rulesOf(rules, 'prerouting')).toEqual([
+      'ip6 daddr 2001:db8::10 udp dport 53 dnat to [fd00:2::2]:5353',
+    ]);
+    expect(rulesOf(rules, 'postrouting')).toEqual([
+      'meta l4proto udp ct status dnat ct original ip6 daddr 2001:db8::10 ct original proto-dst 53 ' +
+        'snat ip6 to jhash ip6 saddr . udp sport mod 2 seed 0x1 map { 0 : fd00:2::1, 1 : fd00:2::4 }',
+    ]);
+  });
+
+  it('beside IPv4: a table of each family with what is its own, the guards too', () => {
+    const { up, down } = natRules(bothNats);
+    const [four, six] = up.slice(up.indexOf('{')).split('table ip6 uoa_uoa0_nat');
+    const alone4 = natRules({ ...nat, guarded: bothNats.guarded.slice(0, 1) }).up;
+    const alone6 = natRules({ ...nat6, guarded: bothNats.guarded.slice(1) }).up;
+    expect(four.trim()).toBe(alone4.slice(alone4.indexOf('{')));
+    expect(six.trim()).toBe(alone6.slice(alone6.indexOf('{')));
+    expect(down).toBe(`${natRules(nat).down}\n${natRules(nat6).down}`);
+  });
+});
+
+// ---- the real nft --------------------------------------------------------------------------------------------
 
 describe('nft itself', () => {
   const why = obstacle();
@@ -325,6 +458,15 @@ describe('nft itself', () => {
     { ...service, realServers: service.realServers.slice(0, 1) },
   ];
   const addresses = ['10.10.2.1', '10.10.2.4', '10.10.2.5'];
+  const services6 = services.map(({ realServers, ...rest }) => ({
+    ...rest,
+    vip: '2001:db8::10',
+    realServers: realServers.map(({ address, ...server }) => ({
+      ...server,
+      address: `fd00:2::${address.split('.')[3]}`,
+    })),
+  }));
+  const addresses6 = ['fd00:2::1', 'fd00:2::4'];
 
   it.each<[string, { up: string; down: string }, string[]]>([
     ['marks for one service', markRules(marks), ['eth1', 'uoa0']],
@@ -346,29 +488,47 @@ describe('nft itself', () => {
       markRules({ ...marks, tun: `t${name}`, servers: [name] }),
       [name, `t${name}`],
     ]),
+    ['marks for one IPv6 service', markRules(marks6), ['eth1', 'uoa0']],
+    ['marks for whatever IPv6 is NATed', markRules({ ...marks6, services: [] }), ['eth1', 'uoa0']],
+    ['marks of both families', markRules(bothMarks), ['eth1', 'uoa0']],
+    [
+      'marks of both families on several interfaces, for several addresses',
+      markRules({
+        ...bothMarks,
+        servers: ['eth1', 'eth2'],
+        localAddresses: [...addresses, ...addresses6],
+      }),
+      ['eth1', 'eth2', 'uoa0'],
+    ],
     ['NAT for one service', natRules(nat), ['eth0', 'eth1']],
+    ['NAT for one IPv6 service', natRules(nat6), ['eth0', 'eth1']],
+    ['NAT of every schedule for IPv6, with weights', natRules({ ...nat6, services: services6 }), []],
+    [
+      'NAT to several local IPv6 addresses',
+      natRules({ ...nat6, services: services6, localAddresses: addresses6 }),
+      [],
+    ],
+    [
+      'NAT of both families',
+      natRules({
+        ...bothNats,
+        services: [...services, ...services6],
+        localAddresses: [...addresses, ...addresses6],
+      }),
+      ['eth0', 'eth1'],
+    ],
     ['NAT of every schedule, with weights', natRules({ ...nat, services }), ['eth0', 'eth1']],
     ['NAT to several local addresses', natRules({ ...nat, services, localAddresses: addresses }), []],
     ['NAT without a guard', natRules({ ...nat, guarded: [] }), []],
     ...ODD_NAMES.map((name): [string, { up: string; down: string }, string[]] => [
       `NAT with a guard of ${name}`,
-      natRules({ ...nat, tun: name, guarded: [name] }),
+      natRules({ ...nat, tun: name, guarded: [{ name, family: 4 }] }),
       [],
     ]),
   ])('takes %s, once and again, and takes it away without a trace', (_, { up, down }, devices) => {
-    const { status, stdout, stderr } = inNamespace(LOADING, devices, { UP: up, DOWN: down });
-    expect(stderr).toBe('');
-    expect(status).toBe(0);
-    const [there, gone] = stdout.split('----\n');
-    expect(gone).toBe('');
+    const { status, stderr, there, gone } = load({ up, down }, devices);
+    expect({ status, stderr, gone }).toEqual({ status: 0, stderr: '', gone: '' });
     // Every rule is there, once: what comes anew takes the place of what was there.
     expect(rulesIn(there)).toBe(rulesIn(up));
   });
 });
-
-/** How many lines are rules. */
-function rulesIn(text: string): number {
-  return text
-    .split('\n')
-    .filter(line => / (drop|notrack|fwd .*|dnat .*|snat .*|meta mark set .*)$/.test(line)).length;
-}

@@ -1,19 +1,33 @@
 /** Marks and ACKs on the load balancer's side, unplugged from everything. Packets come as NAT has left them. */
 import { beforeEach, describe, expect, it } from 'vitest';
-import { Carrier } from '../../src/codec/uoa.js';
-import { OPTIONS, Rig } from './support/load-balancer.js';
+import type { LoadBalancerOptions } from '../../src/role/load-balancer.js';
 import {
-  type DatagramFields,
-  datagram,
+  alertIn,
+  CARRIERS,
+  datagramIn,
+  FAMILIES,
+  type Family,
+  type FamilyFields,
+  inFamily,
+  markIn,
+} from './support/families.js';
+import { CONFIGURED, OPTIONS, Rig } from './support/load-balancer.js';
+import {
   decode,
+  destinationOption,
+  destinationOptions,
+  type Extension,
   fragment,
   hex,
+  hopByHop,
   ipv4,
+  ipv6,
   type Octets,
   option,
   payloadOf,
   prefix,
   reassemble,
+  routing,
   toHex,
 } from './support/wire.js';
 
@@ -21,28 +35,46 @@ const LB = '10.10.1.1:40000';
 const SERVER = '10.10.1.2:53';
 const CLIENT = '203.0.113.7:5555';
 const OTHER = '198.51.100.9:6666';
-const TUPLE = `${SERVER} > ${LB}`;
 const PAYLOAD = payloadOf(33);
 const TTL = 60;
 /** Milliseconds for which conntrack is not asked again about a flow that still wants marks. */
 const SURE = 1000;
 
-type Fields = Partial<DatagramFields>;
+type Fields = Partial<FamilyFields>;
 
-/** A datagram to the real server as the network has to get it. */
-const outgoing = (fields: Fields = {}) =>
-  datagram({ from: LB, to: SERVER, payload: PAYLOAD, ttl: TTL, ...fields });
-/** The same as it gets here: forwarding to the TUN has taken a hop. */
-const arriving = (fields: Fields = {}) => outgoing({ ...fields, ttl: (fields.ttl ?? TTL) - 1 });
-const asHex = (fields: Fields = {}) => toHex(outgoing(fields));
-/** An empty datagram with a mark, as the shim writes one itself. */
-const standalone = (fields: Fields = {}) =>
-  toHex(datagram({ from: LB, to: SERVER, client: CLIENT, dontFragment: true, ...fields }));
-/** The real server's ACK. */
-const ack = (fields: Fields = {}) =>
-  datagram({ from: SERVER, to: LB, client: CLIENT, dontFragment: true, ttl: 63, ...fields });
+/** The packets of these tests in a family. */
+function packetsIn(family: Family) {
+  /** A datagram to the real server as the network has to get it. */
+  const outgoing = (fields: Fields = {}) =>
+    datagramIn(family, { from: LB, to: SERVER, payload: PAYLOAD, ttl: TTL, ...fields });
+  /** The same as it gets here: forwarding to the TUN has taken a hop. */
+  const arriving = (fields: Fields = {}) => outgoing({ ...fields, ttl: (fields.ttl ?? TTL) - 1 });
+  const asHex = (fields: Fields = {}) => toHex(outgoing(fields));
+  /** An empty datagram with a mark, as the shim writes one itself. */
+  const standalone = (fields: Fields = {}) =>
+    toHex(datagramIn(family, { from: LB, to: SERVER, client: CLIENT, dontFragment: true, ...fields }));
+  /** The real server's ACK. */
+  const ack = (fields: Fields = {}) =>
+    datagramIn(family, { from: SERVER, to: LB, client: CLIENT, dontFragment: true, ttl: 63, ...fields });
+  const at = (text: string) => inFamily(family, text);
+  const tuple = `${at(SERVER)} > ${at(LB)}`;
+  return { outgoing, arriving, asHex, standalone, ack, at, tuple };
+}
 
 const NOTHING = { delivered: [], emitted: [] };
+
+/** Clients of the other family than the packets'. */
+const FOREIGN = { 4: '[::ffff:cb00:7107]:5555', 6: '203.0.113.7:5555' } as const;
+
+/** A mark with the same port and the same beginning of an address, in an option for the other family. */
+function otherLength([type, length, ...rest]: readonly number[]): number[] {
+  const isLong = rest.length > 6;
+  return [
+    type,
+    length + (isLong ? -12 : 12),
+    ...(isLong ? rest.slice(0, 6) : [...rest, ...new Array(12).fill(0)]),
+  ];
+}
 
 let rig: Rig;
 
@@ -57,12 +89,20 @@ beforeEach(() => {
   make();
 });
 
-describe.each(['ipo', 'opp'] as const)('carrier %s', carrier => {
+describe.each(CARRIERS)('carrier %s, IPv%i', (carrier, family) => {
+  const { outgoing, arriving, asHex, standalone, ack, at, tuple: TUPLE } = packetsIn(family);
+  /** What a mark adds to a packet, and what its headers take without one. */
+  const added = family === 6 ? 24 : carrier === 'ipo' ? 8 : 12;
+  const headers = family === 6 ? 48 : 28;
+  const remake = (options: Partial<LoadBalancerOptions> = {}) =>
+    make({ family, options: { carrier: CONFIGURED[carrier], ...options } });
+
   const marked = (fields: Fields = {}) => asHex({ carrier, client: CLIENT, ...fields });
   const ackOf = (fields: Fields = {}) => ack({ carrier, ...fields });
+  const ownMark = markIn(family, carrier, CLIENT);
 
   beforeEach(() => {
-    make({ options: { carrier: Carrier[carrier] } });
+    remake();
   });
 
   it('puts the mark into the first packets of a flow, and into no other', () => {
@@ -88,23 +128,32 @@ describe.each(['ipo', 'opp'] as const)('carrier %s', carrier => {
             1011 000c 1f08 15b3 cb007107
             9c40 0035 000b 494a 010203`,
     };
+    const ends = `fd00 0001 0000 0000 0000 0000 0000 0001 fd00 0001 0000 0000 0000 0000 0000 0002`;
+    const client = `15b3 2001 0db8 0203 0000 0000 0000 0113 0007`;
+    const arrived6 = `6000 0000 000b 113b ${ends} 9c40 0035 000b 655a 010203`;
+    const golden6 = {
+      ipo: `6000 0000 0023 3c3c ${ends} 1102 1f12 ${client} 0100 9c40 0035 000b 655a 010203`,
+      opp: `6000 0000 0023 f83c ${ends} 2011 0018 1f14 ${client} 9c40 0035 000b 655a 010203`,
+    };
     const packet = arriving({ payload: [1, 2, 3], id: 7, dontFragment: true });
-    expect(toHex(packet)).toBe(toHex(hex(arrived)));
-    expect(rig.send(packet).emitted).toEqual([toHex(hex(golden[carrier]))]);
+    expect(toHex(packet)).toBe(toHex(hex(family === 4 ? arrived : arrived6)));
+    const wanted = (family === 4 ? golden : golden6)[carrier];
+    expect(rig.send(packet).emitted).toEqual([toHex(hex(wanted))]);
   });
 
   it('leaves all else as it was: TOS, id, DF, other options, a checksum of 0, any payload', () => {
-    rig.role.configure({ carrier: Carrier[carrier], maxTrails: 100, ownAddresses: [] });
-    const options = hex('94040000 01010100');
+    rig.role.configure({ carrier: CONFIGURED[carrier], maxTrails: 100, ownAddresses: [] });
+    // IPv6 has `opp` without extension headers only.
+    const alert = family === 6 && carrier === 'opp' ? { flow: 1 } : { ...alertIn(family), flow: 0xfedcb };
     for (const length of [1, 2, 499, 500, 501, 1400])
-      for (const rest of [{}, { udpChecksum: 0 }, { udpChecksum: 0xffff }, { options }]) {
+      for (const rest of [{}, { udpChecksum: 0 }, { udpChecksum: 0xffff }, alert]) {
         const fields = { tos: 0xb9, id: 0xfedc, dontFragment: true, payload: payloadOf(length), ...rest };
         expect(rig.send(arriving(fields)).emitted, `${length} bytes`).toEqual([marked(fields)]);
       }
   });
 
   it.each([0, 1, 2, 99, 100])('sends no more than %i marks', maxTrails => {
-    make({ options: { carrier: Carrier[carrier], maxTrails } });
+    remake({ maxTrails });
     const { emitted } = rig.send(...Array.from({ length: maxTrails + 3 }, () => arriving()));
     expect(emitted).toEqual([
       ...new Array<string>(maxTrails).fill(marked()),
@@ -157,7 +206,7 @@ describe.each(['ipo', 'opp'] as const)('carrier %s', carrier => {
     rig.send(arriving(), arriving({ from: second, to: '10.10.1.3:54' }));
     rig.send(ackOf());
     rig.send(ackOf({ from: '10.10.1.3:54', to: second, client: OTHER }));
-    expect(rig.connections.releases).toEqual([TUPLE, `10.10.1.3:54 > ${second}`]);
+    expect(rig.connections.releases).toEqual([TUPLE, rig.connections.tuple(second, '10.10.1.3:54')]);
   });
 
   it('takes an ACK for each trail, and the flow as acknowledged once', () => {
@@ -176,16 +225,15 @@ describe.each(['ipo', 'opp'] as const)('carrier %s', carrier => {
   });
 
   it('takes an ACK whatever its TOS, TTL, id, checksum and other options', () => {
-    const options = hex('94040000');
     for (const fields of [
       { tos: 0xff },
       { ttl: 1 },
       { id: 9 },
       { udpChecksum: 0 },
       { dontFragment: false },
-      { options },
+      alertIn(family),
     ]) {
-      make({ options: { carrier: Carrier[carrier] } });
+      remake();
       rig.send(arriving());
       expect(rig.send(ackOf(fields))).toEqual(NOTHING);
       expect(rig.counts()).toMatchObject({ acks_received: 1, flows_acked: 1 });
@@ -210,15 +258,15 @@ describe.each(['ipo', 'opp'] as const)('carrier %s', carrier => {
     ['with another client address', ackOf({ client: '203.0.113.8:5555' })],
     ['with another client port', ackOf({ client: '203.0.113.7:5556' })],
     ['with no client', ackOf({ client: '0.0.0.0:0' })],
-    ['with an IPv6 client', ackOf({ client: '[::ffff:cb00:7107]:5555' })],
+    ['with a client of the other family', ackOf({ named: FOREIGN[family] })],
     [
-      'with an option of 20 bytes that begins the same',
-      ackOf({ mark: [31, 20, ...option(CLIENT).slice(2), ...new Array(12).fill(0)] }),
+      'with an option of the other family’s length that begins the same',
+      ackOf({ mark: otherLength(ownMark) }),
     ],
-    ['with an option of 9 bytes', ackOf({ mark: [31, 9, ...option(CLIENT).slice(2), 1, 1, 1, 1] })],
-    ['with an option past its end', ackOf({ mark: [31, 44, ...option(CLIENT).slice(2)] })],
-    ['with an option of length 0', ackOf({ mark: [31, 0, ...option(CLIENT).slice(2)] })],
-    ['with another option', ackOf({ mark: [30, 8, ...option(CLIENT).slice(2)] })],
+    ['with an option of 9 bytes', ackOf({ mark: [31, 9, ...ownMark.slice(2), 1, 1, 1, 1] })],
+    ['with an option past its end', ackOf({ mark: [31, 44, ...ownMark.slice(2)] })],
+    ['with an option of length 0', ackOf({ mark: [31, 0, ...ownMark.slice(2)] })],
+    ['with another option', ackOf({ mark: [30, ...ownMark.slice(1)] })],
     ['by the other carrier', ackOf({ carrier: carrier === 'ipo' ? 'opp' : 'ipo' })],
     ['to another port', ackOf({ to: '10.10.1.1:40001' })],
     ['to another LIP', ackOf({ to: '10.10.1.9:40000' })],
@@ -244,7 +292,7 @@ describe.each(['ipo', 'opp'] as const)('carrier %s', carrier => {
   });
 
   it('consumes an ACK for a known flow that got no mark', () => {
-    make({ options: { carrier: Carrier[carrier], maxTrails: 0 } });
+    remake({ maxTrails: 0 });
     rig.send(arriving());
     expect(rig.counts()).toMatchObject({ flows: 1 });
     expect(rig.send(ackOf())).toEqual(NOTHING);
@@ -323,31 +371,30 @@ describe.each(['ipo', 'opp'] as const)('carrier %s', carrier => {
   });
 
   it('fills the path MTU to the byte, and sends a standalone ahead of what is longer', () => {
-    const added = carrier === 'ipo' ? 8 : 12;
-    const fields = (total: number) => ({ payload: payloadOf(total - 28) });
-    for (const mtu of [553, 1280, 1500, 9000, 65_535]) {
-      make({ options: { carrier: Carrier[carrier] } });
+    const fields = (total: number) => ({ payload: payloadOf(total - headers) });
+    for (const mtu of [family === 4 ? 553 : 1281, 1290, 1500, 9000, 65_535]) {
+      remake();
       rig.mtu = mtu;
       expect(rig.send(arriving(fields(mtu - added))).emitted).toEqual([marked(fields(mtu - added))]);
       expect(rig.send(arriving(fields(mtu - added + 1))).emitted).toEqual([
         standalone({ carrier }),
         asHex(fields(mtu - added + 1)),
       ]);
-      expect(rig.mtuQuestions).toEqual(['10.10.1.2', '10.10.1.2']);
+      expect(rig.mtuQuestions).toEqual([at('10.10.1.2'), at('10.10.1.2')]);
     }
   });
 
   it('does not ask for the MTU of what fits any path', () => {
-    const added = carrier === 'ipo' ? 8 : 12;
     rig.mtu = 0;
-    const fields = { payload: payloadOf(552 - added - 28) };
+    const smallest = family === 4 ? 552 : 1280;
+    const fields = { payload: payloadOf(smallest - added - headers) };
     expect(rig.send(arriving(fields)).emitted).toEqual([marked(fields)]);
     expect(rig.mtuQuestions).toEqual([]);
   });
 
   it('sends a standalone ahead where there is no route to ask for', () => {
     rig.mtu = 0;
-    const fields = { payload: payloadOf(1000) };
+    const fields = { payload: payloadOf(1300) };
     expect(rig.send(arriving(fields)).emitted).toEqual([standalone({ carrier }), asHex(fields)]);
   });
 
@@ -364,8 +411,8 @@ describe.each(['ipo', 'opp'] as const)('carrier %s', carrier => {
 
   it('asks for the MTU of the real server that the packet goes to', () => {
     rig.connections.track(LB, '10.10.1.3:53', CLIENT);
-    rig.send(arriving({ to: '10.10.1.3:53', payload: payloadOf(1000) }));
-    expect(rig.mtuQuestions).toEqual(['10.10.1.3']);
+    rig.send(arriving({ to: '10.10.1.3:53', payload: payloadOf(1300) }));
+    expect(rig.mtuQuestions).toEqual([at('10.10.1.3')]);
   });
 
   it('sends a standalone ahead of a first fragment, and lets the others by', () => {
@@ -421,26 +468,26 @@ describe.each(['ipo', 'opp'] as const)('carrier %s', carrier => {
 
   it('hides an option that a real server’s answer carries', () => {
     const answer = { from: SERVER, to: LB, payload: PAYLOAD, ttl: 63, tos: 4, id: 5 };
-    expect(rig.send(datagram({ ...answer, carrier, client: CLIENT }))).toEqual({
-      delivered: [toHex(datagram(answer))],
+    expect(rig.send(outgoing({ ...answer, carrier, client: CLIENT }))).toEqual({
+      delivered: [toHex(outgoing(answer))],
       emitted: [],
     });
-    expect(rig.send(datagram({ ...answer, carrier, client: '[2001:db8::7]:5555' })).delivered).toEqual([
-      toHex(datagram(answer)),
+    expect(rig.send(outgoing({ ...answer, carrier, named: FOREIGN[family] })).delivered).toEqual([
+      toHex(outgoing(answer)),
     ]);
     expect(rig.counts()).toEqual({ packets_seen: 2, packets_unmarked: 2 });
   });
 
   it('does not take an answer with the right mark for an ACK', () => {
     rig.send(arriving());
-    rig.send(datagram({ from: SERVER, to: LB, carrier, client: CLIENT, payload: [1] }));
+    rig.send(outgoing({ from: SERVER, to: LB, carrier, client: CLIENT, payload: [1] }));
     expect(rig.connections.releases).toEqual([]);
     expect(rig.send(arriving()).emitted).toEqual([marked()]);
   });
 
   it('drops and counts every truncation of a packet, either way', () => {
     for (const packet of [arriving({ payload: [1, 2, 3] }), ackOf(), arriving({ carrier, client: CLIENT })]) {
-      make({ options: { carrier: Carrier[carrier] } });
+      remake();
       for (let length = 1; length < packet.length; length++)
         expect(rig.send(packet.slice(0, length))).toEqual(NOTHING);
       expect(rig.counts()).toEqual({
@@ -456,7 +503,7 @@ describe.each(['ipo', 'opp'] as const)('carrier %s', carrier => {
     expect(rig.counts()).toMatchObject({ dropped_io: 1 });
     rig.send(arriving({ payload: [] }));
     expect(rig.counts()).toMatchObject({ dropped_io: 3 });
-    rig.send(datagram({ from: SERVER, to: LB, carrier, client: CLIENT, payload: [1] }));
+    rig.send(outgoing({ from: SERVER, to: LB, carrier, client: CLIENT, payload: [1] }));
     expect(rig.counts()).toMatchObject({ dropped_io: 4 });
     rig.send(ackOf());
     expect(rig.counts()).toMatchObject({ dropped_io: 4 });
@@ -464,6 +511,7 @@ describe.each(['ipo', 'opp'] as const)('carrier %s', carrier => {
 });
 
 describe('the IPv4 header', () => {
+  const { outgoing, arriving, asHex, standalone } = packetsIn(4);
   /** Options that fill whole words: router alerts. */
   const alerts = (words: number) => hex('94040000'.repeat(words));
 
@@ -484,7 +532,7 @@ describe('the IPv4 header', () => {
   });
 
   it('full of options has room for opp', () => {
-    make({ options: { carrier: Carrier.opp } });
+    make({ options: { carrier: 'opp' } });
     const options = alerts(10);
     expect(rig.send(arriving({ options })).emitted).toEqual([
       asHex({ options, carrier: 'opp', client: CLIENT }),
@@ -507,7 +555,12 @@ describe('the IPv4 header', () => {
   });
 });
 
-describe('conntrack', () => {
+describe.each(FAMILIES)('conntrack, IPv%i', family => {
+  const { arriving, asHex, ack, tuple: TUPLE } = packetsIn(family);
+  beforeEach(() => {
+    make({ family });
+  });
+
   it('is asked once for a flow, by its reply tuple', () => {
     rig.send(arriving(), arriving());
     rig.skip(SURE - 1);
@@ -532,7 +585,7 @@ describe('conntrack', () => {
     ['the highest number', 0x7fffffff - 500],
     ['zero', -500],
   ])('is not asked too late when the clock passes %s', (_, start) => {
-    make({ start });
+    make({ family, start });
     rig.send(arriving());
     rig.skip(SURE - 1);
     rig.send(arriving());
@@ -548,7 +601,7 @@ describe('conntrack', () => {
     expect(rig.send(arriving(), arriving()).emitted).toEqual([asHex(), asHex()]);
     expect(rig.connections.finds).toHaveLength(3);
 
-    make();
+    make({ family });
     rig.send(arriving(), ack({ carrier: 'ipo' }));
     expect(rig.send(arriving(), arriving()).emitted).toEqual([asHex(), asHex()]);
     expect(rig.connections.finds).toHaveLength(3);
@@ -616,7 +669,7 @@ describe('conntrack', () => {
 
   it('names clients with all kinds of addresses and ports', () => {
     for (const client of ['255.255.255.254:65535', '1.0.0.0:1', '128.0.0.1:32768', '10.10.1.2:53']) {
-      make();
+      make({ family });
       rig.connections.track(LB, SERVER, client);
       expect(rig.send(arriving()).emitted).toEqual([asHex({ carrier: 'ipo', client })]);
       rig.send(ack({ carrier: 'ipo', client }));
@@ -626,6 +679,7 @@ describe('conntrack', () => {
 });
 
 describe('marks that a client put there itself', () => {
+  const { outgoing, arriving, asHex, standalone, ack } = packetsIn(4);
   const forged = option('192.0.2.99:99');
   const nops = (length: number) => new Array<number>(length).fill(1);
   const alert = hex('94040000');
@@ -666,7 +720,7 @@ describe('marks that a client put there itself', () => {
   });
 
   it.each(cases)('%s: overwritten beside opp', (_, options, erased, count) => {
-    make({ options: { carrier: Carrier.opp } });
+    make({ options: { carrier: 'opp' } });
     expect(rig.send(arriving({ options })).emitted).toEqual([
       asHex({ options: erased, carrier: 'opp', client: CLIENT }),
     ]);
@@ -696,7 +750,7 @@ describe('marks that a client put there itself', () => {
   });
 
   it.each(['ipo', 'opp'] as const)('behind protocol 248: comes off, before %s goes in', carrier => {
-    make({ options: { carrier: Carrier[carrier] } });
+    make({ options: { carrier: CONFIGURED[carrier] } });
     const packet = arriving({ carrier: 'opp', mark: forged, options: forged });
     const options = nops(8);
     expect(rig.send(packet).emitted).toEqual([asHex({ options, carrier, client: CLIENT })]);
@@ -735,6 +789,8 @@ describe('marks that a client put there itself', () => {
 });
 
 describe('a packet that is no datagram to a real server', () => {
+  const { outgoing, arriving, ack } = packetsIn(4);
+
   it.each<[string, Octets]>([
     ['TCP', ipv4({ source: '10.10.1.1', destination: '10.10.1.2', protocol: 6, body: payloadOf(40) })],
     [
@@ -742,7 +798,13 @@ describe('a packet that is no datagram to a real server', () => {
       ipv4({ source: '10.10.1.2', destination: '10.10.1.1', protocol: 6, body: payloadOf(40) }),
     ],
     ['ICMP', ipv4({ source: '10.10.1.1', destination: '10.10.1.2', protocol: 1, body: payloadOf(40) })],
-    ['IPv6', [0x60, ...new Array<number>(60).fill(0)]],
+    ['TCP over IPv6', ipv6({ source: 'fd00:1::1', destination: 'fd00:1::2', next: 6, body: payloadOf(40) })],
+    [
+      'TCP over IPv6, back',
+      ipv6({ source: 'fd00:1::2', destination: 'fd00:1::1', next: 6, body: payloadOf(40) }),
+    ],
+    ['ICMPv6', ipv6({ source: 'fd00:1::1', destination: 'fd00:1::2', next: 58, body: payloadOf(40) })],
+    ['neither IPv4 nor IPv6', [0x50, ...new Array<number>(60).fill(0)]],
   ])('is ignored and counted: %s', (_, packet) => {
     expect(rig.send(packet)).toEqual(NOTHING);
     expect(rig.counts()).toEqual({ packets_seen: 1, packets_ignored: 1 });
@@ -770,9 +832,14 @@ describe('a packet that is no datagram to a real server', () => {
   });
 });
 
-describe('the table', () => {
+describe.each(FAMILIES)('the table, IPv%i', family => {
+  const { arriving, asHex, ack } = packetsIn(family);
+  beforeEach(() => {
+    make({ family });
+  });
+
   it('evicts the flow that has been idle longest when it is full, and counts it', () => {
-    make({ size: { maxFlows: 2, timeout: 60_000 } });
+    make({ family, size: { maxFlows: 2, timeout: 60_000 } });
     for (const port of [1, 2, 3]) {
       const from = `10.10.1.1:${port}`;
       const client = `203.0.113.7:${port}`;
@@ -797,7 +864,7 @@ describe('the table', () => {
   });
 
   it('keeps a flow that packets or ACKs come for', () => {
-    make({ options: { maxTrails: 100 } });
+    make({ family, options: { maxTrails: 100 } });
     for (let i = 0; i < 3; i++) {
       rig.send(arriving());
       rig.wait(50_000);
@@ -810,9 +877,11 @@ describe('the table', () => {
 });
 
 describe('configure', () => {
+  const { arriving, asHex, ack } = packetsIn(4);
+
   it('takes another carrier from the next packet on; ACKs come by that one', () => {
     rig.send(arriving());
-    rig.role.configure({ carrier: Carrier.opp, maxTrails: 3, ownAddresses: OPTIONS.ownAddresses });
+    rig.role.configure({ carrier: 'opp', maxTrails: 3, ownAddresses: OPTIONS.ownAddresses });
     expect(rig.send(arriving()).emitted).toEqual([asHex({ carrier: 'opp', client: CLIENT })]);
     expect(rig.send(ack({ carrier: 'opp' }))).toEqual(NOTHING);
     expect(rig.counts()).toMatchObject({ acks_received: 1 });
@@ -820,9 +889,9 @@ describe('configure', () => {
 
   it('takes another number of trails for flows under way, too', () => {
     rig.send(arriving(), arriving());
-    rig.role.configure({ carrier: Carrier.ipo, maxTrails: 1, ownAddresses: OPTIONS.ownAddresses });
+    rig.role.configure({ carrier: 'option', maxTrails: 1, ownAddresses: OPTIONS.ownAddresses });
     expect(rig.send(arriving()).emitted).toEqual([asHex()]);
-    rig.role.configure({ carrier: Carrier.ipo, maxTrails: 4, ownAddresses: OPTIONS.ownAddresses });
+    rig.role.configure({ carrier: 'option', maxTrails: 4, ownAddresses: OPTIONS.ownAddresses });
     const mark = asHex({ carrier: 'ipo', client: CLIENT });
     expect(rig.send(arriving(), arriving(), arriving()).emitted).toEqual([mark, mark, asHex()]);
   });
@@ -832,7 +901,7 @@ describe('configure', () => {
     const late = ack({ carrier: 'ipo', to });
     rig.connections.track(to, SERVER, CLIENT);
     rig.role.configure({
-      carrier: Carrier.ipo,
+      carrier: 'option',
       maxTrails: 3,
       ownAddresses: [...OPTIONS.ownAddresses, prefix('10.10.1.77/32')],
     });
@@ -841,3 +910,172 @@ describe('configure', () => {
     expect(rig.counts()).toMatchObject({ acks_received: 1 });
   });
 });
+
+describe('both families at once', () => {
+  it('get marks by the option of their own headers, and are let go by their own ACKs', () => {
+    for (const family of FAMILIES)
+      rig.connections.track(inFamily(family, LB), inFamily(family, SERVER), inFamily(family, CLIENT));
+    const [four, six] = FAMILIES.map(packetsIn);
+    const mark = { carrier: 'ipo', client: CLIENT } as const;
+    expect(rig.send(four.arriving(), six.arriving()).emitted).toEqual([four.asHex(mark), six.asHex(mark)]);
+    expect(rig.send(six.ack({ carrier: 'ipo' }), four.arriving(), six.arriving()).emitted).toEqual([
+      four.asHex(mark),
+      six.asHex(),
+    ]);
+    expect(rig.connections.releases).toEqual([six.tuple]);
+    expect(rig.counts()).toMatchObject({ marks_inserted: 3, acks_received: 1, flows: 2 });
+  });
+});
+
+describe('IPv6 extension headers', () => {
+  const { outgoing, arriving, asHex, standalone, ack } = packetsIn(6);
+  const forged = destinationOption('[2001:db8:bad::99]:99');
+  const other = [0x1e, 4, 1, 2, 3, 4];
+  const filler = (options: Octets) => ({ extensions: [destinationOptions(options)] });
+
+  beforeEach(() => {
+    make({ family: 6 });
+  });
+
+  it('stay where they are: the mark goes behind them, right before UDP', () => {
+    for (const extensions of [
+      [hopByHop()],
+      [routing()],
+      [hopByHop(), routing()],
+      [destinationOptions(other), routing()],
+    ]) {
+      make({ family: 6 });
+      expect(rig.send(arriving({ extensions })).emitted).toEqual([
+        asHex({ extensions, carrier: 'ipo', client: CLIENT }),
+      ]);
+    }
+  });
+
+  it('leave no room for opp: a standalone goes ahead', () => {
+    make({ family: 6, options: { carrier: 'opp' } });
+    const extensions = [hopByHop()];
+    expect(rig.send(arriving({ extensions })).emitted).toEqual([
+      standalone({ carrier: 'opp' }),
+      asHex({ extensions }),
+    ]);
+    expect(rig.counts()).toMatchObject({ marks_standalone: 1 });
+  });
+
+  it('give back the hop that was lost, at every hop limit', () => {
+    make({ family: 6, options: { maxTrails: 0 } });
+    for (let ttl = 1; ttl <= 255; ttl++)
+      expect(rig.send(arriving({ ttl })).emitted).toEqual([asHex({ ttl })]);
+    expect(rig.send(outgoing({ ttl: 255 })).emitted).toEqual([asHex({ ttl: 255 })]);
+  });
+
+  const cases: [string, Extension[], Extension[], number][] = [
+    ['one', [destinationOptions(forged)], [], 1],
+    ['one of an IPv4 client', [destinationOptions(destinationOption('192.0.2.99:99'))], [], 1],
+    [
+      'one behind another option',
+      [destinationOptions([...other, ...forged])],
+      [destinationOptions(other)],
+      1,
+    ],
+    [
+      'one in front of another option',
+      [destinationOptions([...forged, ...other])],
+      [destinationOptions(other)],
+      1,
+    ],
+    ['two in one header', [destinationOptions([...forged, ...forged])], [], 2],
+    [
+      'two, another option between',
+      [destinationOptions([...forged, ...other, ...forged])],
+      [destinationOptions(other)],
+      2,
+    ],
+    ['two in two headers', [destinationOptions(forged), destinationOptions(forged)], [], 2],
+    [
+      'one behind other headers',
+      [hopByHop(), routing(), destinationOptions(forged)],
+      [hopByHop(), routing()],
+      1,
+    ],
+  ];
+
+  describe.each(cases)('marks that a client put there itself: %s', (_, extensions, left, count) => {
+    it('come off, and ours goes in', () => {
+      const [sent] = rig.send(arriving({ extensions })).emitted;
+      expectSame(sent, outgoing({ extensions: left, carrier: 'ipo', client: CLIENT }));
+      expect(sent).not.toContain(toHex(forged));
+      expect(rig.counts()).toMatchObject({ marks_forged: count, marks_inserted: 1 });
+    });
+
+    it('come off packets that get no mark', () => {
+      make({ family: 6, options: { maxTrails: 0 } });
+      const [sent] = rig.send(arriving({ extensions })).emitted;
+      expectSame(sent, outgoing({ extensions: left }));
+      expect(rig.counts()).toMatchObject({ marks_forged: count, packets_unmarked: 1 });
+    });
+  });
+
+  it.each(['ipo', 'opp'] as const)('a client’s own opp comes off, before %s goes in', carrier => {
+    make({ family: 6, options: { carrier: CONFIGURED[carrier] } });
+    const packet = arriving({ carrier: 'opp', named: '[2001:db8:bad::99]:99' });
+    expect(rig.send(packet).emitted).toEqual([asHex({ carrier, client: CLIENT })]);
+    expect(rig.counts()).toMatchObject({ marks_forged: 1, marks_inserted: 1 });
+  });
+
+  it.each<[string, number[]]>([
+    ['past the end of the header', [31, 60, ...forged.slice(2)]],
+    ['inside another option', [0x1e, 22, ...forged, 0, 0]],
+  ])('%s is no mark to anybody: left alone', (_, options) => {
+    const [sent] = rig.send(arriving(filler(options))).emitted;
+    expect(sent).toContain(toHex(options));
+    expect(rig.counts().marks_forged).toBeUndefined();
+  });
+
+  it('a client’s own mark in an empty datagram comes off, the standalone ahead', () => {
+    expect(rig.send(arriving({ payload: [], ...filler(forged) })).emitted).toEqual([
+      standalone({ carrier: 'ipo' }),
+      asHex({ payload: [] }),
+    ]);
+  });
+
+  it.each<[string, (mark: number[]) => Extension[]]>([
+    ['of a length that no mark has', ([type]) => [destinationOptions([type, 3, 1, 2, 3])]],
+    ['in a header that is not right before UDP', mark => [destinationOptions(mark), routing()]],
+  ])('a client’s own mark %s is one no more', (_, extensionsWith) => {
+    const [, ...rest] = forged;
+    expect(rig.send(arriving({ extensions: extensionsWith(forged) })).emitted).toEqual([
+      asHex({ extensions: extensionsWith([0x1e, ...rest]), carrier: 'ipo', client: CLIENT }),
+    ]);
+    expect(rig.counts()).toMatchObject({ marks_forged: 1, marks_inserted: 1 });
+  });
+
+  it('a client’s own mark in a fragment is one no more, and the fragments still fit together', () => {
+    const payload = payloadOf(200);
+    const pieces = fragment(arriving({ payload, ...filler(forged) }), 64);
+    const { emitted } = rig.send(...pieces);
+    expect(emitted[0]).toBe(standalone({ carrier: 'ipo' }));
+    const whole = toHex(reassemble(emitted.slice(1).map(hex)));
+    expect(whole).not.toContain(toHex(forged));
+    expect(decode(hex(whole))).toMatchObject({ payload: toHex(payload), ttl: TTL });
+    expect(whole).toBe(asHex({ payload, ...filler([0x1e, ...forged.slice(1)]) }));
+    expect(rig.counts()).toMatchObject({ marks_forged: 1, marks_standalone: 1 });
+  });
+
+  it('an ACK with more than the mark in its header counts', () => {
+    rig.send(arriving());
+    const mark = destinationOption(inFamily(6, CLIENT));
+    expect(rig.send(ack({ extensions: [destinationOptions([...other, ...mark])], named: '' }))).toEqual(
+      NOTHING,
+    );
+    expect(rig.counts()).toMatchObject({ acks_received: 1 });
+  });
+});
+
+/** The same but for the padding that takes the place of options: not much. */
+function expectSame(sent: string, wanted: Octets): void {
+  const [a, b] = [hex(sent), wanted].map(decode);
+  const { options: theirs, ...rest } = a;
+  const { options: ours, ...expected } = b;
+  expect(rest).toEqual(expected);
+  expect((theirs.length - ours.length) / 2).toBeOneOf([0, 8]);
+}

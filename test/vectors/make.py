@@ -305,17 +305,22 @@ def first_fragment4():
 
 def first_fragment6():
     header, payload = udp(LB6, SERVER6, LONG)
-    fragment = struct.pack('!BBHI', DESTINATION_OPTIONS, 0, 0 << 3 | 1, 0x1C46)
-    body = [fragment, mark_header(CLIENT6), header, payload[:24]]
+    body = [header, payload[:24]]
+
+    def fragment(next_header):
+        return struct.pack('!BBHI', next_header, 0, 0 << 3 | 1, 0x1C46)
+
+    with_mark = [fragment(DESTINATION_OPTIONS), mark_header(CLIENT6), *body]
     return vector(
         'dstopt in the first fragment, behind the Fragment header',
         f'{CARRIERS}; RFC 8200, sections 4.1 and 4.5',
         'dstopt',
         6,
-        ip6(LB6, SERVER6, FRAGMENT, body, **FROM_CLIENT6),
-        client=CLIENT6,
-        payload=payload[:24],
-        note='No packet to come out: the offsets of the other fragments count the header with the mark.',
+        ip6(LB6, SERVER6, FRAGMENT, with_mark, **FROM_CLIENT6),
+        ip6(LB6, SERVER6, FRAGMENT, [fragment(UDP), *body], **FROM_CLIENT6),
+        CLIENT6,
+        payload[:24],
+        note='The offsets of the other fragments count the header with the mark: theirs become less by its 24 bytes.',
     )
 
 

@@ -3,9 +3,9 @@
  * that tests of it use.
  */
 import { expect } from 'vitest';
-import { CLIENT, CLIENT_PORT, LB, PORTS, SERVER } from '../../../src/flow/records.js';
+import { CLIENT, LB, SERVER } from '../../../src/flow/records.js';
 import type { FlowTable } from '../../../src/flow/table.js';
-import { address, type Endpoint, endpoint, word, words } from './wire.js';
+import { address, type Endpoint, endpoint, int32, words } from './wire.js';
 
 export interface FlowKey {
   lb: Endpoint;
@@ -18,25 +18,20 @@ export function flowKey(text: string): FlowKey {
   return { lb, server };
 }
 
-/** Puts LIP:lport -> RIP:rport into the table's key, both of one family. */
+/** Puts LIP:lport -> RIP:rport into the table's key. */
 export function setFlow(table: FlowTable, { lb, server }: FlowKey): void {
-  if (lb.address.includes(':')) table.setFlow(words(lb.address), lb.port, words(server.address), server.port);
-  else table.setFlow4(word(lb.address), lb.port, word(server.address), server.port);
+  table.setFlow(int32(lb.address, server.address), 0, lb.port, 4, server.port);
 }
 
 /** Puts RIP:rport -> client:cport into the table's key. */
 export function setReply(table: FlowTable, server: Endpoint, client: Endpoint): void {
-  if (server.address.includes(':') || client.address.includes(':')) {
-    table.key.set(words(server.address), SERVER);
-    table.key.set(words(client.address), CLIENT);
-    table.key[PORTS] = server.port;
-    table.key[CLIENT_PORT] = client.port << 16;
-  } else table.setReply4(word(server.address), server.port, word(client.address), client.port);
+  table.setReply(int32(server.address, client.address), 0, server.port, 4, client.port);
 }
 
-export function setClient(table: FlowTable, client: Endpoint): void {
+/** As it is read from a mark. */
+export function readClient(table: FlowTable, client: Endpoint): void {
   const bytes = Uint8Array.from([0xa5, ...address(client.address)]);
-  table.setClient(new DataView(bytes.buffer), 1, client.address.includes(':'), client.port);
+  table.readClient(new DataView(bytes.buffer), 1, client.address.includes(':'), client.port);
 }
 
 export function findFlow(table: FlowTable, key: FlowKey): number {
@@ -52,7 +47,7 @@ export function findReply(table: FlowTable, server: Endpoint, client: Endpoint):
 /** Learns a flow as the role does; gives what `learn` says. */
 export function learn(table: FlowTable, key: FlowKey, client: Endpoint, now: number, flags = 0): number {
   setFlow(table, key);
-  setClient(table, client);
+  readClient(table, client);
   return table.learn(flags, now);
 }
 
@@ -154,12 +149,16 @@ function expectRecord(table: FlowTable, record: number, flow: ModelFlow, time: n
   const { client } = flow;
   const id = FlowModel.id(flow.key);
   same(record >= 0 && table.isLive(record), true, `${id} is there`);
-  for (let i = 0; i < 4; i++) {
-    same(table.addressWord(record, LB, i) >>> 0, words(lb.address)[i], `${id}: load balancer, word ${i}`);
-    same(table.addressWord(record, SERVER, i) >>> 0, words(server.address)[i], `${id}: server, word ${i}`);
-    same(table.addressWord(record, CLIENT, i) >>> 0, words(client.address)[i], `${id}: client, word ${i}`);
+  for (const [field, end] of [
+    [LB, lb],
+    [SERVER, server],
+    [CLIENT, client],
+  ] as const) {
+    const at = table.addressAt(record, field);
+    words(end.address).forEach((word, i) => {
+      same(table.records[at + i] >>> 0, word, `${id}: ${text(end)}, word ${i}`);
+    });
   }
-  same(table.address4(record, CLIENT) >>> 0, words(client.address)[3], `${id}: client`);
   same(table.lbPort(record), lb.port, `${id}: lport`);
   same(table.serverPort(record), server.port, `${id}: rport`);
   same(table.clientPort(record), client.port, `${id}: cport`);

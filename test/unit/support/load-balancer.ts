@@ -3,25 +3,38 @@
  * map, and a clock that stands still until it is told.
  *
  *     10.10.1.1, 10.10.1.9   the host's own addresses, the LIPs; 198.51.100.10 the VIP
+ *     fd00:1::1, fd00:1::9   the same in IPv6; 2001:db8:198:51::100:10 the VIP
  *     1500                   the MTU to every real server, unless a test says otherwise
  */
 import { expect } from 'vitest';
 import type { ReplyTuple } from '../../../src/codec/ctnetlink.js';
-import { Carrier } from '../../../src/codec/uoa.js';
 import { FlowTable, type TableSize } from '../../../src/flow/table.js';
+import { formatAddress, formatEndpoint } from '../../../src/host/addresses.js';
 import { MemoryDevice } from '../../../src/io/memory.js';
 import { Pipeline } from '../../../src/pipeline.js';
 import { LOAD_BALANCER_COUNTERS, makeCounters, readCounters } from '../../../src/role/counters.js';
-import { type Connections, LoadBalancer, type LoadBalancerOptions } from '../../../src/role/load-balancer.js';
+import {
+  type Connections,
+  LoadBalancer,
+  type LoadBalancerOptions,
+  type PathMtuOf,
+} from '../../../src/role/load-balancer.js';
+import { type Family, inFamily } from './families.js';
 import type { Output } from './real-server.js';
-import { endpoint, type Octets, prefix, toHex, word } from './wire.js';
+import { endpoint, type Octets, prefix, toHex, words } from './wire.js';
 
 type LoadBalancerCounter = (typeof LOAD_BALANCER_COUNTERS)[number];
 
+/** What a carrier is called in the options. */
+export const CONFIGURED = { ipo: 'option', dstopt: 'option', opp: 'opp' } as const;
+
 export const OPTIONS: LoadBalancerOptions = {
-  carrier: Carrier.ipo,
+  carrier: 'option',
   maxTrails: 3,
-  ownAddresses: ['127.0.0.0/8', '10.10.1.1/32', '10.10.1.9/32', '198.51.100.10/32'].map(prefix),
+  ownAddresses: [
+    ...['127.0.0.0/8', '10.10.1.1/32', '10.10.1.9/32', '198.51.100.10/32'],
+    ...['::1/128', 'fd00:1::1/128', 'fd00:1::9/128', '2001:db8:198:51::100:10/128'],
+  ].map(prefix),
 };
 
 interface Connection {
@@ -31,20 +44,28 @@ interface Connection {
 
 /** Conntrack's connections by their reply tuple, `10.10.1.2:53 > 10.10.1.1:40000`. */
 export class FakeConnections implements Connections {
-  readonly found = { client: 0, clientPort: 0, id: 0 };
+  readonly found = { client: new Int32Array(4), clientPort: 0, id: 0 };
   /** The tuples that were asked for, and those that were let go. */
   readonly finds: string[] = [];
   readonly releases: string[] = [];
   private readonly connections = new Map<string, Connection>();
   private lastId = 0;
 
+  /** Whoever is named in IPv4's terms is meant in this family. */
+  constructor(private readonly family: Family) {}
+
   /** The kernel's connection of a client, NATed to go `from` a LIP `to` a real server; in the place of an earlier one. */
   track(from: string, to: string, client: string, id = ++this.lastId): void {
-    this.connections.set(`${to} > ${from}`, { client, id });
+    this.connections.set(this.tuple(from, to), { client: inFamily(this.family, client), id });
   }
 
   forget(from: string, to: string): void {
-    this.connections.delete(`${to} > ${from}`);
+    this.connections.delete(this.tuple(from, to));
+  }
+
+  /** How the tuple of a connection is written in `finds` and `releases`. */
+  tuple(from: string, to: string): string {
+    return `${inFamily(this.family, to)} > ${inFamily(this.family, from)}`;
   }
 
   find(tuple: ReplyTuple): boolean {
@@ -52,12 +73,12 @@ export class FakeConnections implements Connections {
     this.finds.push(name);
     const connection = this.connections.get(name);
     // What is left over from another connection must not be taken for this one's.
-    this.found.client = word('192.0.2.66');
+    this.found.client.set(words('192.0.2.66'));
     this.found.clientPort = 666;
     this.found.id = -666;
     if (connection === undefined) return false;
     const { address, port } = endpoint(connection.client);
-    this.found.client = word(address);
+    this.found.client.set(words(address));
     this.found.clientPort = port;
     this.found.id = connection.id;
     return true;
@@ -70,18 +91,18 @@ export class FakeConnections implements Connections {
   }
 }
 
-function describeTuple({ source, sourcePort, destination, destinationPort }: ReplyTuple): string {
-  return `${addressText(source)}:${sourcePort} > ${addressText(destination)}:${destinationPort}`;
+function describeTuple({ addresses, sourcePort, destinationPort }: ReplyTuple): string {
+  return `${formatEndpoint(wordsAt(addresses, 0), sourcePort)} > ${formatEndpoint(wordsAt(addresses, 4), destinationPort)}`;
 }
 
-function addressText(address: number): string {
-  return [24, 16, 8, 0].map(shift => (address >>> shift) & 0xff).join('.');
+function wordsAt(words: Int32Array, at: number): number[] {
+  return [...words.subarray(at, at + 4)];
 }
 
 export class Rig {
   readonly device = new MemoryDevice();
   readonly counters = makeCounters();
-  readonly connections = new FakeConnections();
+  readonly connections: FakeConnections;
   readonly flows: FlowTable;
   readonly role: LoadBalancer;
   readonly pipeline: Pipeline;
@@ -93,11 +114,13 @@ export class Rig {
     options = {},
     size = { maxFlows: 100, timeout: 60_000 },
     start = 1000,
-  }: { options?: Partial<LoadBalancerOptions>; size?: TableSize; start?: number } = {}) {
+    family = 4,
+  }: { options?: Partial<LoadBalancerOptions>; size?: TableSize; start?: number; family?: Family } = {}) {
+    this.connections = new FakeConnections(family);
     this.device.clock[0] = start;
     this.flows = new FlowTable(new ArrayBuffer(FlowTable.byteLength(size)), size, 3, start | 0);
-    const pathMtu = (destination: number): number => {
-      this.mtuQuestions.push(addressText(destination));
+    const pathMtu: PathMtuOf = (words, at) => {
+      this.mtuQuestions.push(formatAddress(wordsAt(words, at)));
       return this.mtu;
     };
     this.role = new LoadBalancer(
@@ -106,6 +129,7 @@ export class Rig {
       this.counters,
       this.connections,
       pathMtu,
+      5,
     );
     this.pipeline = new Pipeline(this.device, this.role);
   }

@@ -16,26 +16,34 @@ import { Pipeline } from '../../../src/pipeline.js';
 import { Counter, makeCounters } from '../../../src/role/counters.js';
 import { RealServer } from '../../../src/role/real-server.js';
 import type { Role } from '../../../src/role/verdict.js';
-import { datagram, prefix, words } from './wire.js';
+import { datagramIn, FAMILIES, inFamily } from './families.js';
+import { prefix, words } from './wire.js';
 
 const FLOWS = 1000;
+/** Clients of the other family than their packets'. */
+const FOREIGN = {
+  4: (i: number) => `[2001:db8::${i}]:5555`,
+  6: (i: number) => `192.0.2.${i % 250}:${30_000 + i}`,
+};
 /** Enough for the compiler to be done with everything on the way. */
 const WARM_UP = 400_000;
 
-/** For each flow: a marked packet, one without a mark, a reply; then the same with another client. */
+/** For each flow: a marked packet, one without a mark, a reply; then the same with another client. Half are IPv6's. */
 function makePackets(): Uint8Array[] {
   const packets: Uint8Array[] = [];
   for (const network of ['203.0.113', '198.51.100']) {
     for (let i = 0; i < FLOWS; i++) {
-      const lb = `10.20.0.${i % 4}:${10_000 + i}`;
-      const server = '10.10.1.2:53';
-      const client = i % 50 === 49 ? `[2001:db8::${i}]:5555` : `${network}.${i % 250}:${20_000 + i}`;
+      const family = FAMILIES[i % 2];
+      const ends = { from: `10.20.0.${i % 4}:${10_000 + i}`, to: '10.10.1.2:53' };
+      const client = `${network}.${i % 250}:${20_000 + i}`;
+      const isForeign = i % 50 >= 48;
+      const named = isForeign ? FOREIGN[family](i) : inFamily(family, client);
       const carrier = i % 3 === 0 ? 'opp' : 'ipo';
       const payload = new Array<number>(i % 7 === 0 ? 0 : 64).fill(i);
       packets.push(
-        datagram({ from: lb, to: server, payload, carrier, client }),
-        datagram({ from: lb, to: server, payload: [1, 2, 3] }),
-        datagram({ from: server, to: client.startsWith('[') ? lb : client, payload }),
+        datagramIn(family, { ...ends, payload, carrier, named }),
+        datagramIn(family, { ...ends, payload: [1, 2, 3] }),
+        datagramIn(family, { from: ends.to, to: isForeign ? ends.from : client, payload }),
       );
     }
   }
@@ -108,16 +116,23 @@ const counters = makeCounters();
 const flows = new FlowTable(new SharedArrayBuffer(FlowTable.byteLength(size)), size, 1, 0);
 const realServer = new RealServer(
   {
-    loadBalancers: [{ prefix: prefix('10.20.0.0/16'), ack: true, deliverEmpty: false }],
+    loadBalancers: ['10.20.0.0/16', 'fd00:20::/64'].map(text => ({
+      prefix: prefix(text),
+      ack: true,
+      deliverEmpty: false,
+    })),
     services: [
       { words: words('10.10.1.2'), from: 53, to: 53 },
       { words: words('10.10.1.3'), from: 53, to: 53 },
+      { words: words('fd00:1::2'), from: 53, to: 53 },
     ],
-    ownAddresses: [prefix('10.10.1.2/32')],
-    wildcardSource: null,
+    ownAddresses: [prefix('10.10.1.2/32'), prefix('fd00:1::2/128')],
+    wildcardSources: [words('10.10.1.2'), words('fd00:1::2')],
+    translates: false,
   },
   flows,
   counters,
+  () => {},
   2,
 );
 const role = process.argv[4] === 'wasteful' ? new WastefulRole(realServer) : realServer;

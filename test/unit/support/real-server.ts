@@ -7,9 +7,13 @@
  *     10.30.0.0/16   load balancers that put marks into empty datagrams
  *     10.10.1.2, 10.10.1.3   services: port 53 on both, 7000-7010 on the first, any port on 10.10.1.4
  *     10.10.1.255    the broadcast address
+ *
+ * The same in IPv6: fd00:1::/64, fd00:20::/64 and fd00:30::/64 for load balancers, fd00:1::2 to ::4 for services.
  */
 import { expect } from 'vitest';
+import { CLIENT } from '../../../src/flow/records.js';
 import { FlowTable, type TableSize } from '../../../src/flow/table.js';
+import { formatAddress, formatEndpoint } from '../../../src/host/addresses.js';
 import { MemoryDevice } from '../../../src/io/memory.js';
 import { Pipeline } from '../../../src/pipeline.js';
 import {
@@ -18,23 +22,35 @@ import {
   type RealServerCounter,
   readCounters,
 } from '../../../src/role/counters.js';
-import { RealServer, type RealServerOptions } from '../../../src/role/real-server.js';
-import { type Octets, prefix, toHex, words } from './wire.js';
+import { RealServer, type RealServerOptions, type TellPathMtu } from '../../../src/role/real-server.js';
+import { type Family, inFamily } from './families.js';
+import { endpoint, int32, type Octets, prefix, toHex, words } from './wire.js';
 
 export const OPTIONS: RealServerOptions = {
   loadBalancers: [
     { prefix: prefix('10.10.1.0/24'), ack: true, deliverEmpty: false },
     { prefix: prefix('10.20.0.0/16'), ack: false, deliverEmpty: false },
     { prefix: prefix('10.30.0.0/16'), ack: true, deliverEmpty: true },
+    { prefix: prefix('fd00:1::/64'), ack: true, deliverEmpty: false },
+    { prefix: prefix('fd00:20::/64'), ack: false, deliverEmpty: false },
+    { prefix: prefix('fd00:30::/64'), ack: true, deliverEmpty: true },
   ],
   services: [
     { words: words('10.10.1.2'), from: 53, to: 53 },
     { words: words('10.10.1.2'), from: 7000, to: 7010 },
     { words: words('10.10.1.3'), from: 53, to: 53 },
     { words: words('10.10.1.4'), from: 0, to: 65535 },
+    { words: words('fd00:1::2'), from: 53, to: 53 },
+    { words: words('fd00:1::2'), from: 7000, to: 7010 },
+    { words: words('fd00:1::3'), from: 53, to: 53 },
+    { words: words('fd00:1::4'), from: 0, to: 65535 },
   ],
-  ownAddresses: ['10.10.1.2/32', '10.10.1.3/32', '10.10.1.4/32', '10.10.1.255/32'].map(prefix),
-  wildcardSource: null,
+  ownAddresses: [
+    ...['10.10.1.2/32', '10.10.1.3/32', '10.10.1.4/32', '10.10.1.255/32'],
+    ...['fd00:1::2/128', 'fd00:1::3/128', 'fd00:1::4/128'],
+  ].map(prefix),
+  wildcardSources: [words('10.10.1.2'), words('fd00:1::2')],
+  translates: false,
 };
 
 export interface Output {
@@ -50,6 +66,8 @@ export class Rig {
   readonly flows: FlowTable;
   readonly role: RealServer;
   readonly pipeline: Pipeline;
+  /** What it had to say of paths' MTUs: `203.0.113.7 1400`. */
+  readonly toldMtus: string[] = [];
 
   constructor({
     options = OPTIONS,
@@ -58,7 +76,9 @@ export class Rig {
   }: { options?: RealServerOptions; size?: TableSize; start?: number } = {}) {
     this.device.clock[0] = start;
     this.flows = new FlowTable(new ArrayBuffer(FlowTable.byteLength(size)), size, 3, start | 0);
-    this.role = new RealServer(options, this.flows, this.counters, 4);
+    const tellPathMtu: TellPathMtu = (words, at, mtu) =>
+      this.toldMtus.push(`${formatAddress([...words.subarray(at, at + 4)])} ${mtu}`);
+    this.role = new RealServer(options, this.flows, this.counters, tellPathMtu, 4);
     this.pipeline = new Pipeline(this.device, this.role);
   }
 
@@ -78,6 +98,16 @@ export class Rig {
       this.device.clock[0] += Math.min(left, 100);
       this.pipeline.turn();
     }
+  }
+
+  /** The client that look-ups of a flow find; its ends are written in IPv4's terms. */
+  clientOf(lb: string, server: string, family: Family = 4): string {
+    const ends = [lb, server].map(text => endpoint(inFamily(family, text)));
+    this.flows.setFlow(int32(...ends.map(({ address }) => address)), 0, ends[0].port, 4, ends[1].port);
+    const flow = this.flows.findFlow();
+    if (flow < 0) return 'unknown';
+    const at = this.flows.addressAt(flow, CLIENT);
+    return formatEndpoint([...this.flows.records.subarray(at, at + 4)], this.flows.clientPort(flow));
   }
 
   /** The counters that aren't 0. */
