@@ -1,15 +1,14 @@
 import { Carrier } from '../codec/uoa.js';
-import { type Family, familyOf, parseAddress, parsePrefix } from '../host/addresses.js';
-import type { Facts } from '../host/facts.js';
+import { familyOf, parseAddress, parsePrefix } from '../host/addresses.js';
+import { FAMILIES } from '../host/facts.js';
 import { readRealServerFacts } from '../host/facts-real-server.js';
 import { planRealServer } from '../host/plan-real-server.js';
+import { EVERYWHERE, type ReplySource, sourcesOfFamily } from '../host/reply-sources.js';
 import { realServerWarnings } from '../host/warnings.js';
 import { Counter, REAL_SERVER_COUNTERS } from '../role/counters.js';
 import { CARRIER_FLAGS } from '../role/real-server.js';
 import { describeEnds } from './answers.js';
 import type { RoleKit } from './role-kit.js';
-
-type Sources = NonNullable<Facts['wildcardSources']>;
 
 const CARRIERS = new Map<number, string>([
   [Carrier.ipo, 'ipo'],
@@ -28,7 +27,7 @@ export const realServerKit: RoleKit = {
     };
   },
 
-  settings({ realServer }, { ownAddresses, broadcastAddresses, wildcardSources }) {
+  settings({ realServer }, { ownAddresses, broadcastAddresses, replySources }) {
     const options = {
       loadBalancers: realServer.loadBalancers.map(lb => ({ ...lb, prefix: parsePrefix(lb.prefix) })),
       services: realServer.services.map(({ address, from, to }) => ({
@@ -37,7 +36,7 @@ export const realServerKit: RoleKit = {
         to,
       })),
       ownAddresses: [...ownAddresses, ...broadcastAddresses],
-      wildcardSources: Object.values(sourcesOf(realServer.services, wildcardSources)).map(parseAddress),
+      wildcardSources: sourcesOf(realServer.services, replySources).map(({ source }) => parseAddress(source)),
       translates: realServer.nat64 === 'deliver',
     };
     return { name: 'real-server', options };
@@ -45,10 +44,10 @@ export const realServerKit: RoleKit = {
 
   limits: ({ realServer: { maxFlows, flowTimeout } }) => ({ maxFlows, flowTimeout }),
   withLimits: (config, limits) => ({ ...config, realServer: { ...config.realServer, ...limits } }),
-  replyTable: ({ tun, routing, realServer }, { wildcardSources }) => ({
+  replyTable: ({ tun, routing, realServer }, { replySources }) => ({
     tun: tun.name,
     table: routing.table + 1,
-    sources: sourcesOf(realServer.services, wildcardSources),
+    sources: sourcesOf(realServer.services, replySources),
   }),
   steering: ({ routing }) => routing.steering,
   tables: ({ routing: { table } }) => [table, table + 1],
@@ -72,11 +71,15 @@ export const realServerKit: RoleKit = {
   }),
 };
 
-/** Where sockets without an address of their own answer from: the route's source, or the first service's address. */
-function sourcesOf(services: readonly { address: string }[], found: Facts['wildcardSources']): Sources {
-  const first = (family: Family): Sources => {
-    const address = services.find(service => familyOf(service.address) === family)?.address;
-    return address === undefined ? {} : { [family]: address };
-  };
-  return { ...first(4), ...first(6), ...found };
+/** Where nothing is known of a family's routes, answers come from the first service's address. */
+function sourcesOf(
+  services: readonly { address: string }[],
+  found: readonly ReplySource[] = [],
+): ReplySource[] {
+  return FAMILIES.flatMap(family => {
+    const known = sourcesOfFamily(found, family);
+    const first = services.find(({ address }) => familyOf(address) === family)?.address;
+    if (first === undefined || known.some(({ prefix }) => prefix === EVERYWHERE[family])) return known;
+    return [...known, { prefix: EVERYWHERE[family], source: first }];
+  });
 }

@@ -6,15 +6,21 @@ import { ExitCode, OperatorError } from '../errors.js';
 import type { Change, IpChange, NftChange, SysctlChange } from './change.js';
 import { commandFailed, type Outcome, run, said } from './command.js';
 import { HeldTable } from './held-table.js';
+import { withHostLock } from './lock.js';
 import type { HostLog } from './log.js';
 import type { Table } from './nft.js';
-import { command, nftCommand, ownedCommand, setCommand, upCommand } from './script.js';
-import { type HostState, type LocalRule, readState, removeState, type Undo, writeState } from './state.js';
+import { ownedCommand, upCommand } from './script.js';
+import {
+  type HostState,
+  isShared,
+  type LocalRule,
+  readState,
+  removeState,
+  type Undo,
+  writeState,
+} from './state.js';
 import { readSysctl, writeSysctl } from './sysctl.js';
-
-/** What `ip` says where a change was made already, or where what is to be deleted is gone. */
-const EXISTS = /File exists/;
-const GONE = /No such (file or directory|process|device)|Cannot find device|does not exist/;
+import { EXISTS, except, GONE, makeUndone, undoAll } from './undo.js';
 
 export class HostSetup {
   /** Commands of the changes made. */
@@ -40,12 +46,16 @@ export class HostSetup {
    * Makes the host what `changes` says: first what is new, then without what is no longer wanted, be it ours or a
    * killed predecessor's. Throws at the first change that fails; `down` then undoes the others.
    */
-  async change(changes: readonly Change[]): Promise<void> {
+  change(changes: readonly Change[]): Promise<void> {
+    return withHostLock(() => this.changeTo(changes));
+  }
+
+  private async changeTo(changes: readonly Change[]): Promise<void> {
     for (const change of changes) if (!this.made.has(upCommand(change))) await this.make(change);
     const wanted = new Set(changes.map(change => JSON.stringify(undoOf(change))));
     const tables = new Set(changes.flatMap(change => (change.kind === 'nft' ? change.down.split('\n') : [])));
     for (const undo of this.state.undo.filter(entry => !wanted.has(JSON.stringify(entry))).reverse()) {
-      await makeUndone(except(undo, tables), this.log);
+      await makeUndone(this.tun, except(undo, tables), this.log);
       this.strike(undo);
     }
     const owned = new Set(changes.map(change => (change.kind === 'nft' ? change.owned?.id : undefined)));
@@ -57,9 +67,11 @@ export class HostSetup {
   /** Undoes everything. Safe to call twice. */
   async down(): Promise<void> {
     await this.release(() => true); // the way in: made last, closed first
-    await undoAll(this.state.undo.splice(0), this.log);
+    await withHostLock(async () => {
+      await undoAll(this.tun, this.state.undo.splice(0), this.log);
+      removeState(this.tun);
+    });
     this.made.clear();
-    removeState(this.tun);
   }
 
   /** What should be there and is not, at the moment. */
@@ -69,7 +81,7 @@ export class HostSetup {
 
   private async make(change: Change): Promise<void> {
     if (change.kind === 'tun') return; // the process has it already: that is how it lives as long as we do
-    if (change.kind === 'sysctl' && readSysctl(change.key) === change.value) return;
+    if (change.kind === 'sysctl' && readSysctl(change.key) === change.value && !this.isShared(change)) return;
     if (change.kind === 'nft' && change.owned !== undefined) await this.makeOwned(change, change.owned);
     else await this.makeLasting(change);
   }
@@ -95,9 +107,15 @@ export class HostSetup {
   private async makeLasting(change: Exclude<Change, { kind: 'tun' }>): Promise<void> {
     this.say(upCommand(change), change.reason);
     const undo = undoOf(change);
-    const isNew = undo !== undefined && this.note(undo);
+    // Another shim has made it already: then it is undone by the last of us.
+    const isNew = undo !== undefined && this.note(undo) && !this.isShared(change);
     if (change.kind === 'sysctl') this.set(change);
     else await this.runFor(change, () => isNew && this.strike(undo));
+  }
+
+  private isShared(change: Change): boolean {
+    const undo = undoOf(change);
+    return undo !== undefined && isShared(this.tun, undo);
   }
 
   private say(text: string, reason: string): void {
@@ -160,8 +178,10 @@ export class HostSetup {
 export async function undoLeftovers(tun: string, log: HostLog): Promise<boolean> {
   const state = readState(tun);
   if (state === undefined) return false;
-  await undoAll(state.undo, log);
-  removeState(tun);
+  await withHostLock(async () => {
+    await undoAll(tun, state.undo, log);
+    removeState(tun);
+  });
   return true;
 }
 
@@ -176,37 +196,6 @@ function undoOf(change: Change): Undo | undefined {
       return { kind: 'nft', script: change.down };
     case 'tun':
       return undefined;
-  }
-}
-
-async function undoAll(undo: readonly Undo[], log: HostLog): Promise<void> {
-  for (const entry of [...undo].reverse()) await makeUndone(entry, log);
-}
-
-/** An undo without the tables that stay: other changes may have put some of the same names in their place. */
-function except(undo: Undo, lines: ReadonlySet<string>): Undo {
-  if (undo.kind !== 'nft') return undo;
-  const script = undo.script.split('\n').filter(line => !lines.has(line));
-  return { ...undo, script: script.join('\n') };
-}
-
-/** Undoes one change. Never throws: what can't be undone is logged, and the rest still gets its turn. */
-async function makeUndone(undo: Undo, log: HostLog): Promise<void> {
-  try {
-    if (undo.kind === 'sysctl') {
-      if (readSysctl(undo.key) !== undo.value) return;
-      log.info(`host: ${setCommand(undo.key, undo.before)}`);
-      writeSysctl(undo.key, undo.before);
-      return;
-    }
-    if (undo.kind === 'nft' && undo.script === '') return;
-    const text = undo.kind === 'ip' ? command('ip', undo.args) : nftCommand(undo.script);
-    for (const line of text.split('\n')) log.info(`host: ${line}`);
-    const outcome = await (undo.kind === 'ip' ? run('ip', undo.args) : run('nft', ['-f', '-'], undo.script));
-    if (outcome.status !== 0 && !EXISTS.test(outcome.stderr) && !GONE.test(outcome.stderr))
-      log.warn(`undo: ${commandFailed(text.split('\n')[0], [], outcome).message}`);
-  } catch (error) {
-    log.warn(`undo: ${(error as Error).message}`);
   }
 }
 

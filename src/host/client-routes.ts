@@ -5,9 +5,11 @@
  *
  * They are bounded, forgotten after a while, and go with the TUN.
  */
-import { type Family, familyOf } from './addresses.js';
+import { PrefixList } from '../flow/prefixes.js';
+import { type Family, familyOf, parseAddress, parsePrefix } from './addresses.js';
 import { run } from './command.js';
 import type { HostLog } from './log.js';
+import type { ReplySource } from './reply-sources.js';
 
 /** RFC 1191, 6.3. */
 const LIFETIME_MS = 600_000;
@@ -21,8 +23,7 @@ const SMALLEST: Readonly<Record<Family, number>> = { 4: 552, 6: 1280 };
 export interface ReplyTable {
   tun: string;
   table: number;
-  /** Where sockets without an address of their own answer from. */
-  sources: Partial<Record<Family, string>>;
+  sources: readonly ReplySource[];
 }
 
 export class ClientRoutes {
@@ -33,27 +34,32 @@ export class ClientRoutes {
   private turn: Promise<void> = Promise.resolve();
   private readonly sweeper: NodeJS.Timeout;
 
+  private replies!: ReplyTable;
+  /** Of `replies.sources`, in their order. */
+  private prefixes!: PrefixList;
+
   constructor(
-    private replies: ReplyTable,
+    replies: ReplyTable,
     private readonly log: HostLog,
   ) {
+    this.configure(replies);
     this.sweeper = setInterval(() => this.sweep(), SWEEP_MS).unref();
   }
 
   /** For routes made from now on. */
   configure(replies: ReplyTable): void {
     this.replies = replies;
+    this.prefixes = new PrefixList(replies.sources.map(({ prefix }) => parsePrefix(prefix)));
   }
 
   /** The path to a client (text) takes no more than `mtu` bytes. */
   set(client: string, mtu: number): void {
     const { tun, table, sources } = this.replies;
-    const family = familyOf(client);
-    const source = sources[family];
+    const source = sources[this.prefixes.match(parseAddress(client), 0)]?.source;
     if (source === undefined) return;
     this.since.delete(client);
     this.since.set(client, performance.now());
-    const bytes = Math.max(mtu, SMALLEST[family]);
+    const bytes = Math.max(mtu, SMALLEST[familyOf(client)]);
     this.do(`route replace ${client} dev ${tun} table ${table} src ${source} mtu ${bytes}`);
     if (this.since.size > MOST) this.forget(this.since.keys().next().value as string);
   }

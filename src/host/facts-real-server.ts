@@ -1,9 +1,11 @@
 /** What a real server's plan wants to know of the host. */
 import { ExitCode, OperatorError } from '../errors.js';
-import { type Prefix, PrefixList } from '../flow/prefixes.js';
-import { type Family, familyOf, formatAddress, parsePrefix } from './addresses.js';
+import type { Prefix } from '../flow/prefixes.js';
+import { type Family, familyOf, parsePrefix } from './addresses.js';
 import { FAMILIES, type Facts, familyFlag, Originals, readFacts, readJson, readRoute } from './facts.js';
 import { type Forwarding, readForwarding } from './forwarding.js';
+import { addressInside } from './probe.js';
+import { type ReplySource, readReplySources } from './reply-sources.js';
 import type { LocalRule } from './state.js';
 import { interfaceKey, readSysctl, UDP_EARLY_DEMUX } from './sysctl.js';
 
@@ -39,21 +41,22 @@ export async function readRealServerFacts(question: RealServerQuestion): Promise
   const originals = new Originals(question.tun);
   const facts = await readFacts();
   const towardsLb: LbInterface[] = [];
-  const wildcardSources: Partial<Record<Family, string>> = {};
+  const towardsLbFrom = new Map<Family, string>();
   for (const { prefix } of question.loadBalancers) {
     const family = familyOf(prefix);
     const { name, mtu, source } = await readWay(prefix, question.interface, facts.ownAddresses);
-    if (source !== undefined) wildcardSources[family] ??= source;
+    if (source !== undefined && !towardsLbFrom.has(family)) towardsLbFrom.set(family, source);
     const forwarding = readForwarding(name, family, originals);
     const rpFilter = originals.sysctl(interfaceKey(name, 'rp_filter'));
     towardsLb.push({ name, family, mtu, forwarding, rpFilter });
   }
-  const localRules = FAMILIES.filter(family => family === 4 || facts.hasIpv6).map(
-    async family => originals.localRule(family) ?? readLocalRule(family),
-  );
+  const families = FAMILIES.filter(family => family === 4 || facts.hasIpv6);
+  const localRules = families.map(async family => originals.localRule(family) ?? readLocalRule(family));
+  const sourcesIn = (family: Family): Promise<ReplySource[]> =>
+    readReplySources(family, question.tun, towardsLbFrom.get(family), facts.ownAddresses);
   return {
     ...facts,
-    wildcardSources,
+    replySources: (await Promise.all(families.map(sourcesIn))).flat(),
     localRules: await Promise.all(localRules),
     allRpFilter: readSysctl(interfaceKey('all', 'rp_filter')) ?? '0',
     udpEarlyDemux: originals.sysctl(UDP_EARLY_DEMUX),
@@ -93,17 +96,4 @@ async function readWay(prefix: string, configured: string, own: readonly Prefix[
     );
   const [link] = await readJson<{ mtu: number }>(['link', 'show', 'dev', name]);
   return { name, mtu: route?.metrics?.[0]?.mtu ?? link.mtu, source: route?.prefsrc };
-}
-
-/** Some address of a prefix that can be a load balancer's: not the network's, not one of our own. */
-function addressInside({ words, length }: Prefix, own: readonly Prefix[]): string {
-  const ownList = new PrefixList(own);
-  const hostBits = Math.min(128 - length, 31);
-  const first = hostBits < 2 ? 0 : 1;
-  const last = Math.min(2 ** hostBits - 1, first + own.length);
-  for (let host = first; host <= last; host++) {
-    const address = [...words.slice(0, 3), (words[3] + host) | 0];
-    if (!ownList.has(address, 0)) return formatAddress(address);
-  }
-  return formatAddress(words);
 }

@@ -4,7 +4,8 @@ import type { Prefix } from '../flow/prefixes.js';
 import { PrefixList } from '../flow/prefixes.js';
 import { type Family, familyOf, parseAddress, parsePrefix } from './addresses.js';
 import { run, runChecked } from './command.js';
-import { type HostState, type LocalRule, readState, type SysctlUndo } from './state.js';
+import type { ReplySource } from './reply-sources.js';
+import { type HostState, type LocalRule, readOtherStates, readState, type SysctlUndo } from './state.js';
 import { readSysctl } from './sysctl.js';
 
 /** What every role wants to know. */
@@ -13,8 +14,8 @@ export interface Facts {
   ownAddresses: Prefix[];
   broadcastAddresses: Prefix[];
   hasIpv6: boolean;
-  /** On a real server, where sockets without an address of their own answer load balancers from; by family. */
-  wildcardSources?: Partial<Record<Family, string>>;
+  /** On a real server: the sources of answers. */
+  replySources?: readonly ReplySource[];
 }
 
 /** What `ip` wants to be told of the family. */
@@ -79,25 +80,31 @@ export function isOwn(facts: Facts, address: string): boolean {
 }
 
 /**
- * The host's settings as they were before us. What a `run` on this TUN changed (and wrote down) counts as
+ * The host's settings as they were before us. What a `run` on any TUN changed (and wrote down) counts as
  * unchanged, so that a plan made while it runs, or after it was killed, is the same as one made before.
  */
 export class Originals {
-  private readonly changed: HostState | undefined;
+  private readonly states: readonly HostState[];
 
   constructor(tun: string) {
-    this.changed = readState(tun);
+    // Our own first: it knows what was before the others came.
+    const own = readState(tun);
+    this.states = [...(own === undefined ? [] : [own]), ...readOtherStates(tun)];
   }
 
   localRule(family: Family): LocalRule | undefined {
-    return this.changed?.localRules?.find(rule => rule.family === family);
+    for (const { localRules } of this.states) {
+      const found = localRules?.find(rule => rule.family === family);
+      if (found !== undefined) return found;
+    }
+    return undefined;
   }
 
   /** A sysctl's value, '0' where there is no such setting. */
   sysctl(key: string): string {
-    const undo = this.changed?.undo.find(
-      (entry): entry is SysctlUndo => entry.kind === 'sysctl' && entry.key === key,
-    );
+    const undo = this.states
+      .flatMap(state => state.undo)
+      .find((entry): entry is SysctlUndo => entry.kind === 'sysctl' && entry.key === key);
     return undo?.before ?? readSysctl(key) ?? '0';
   }
 }

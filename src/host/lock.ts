@@ -13,6 +13,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { basename, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { ExitCode, OperatorError } from '../errors.js';
 import { native } from '../io/native.js';
 import { makeRunDirectory, RUN_DIRECTORY, runPath } from './state.js';
@@ -91,4 +92,25 @@ function holding(fd: number, path: string): Lock {
       closeSync(fd);
     },
   };
+}
+
+const HOST = 'host';
+const HOST_PATIENCE_MS = 30_000;
+const HOST_STEP_MS = 20;
+
+/** One shim of this network namespace after the other: what several of them share is undone by the last. */
+export async function withHostLock<T>(act: () => Promise<T>): Promise<T> {
+  const deadline = performance.now() + HOST_PATIENCE_MS;
+  let lock = tryLock(HOST);
+  while (lock === undefined) {
+    if (performance.now() > deadline)
+      throw new OperatorError(`another uoa-shim is changing this host, ${holderOf(HOST)}`, ExitCode.failed);
+    await sleep(HOST_STEP_MS);
+    lock = tryLock(HOST);
+  }
+  try {
+    return await act();
+  } finally {
+    lock.release();
+  }
 }

@@ -8,7 +8,8 @@
  * | localPriority + 12       | own ICMP errors -> table + 1                | about datagrams of clients           |
  * | 32800 (behind `default`) | from a service, UDP, ICMP -> table + 1      | IPv4: a way to clients for rp_filter,|
  * |                          |                                             | where there is no default route      |
- * | 32801, with nft-ingress  | from the TUN, UDP: nowhere                  | has rp_filter tell protocols apart   |
+ * | 32801, where IPv4 is not | from the TUN, UDP: nowhere                  | has rp_filter tell protocols apart   |
+ * | steered by rules         |                                             |                                      |
  */
 
 import { GROWTH } from '../codec/translate.js';
@@ -19,6 +20,7 @@ import { FAMILIES, isOwn } from './facts.js';
 import type { RealServerFacts } from './facts-real-server.js';
 import { ingressRules } from './nft-real-server.js';
 import { byRouting, localPreference } from './policy-routing.js';
+import { EVERYWHERE, sourcesOfFamily } from './reply-sources.js';
 import { PROTOCOLS, route, rule } from './routing.js';
 import { interfaceKey } from './sysctl.js';
 
@@ -58,10 +60,11 @@ export function planRealServer(options: RealServerPlan, facts: RealServerFacts):
   const isByIngress = options.routing.steering === 'nft-ingress';
   return [
     ...tunDevice(options.tun, facts.hasIpv6, answering.includes(6)),
-    ...answering.map(family => replyRoute(options, facts, family)),
-    ...(steered.includes(4) ? strictSources(facts) : []),
+    ...answering.flatMap(family => replyRoutes(options, facts, family)),
+    ...(answering.includes(4) ? strictSources(facts) : []),
     ...answering.flatMap(family => replies(options, facts, family)),
-    ...(isByIngress ? byIngress(options, facts, steered) : byRouting(options, facts, steered)),
+    ...(answering.includes(4) && (isByIngress || !steered.includes(4)) ? [protocolsApart(options)] : []),
+    ...(isByIngress ? [byIngress(options, facts)] : byRouting(options, facts, steered)),
   ];
 }
 
@@ -77,26 +80,24 @@ function serves({ services }: RealServerPlan, family: Family): boolean {
   return services.some(({ address }) => familyOf(address) === family);
 }
 
-function byIngress(options: RealServerPlan, facts: RealServerFacts, families: readonly Family[]): Change[] {
-  const { tun, loadBalancers, services } = options;
+/** Only a rule that is not for `iif lo` does that (fib_rule_requires_fldissect); those that steer IPv4 are such. */
+function protocolsApart({ tun }: RealServerPlan): Change {
+  return rule(4, 'has rp_filter look for protocols, as the rules before this one do', LAST_RESORT + 1, [
+    ...['iif', tun.name, 'ipproto', PROTOCOLS.udp, 'blackhole'],
+  ]);
+}
+
+function byIngress({ tun, loadBalancers, services }: RealServerPlan, facts: RealServerFacts): Change {
   const rules = ingressRules({
     tun: tun.name,
     loadBalancers: loadBalancers.map(({ prefix }, i) => ({ prefix, interface: facts.towardsLb[i].name })),
     addresses: [...new Set(services.map(({ address }) => address))],
     errorsOnly: false,
   });
-  const forIpv4 = families.includes(4)
-    ? [
-        // Only a rule that is not for `iif lo` does that (fib_rule_requires_fldissect).
-        rule(4, 'has rp_filter look for protocols, as the rules before this one do', LAST_RESORT + 1, [
-          ...['iif', tun.name, 'ipproto', PROTOCOLS.udp, 'blackhole'],
-        ]),
-      ]
-    : [];
-  return [...forIpv4, { kind: 'nft', ...rules, reason: 'from the load balancers, ahead of routing' }];
+  return { kind: 'nft', ...rules, reason: 'from the load balancers, ahead of routing' };
 }
 
-function replyRoute(options: RealServerPlan, facts: RealServerFacts, family: Family): Change {
+function replyRoutes(options: RealServerPlan, facts: RealServerFacts, family: Family): Change[] {
   const { tun, routing } = options;
   const addresses = options.services.map(({ address }) => address).filter(text => familyOf(text) === family);
   const present = addresses.find(address => isOwn(facts, address));
@@ -106,10 +107,16 @@ function replyRoute(options: RealServerPlan, facts: RealServerFacts, family: Fam
         'host; allowed: addresses that `ip address` shows here',
       ExitCode.configuration,
     );
-  return route(family, 'the replies: source and packet size as without the TUN', [
-    ...['default', 'dev', tun.name, 'table', String(routing.table + 1)],
-    ...['src', facts.wildcardSources?.[family] ?? present, 'mtu', String(replyMtu(options, facts, family))],
-  ]);
+  const sources = sourcesOfFamily(facts.replySources ?? [], family);
+  const hasDefault = sources.some(({ prefix }) => prefix === EVERYWHERE[family]);
+  const complete = hasDefault ? sources : [{ prefix: EVERYWHERE[family], source: present }, ...sources];
+  const mtu = String(replyMtu(options, facts, family));
+  return complete.map(({ prefix, source }) =>
+    route(family, 'the replies: source and packet size as without the TUN', [
+      ...[prefix === EVERYWHERE[family] ? 'default' : prefix, 'dev', tun.name],
+      ...['table', String(routing.table + 1), 'src', source, 'mtu', mtu],
+    ]),
+  );
 }
 
 /** What fits on the way to every load balancer, translated to its family if need be. */

@@ -3,13 +3,23 @@
  * `run` can undo it after a kill. One file per network namespace and TUN, on a file system that a reboot empties,
  * as it does the changes.
  */
-import { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { basename, join } from 'node:path';
 import { check, native } from '../io/native.js';
 import type { Family } from './addresses.js';
 import type { IpArguments } from './change.js';
 
 export const RUN_DIRECTORY = '/run/uoa-shim';
+const STATE = '.json';
 
 const AF_INET = 2;
 const SOCK_DGRAM = 2;
@@ -63,7 +73,7 @@ export function makeRunDirectory(): void {
 }
 
 function statePath(tun: string): string {
-  return runPath(`${tun}.json`);
+  return runPath(`${tun}${STATE}`);
 }
 
 /** What is written down for this TUN, or undefined. */
@@ -73,6 +83,22 @@ export function readState(tun: string): HostState | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** What is written down for the other TUNs of this network namespace. */
+export function readOtherStates(tun: string): HostState[] {
+  const ours = basename(statePath(tun));
+  const prefix = basename(runPath(''));
+  const files = existsSync(RUN_DIRECTORY) ? readdirSync(RUN_DIRECTORY) : [];
+  return files
+    .filter(file => file.startsWith(prefix) && file.endsWith(STATE) && file !== ours)
+    .flatMap(file => readState(file.slice(prefix.length, -STATE.length)) ?? []);
+}
+
+/** Whether another shim of this network namespace has made the same change, and is still to undo it. */
+export function isShared(tun: string, undo: Undo): boolean {
+  const text = JSON.stringify(undo);
+  return readOtherStates(tun).some(state => state.undo.some(other => JSON.stringify(other) === text));
 }
 
 export function writeState(tun: string, state: HostState): void {

@@ -56,7 +56,7 @@ export interface RealServerOptions {
   services: readonly Service[];
   /** The host's own and broadcast addresses: no client can have one of them. */
   ownAddresses: readonly Prefix[];
-  /** Where sockets without an address of their own answer from, four words each: one of either family at most. */
+  /** Where sockets without an address of their own answer from, four words each. */
   wildcardSources: readonly (readonly number[])[];
   /** Whether clients of the other family reach the service of their own family (`nat64: deliver`). */
   translates: boolean;
