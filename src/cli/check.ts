@@ -28,7 +28,9 @@ async function adviceFor({ role, tun, routing, realServer }: Config): Promise<st
   if (role !== 'real-server') return undefined;
   try {
     const facts = await readRealServerFacts({ ...realServer, tun: tun.name });
-    return [steeringAdvice(routing.steering, await steeringObstacles(facts))];
+    return [
+      steeringAdvice(routing.steering, await steeringObstacles({ ...realServer, tun: tun.name }, facts)),
+    ];
   } catch {
     return undefined;
   }

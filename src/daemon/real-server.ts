@@ -23,7 +23,7 @@ export const realServerKit: RoleKit = {
       facts,
       changes: planRealServer({ tun, routing, loadBalancers, services, nat64 }, facts),
       localRules: facts.localRules,
-      warnings: routing.steering === 'policy-routing' ? await realServerWarnings(facts, tun.name) : [],
+      warnings: await realServerWarnings({ tun: tun.name, loadBalancers, services }, facts, routing.steering),
     };
   },
 

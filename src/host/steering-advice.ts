@@ -1,18 +1,22 @@
 /** Which of the two ways of steering suits a real server's host. */
-import type { Family } from './addresses.js';
 import { run } from './command.js';
 import type { RealServerFacts } from './facts-real-server.js';
-import { droppingForwardChains } from './forward-chains.js';
+import { type FirewallQuestion, forwardObstacles } from './firewall-warnings.js';
 
 export type Steering = 'policy-routing' | 'nft-ingress';
 
 /** What speaks against each of them here. */
 export type Obstacles = Record<Steering, string[]>;
 
-export async function steeringObstacles(facts: RealServerFacts): Promise<Obstacles> {
-  const families = [...new Set(facts.towardsLb.map(({ family }) => family))];
+export async function steeringObstacles(
+  question: FirewallQuestion,
+  facts: RealServerFacts,
+): Promise<Obstacles> {
+  const dropping = (await forwardObstacles(question, facts)).map(
+    ({ chain }) => `the chain ${chain} would not forward to the TUN`,
+  );
   return {
-    'policy-routing': [...(await droppers(families)), ...unforwarded(facts)],
+    'policy-routing': [...dropping, ...unforwarded(facts)],
     'nft-ingress': await withoutNft(),
   };
 }
@@ -25,11 +29,6 @@ export function steeringAdvice(configured: Steering, obstacles: Obstacles): stri
   if (obstacles[other].length === 0)
     return `routing.steering: ${other} would suit this host better than ${configured}: ${because}`;
   return `routing.steering: ${configured} has obstacles on this host, and so has ${other}: ${because}`;
-}
-
-async function droppers(families: readonly Family[]): Promise<string[]> {
-  const chains = await droppingForwardChains(families);
-  return chains.map(chain => `the chain ${chain} drops what it is not told to forward`);
 }
 
 function unforwarded({ towardsLb }: RealServerFacts): string[] {

@@ -1,15 +1,39 @@
 /** What on this host keeps the shim from working, or works otherwise than without it, and the remedy. */
 import { readdirSync } from 'node:fs';
-import type { Family } from './addresses.js';
 import { run } from './command.js';
 import type { RealServerFacts } from './facts-real-server.js';
-import { droppingForwardChains } from './forward-chains.js';
+import {
+  type FirewallQuestion,
+  forwardObstacles,
+  inputObstacles,
+  type Obstacle,
+} from './firewall-warnings.js';
+import type { Steering } from './steering-advice.js';
 import { interfaceKey, readSysctl } from './sysctl.js';
 
-const IPTABLES: Readonly<Record<Family, string>> = { 4: 'iptables', 6: 'ip6tables' };
+export async function realServerWarnings(
+  question: FirewallQuestion,
+  facts: RealServerFacts,
+  steering: Steering,
+): Promise<string[]> {
+  const isRouted = steering === 'policy-routing';
+  return [
+    ...(isRouted ? (await forwardObstacles(question, facts)).map(notForwarded(question.tun)) : []),
+    ...(await inputObstacles(question, facts)).map(notLetIn(question.tun)),
+    ...(isRouted ? strictInterfaces(facts, question.tun) : []),
+  ];
+}
 
-export async function realServerWarnings(facts: RealServerFacts, tun: string): Promise<string[]> {
-  return [...(await forwardPolicy(facts, tun)), ...strictInterfaces(facts, tun)];
+function notForwarded(tun: string): (obstacle: Obstacle) => string {
+  return ({ chain, remedy }) =>
+    `the chain ${chain} does not forward what is to go to ${tun}; to allow it: ${remedy}; ` +
+    'or set routing.steering to nft-ingress, which it does not see';
+}
+
+function notLetIn(tun: string): (obstacle: Obstacle) => string {
+  return ({ chain, remedy }) =>
+    `the input chain ${chain} lets the load balancers in, but not what comes from ${tun} with a client’s address; ` +
+    `to allow it: ${remedy}`;
 }
 
 /** Without a NAT there is nothing to mark: the shim stands beside rules that somebody else makes. */
@@ -18,19 +42,6 @@ export async function loadBalancerWarnings(nat: 'managed' | 'external'): Promise
   const rules = (await run('nft', ['list', 'ruleset'])).stdout;
   if (/\b(dnat|redirect|DNAT|REDIRECT)\b.* to|xt target "?DNAT/.test(rules)) return [];
   return ['loadBalancer.nat is external, but nftables has no DNAT rule: no flow will get a mark'];
-}
-
-async function forwardPolicy(facts: RealServerFacts, tun: string): Promise<string[]> {
-  const families = [...new Set(facts.towardsLb.map(({ family }) => family))];
-  const accept = facts.towardsLb.map(
-    ({ name, family }) => `${IPTABLES[family]} -I FORWARD -i ${name} -o ${tun} -j ACCEPT`,
-  );
-  return (await droppingForwardChains(families)).map(
-    chain =>
-      `the chain ${chain} drops what it is not told to forward, and with it what is to go ` +
-      `to ${tun}, unless a rule accepts it: ${[...new Set(accept)].join('; ')}; ` +
-      'or set routing.steering to nft-ingress, which it does not see',
-  );
 }
 
 /** Interfaces apart from the LBs' with strict rp_filter: direct clients behind them are dropped. */

@@ -4,14 +4,18 @@
     apps.py echo PORT [--bind ADDRESS] [--answer BYTES] [--segment BYTES] [--silent] [--quiet]
         answers from the socket that it receives on (wildcard unless bound), with the payload or so many bytes, cut
         into datagrams of a size by the kernel (UDP_SEGMENT)
-    apps.py connected PORT
+    apps.py connected PORT [--bind ADDRESS]
         per client a socket of its own, bound to the same port and connected to the client, that answers
     apps.py query ADDRESS PORT [--payload HEX] [--connect] [--from PORT]
         sends a datagram from a socket of its own, and says what comes back
 
 {"event": "ready"}, then per datagram {"event": "datagram", "client": "A:P", "local": "A", "payload": HEX, "options":
 HEX of the IP options, "tos": N, "ttl": N, "socket": "wildcard" | "bound" | "connected"}. With --quiet only a line
-{"event": "tally", "clients": {"A:P": N}} for each line on stdin. All end with their stdin.
+{"event": "tally", "clients": {"A:P": N}} for each line on stdin. All end with their stdin. An error that a socket is
+told of is {"event": "error", "client": "A:P", "error": TEXT}.
+
+IPv6 by the address, "[A]:P" as text: options are destination options, tos is the traffic class, ttl the hop limit, and
+there is "flow", the label. A socket bound to :: is for IPv6 alone, but for --dual.
 """
 import argparse
 import json
@@ -25,6 +29,7 @@ IP_RECVOPTS = 6
 IP_PKTINFO = 8
 IP_RECVTTL = 12
 IP_RECVTOS = 13
+IPV6_FLOWINFO = 11
 SO_RCVBUFFORCE = 33
 UDP_SEGMENT = 103
 
@@ -34,24 +39,56 @@ def say(message):
     sys.stdout.flush()
 
 
-def udp_socket(address, port):
-    new = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+def is_ipv6(address):
+    return ":" in address
+
+
+def ends(peer):
+    """An address and port as text."""
+    return "[%s]:%d" % peer[:2] if is_ipv6(peer[0]) else "%s:%d" % peer
+
+
+def udp_socket(address, port, dual=False):
+    new = socket.socket(socket.AF_INET6 if is_ipv6(address) else socket.AF_INET, socket.SOCK_DGRAM)
     new.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     new.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 16 << 20)
-    for name in (IP_RECVOPTS, IP_PKTINFO, IP_RECVTTL, IP_RECVTOS):
-        new.setsockopt(socket.IPPROTO_IP, name, 1)
+    if is_ipv6(address):
+        new.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if dual else 1)
+        wanted = ("RECVPKTINFO", "RECVHOPLIMIT", "RECVTCLASS", "RECVDSTOPTS")
+        for name in [getattr(socket, "IPV6_" + name) for name in wanted] + [IPV6_FLOWINFO]:
+            new.setsockopt(socket.IPPROTO_IPV6, name, 1)
+    else:
+        for name in (IP_RECVOPTS, IP_PKTINFO, IP_RECVTTL, IP_RECVTOS):
+            new.setsockopt(socket.IPPROTO_IP, name, 1)
     new.bind((address, port))
     return new
 
 
+def local_address(control):
+    """The address that was asked for, as a server learns it from IP_PKTINFO."""
+    for level, name, data in control:
+        if (level, name) == (socket.IPPROTO_IP, IP_PKTINFO):
+            return socket.inet_ntoa(data[8:12])
+        if (level, name) == (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO):
+            return socket.inet_ntop(socket.AF_INET6, data[:16])
+
+
 def describe(payload, control, peer, kind):
     """What an application can learn of a datagram."""
-    seen = {"event": "datagram", "client": "%s:%d" % peer, "payload": payload.hex(), "options": "", "socket": kind}
-    for _, name, data in control:
-        if name == IP_RECVOPTS:
+    seen = {"event": "datagram", "client": ends(peer), "local": local_address(control)}
+    seen.update(payload=payload.hex(), options="", socket=kind)
+    for level, name, data in control:
+        if level == socket.IPPROTO_IPV6:
+            if name == socket.IPV6_DSTOPTS:
+                seen["options"] += data.hex()
+            elif name == socket.IPV6_HOPLIMIT:
+                seen["ttl"] = struct.unpack("=i", data)[0]
+            elif name == socket.IPV6_TCLASS:
+                seen["tos"] = struct.unpack("=i", data)[0]
+            elif name == IPV6_FLOWINFO:
+                seen["flow"] = struct.unpack("!I", data)[0] & 0xFFFFF
+        elif name == IP_RECVOPTS:
             seen["options"] = data.hex()
-        elif name == IP_PKTINFO:
-            seen["local"] = socket.inet_ntoa(struct.unpack("=I4s4s", data)[2])
         elif name == IP_TTL:
             seen["ttl"] = struct.unpack("=i", data)[0]
         elif name == socket.IP_TOS:
@@ -65,8 +102,8 @@ def pattern(length):
 
 
 def echo(arguments):
-    server = udp_socket(arguments.bind, arguments.port)
-    kind = "wildcard" if arguments.bind == "0.0.0.0" else "bound"
+    server = udp_socket(arguments.bind, arguments.port, arguments.dual)
+    kind = "wildcard" if arguments.bind in ("0.0.0.0", "::") else "bound"
     if arguments.segment:
         server.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, arguments.segment)
     tally = {}
@@ -76,7 +113,7 @@ def echo(arguments):
         if server in readable:
             payload, control, _, peer = server.recvmsg(65535, 1024)
             if arguments.quiet:
-                key = "%s:%d" % peer
+                key = ends(peer)
                 tally[key] = tally.get(key, 0) + 1
             else:
                 say(describe(payload, control, peer, kind))
@@ -90,7 +127,7 @@ def echo(arguments):
 
 
 def connected(arguments):
-    listener = udp_socket("0.0.0.0", arguments.port)
+    listener = udp_socket(arguments.bind, arguments.port)
     sockets = {listener}
     say({"event": "ready"})
     while True:
@@ -98,22 +135,24 @@ def connected(arguments):
         if 0 in readable and not sys.stdin.readline():
             return
         for ready in sockets & set(readable):
-            payload, control, _, peer = ready.recvmsg(65535, 1024)
+            try:
+                payload, control, _, peer = ready.recvmsg(65535, 1024)
+            except OSError as error:
+                say({"event": "error", "client": ends(ready.getpeername()), "error": error.strerror})
+                continue
             say(describe(payload, control, peer, "wildcard" if ready is listener else "connected"))
             if ready is listener:
-                # The address that was asked for, as a server learns it from IP_PKTINFO.
-                local = next(socket.inet_ntoa(data[8:12]) for _, name, data in control if name == IP_PKTINFO)
-                ready = udp_socket(local, arguments.port)
+                ready = udp_socket(local_address(control), arguments.port)
                 ready.connect(peer)
                 sockets.add(ready)
             ready.send(payload)
 
 
 def query(arguments):
-    client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    client = socket.socket(socket.AF_INET6 if is_ipv6(arguments.address) else socket.AF_INET, socket.SOCK_DGRAM)
     client.settimeout(5)
     if arguments.source:
-        client.bind(("0.0.0.0", arguments.source))
+        client.bind(("", arguments.source))
     target = (arguments.address, arguments.port)
     payload = bytes.fromhex(arguments.payload)
     if arguments.connect:
@@ -123,7 +162,7 @@ def query(arguments):
         client.sendto(payload, target)
     try:
         answer, peer = client.recvfrom(65535)
-        say({"event": "answer", "peer": "%s:%d" % peer, "payload": answer.hex()})
+        say({"event": "answer", "peer": ends(peer), "payload": answer.hex()})
     except OSError as error:
         say({"event": "error", "error": str(error)})
 
@@ -137,10 +176,12 @@ def main():
     command.add_argument("--answer", type=int, default=0)
     command.add_argument("--segment", type=int, default=0)
     command.add_argument("--silent", action="store_true")
+    command.add_argument("--dual", action="store_true")
     command.add_argument("--quiet", action="store_true")
     command.set_defaults(run=echo)
     command = commands.add_parser("connected")
     command.add_argument("port", type=int)
+    command.add_argument("--bind", default="0.0.0.0")
     command.set_defaults(run=connected)
     command = commands.add_parser("query")
     command.add_argument("address")

@@ -4,13 +4,15 @@ import { JsonProgram } from './process.js';
 
 export interface AppEvent {
   event: 'ready' | 'datagram' | 'tally' | 'answer' | 'error';
-  /** The source that the application sees, "address:port". */
+  /** The source that the application sees, "address:port" or "[address]:port". */
   client: string;
   local: string;
   payload: string;
   options: string;
   tos: number;
   ttl: number;
+  /** IPv6 alone. */
+  flow?: number;
   socket: 'wildcard' | 'bound' | 'connected';
   clients?: Record<string, number>;
   peer?: string;

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll } from 'vitest';
 import { App, type AppEvent } from './apps.js';
 import { Clients } from './lb-clients.js';
-import { client, LbLab, type LbLabOptions, lbOptions, PORT, rsOptions } from './lb-lab.js';
+import { client, client6, LbLab, type LbLabOptions, lbOptions, PORT, rsOptions } from './lb-lab.js';
 import { eventually } from './process.js';
 import { Shim, type ShimOptions } from './shim.js';
 import type { Seen, Wire } from './wire.js';
@@ -27,25 +27,30 @@ export interface LbBenchOptions {
 export class LbBench {
   lab!: LbLab;
   clients!: Clients;
-  /** On each real server: an application, wire.py, and a shim where it has one. */
+  /** On each real server: an application (with IPv6 another one for that), wire.py, and a shim where it has one. */
   apps: App[] = [];
+  apps6: App[] = [];
   wires: Wire[] = [];
   servers: (Shim | undefined)[] = [];
   /** The load balancer's. */
   shim!: Shim;
   private number = 0;
+  private ipv6 = false;
 
   async up(options: LbBenchOptions): Promise<void> {
     const { marked = [true, true] } = options;
     this.lab = await LbLab.create(options.lab);
+    this.ipv6 = options.lab?.ipv6 ?? false;
     const { lb, rs } = this.lab;
     this.apps = await Promise.all(rs.map(server => App.start(server, 'echo', PORT)));
+    if (this.ipv6)
+      this.apps6 = await Promise.all(rs.map(server => App.start(server, 'echo', PORT, '--bind', '::')));
     this.wires = await Promise.all(rs.map((_, n) => this.lab.wire(n)));
     this.clients = await Clients.start(this.lab.clients);
     this.servers = rs.map((server, n) =>
-      marked[n] ? new Shim(server, rsOptions(n, options.realServers)) : undefined,
+      marked[n] ? new Shim(server, rsOptions(n, options.realServers, this.ipv6)) : undefined,
     );
-    this.shim = new Shim(lb, lbOptions(options.loadBalancer, options.more));
+    this.shim = new Shim(lb, this.options(options.loadBalancer, options.more));
     await options.prepare?.(this);
     const shims = [...this.servers, ...(options.stopped ? [] : [this.shim])];
     await Promise.all(shims.map(shim => shim?.start()));
@@ -56,13 +61,18 @@ export class LbBench {
     await this.lab?.delete();
   }
 
+  /** A configuration of the LB's shim, for the families that there are. */
+  options(loadBalancer: Json = {}, more: ShimOptions = {}): ShimOptions {
+    return lbOptions(loadBalancer, more, this.ipv6);
+  }
+
   /** Gives the LB's shim another configuration, which is in force when this returns. */
   async reload(loadBalancer: Json): Promise<void> {
     const { program } = this.shim;
     if (program === undefined) throw new Error('not running');
     const count = () => program.log.split('configuration re-read').length;
     const before = count();
-    this.shim.configure(lbOptions(loadBalancer));
+    this.shim.configure(this.options(loadBalancer));
     program.signal('SIGHUP');
     await eventually('the configuration is re-read', () => count() > before || undefined);
   }
@@ -71,6 +81,11 @@ export class LbBench {
   freshClient(): string {
     this.number++;
     return `${client(this.number % 200)}:${20000 + this.number}`;
+  }
+
+  freshClient6(): string {
+    this.number++;
+    return `[${client6(this.number % 200)}]:${20000 + this.number}`;
   }
 
   /** The same of both real servers. */
@@ -86,15 +101,19 @@ export class LbBench {
   get now(): BenchTime {
     return {
       apps: this.apps.map(app => app.now),
+      apps6: this.apps6.map(app => app.now),
       wires: this.wires.map(wire => wire.now),
       clients: this.clients.now,
     };
   }
 
-  /** What the nth application has got, and what was answered is among it. */
+  /** What the nth real server's applications have got, and what was answered is among it; IPv6 comes last. */
   async received(n: number, from: BenchTime): Promise<AppEvent[]> {
-    await this.apps[n].tally();
-    return this.apps[n].events.slice(from.apps[n]).filter(({ event }) => event === 'datagram');
+    const of = async (app: App | undefined, start: number): Promise<AppEvent[]> => {
+      await app?.tally();
+      return app?.events.slice(start).filter(({ event }) => event === 'datagram') ?? [];
+    };
+    return [...(await of(this.apps[n], from.apps[n])), ...(await of(this.apps6[n], from.apps6[n]))];
   }
 
   /** What has come to the nth real server from the LB, fragments and ICMP apart. */
@@ -106,12 +125,13 @@ export class LbBench {
 
 export interface BenchTime {
   apps: number[];
+  apps6: number[];
   wires: number[];
   clients: number;
 }
 
 /** The time before everything. */
-export const START: BenchTime = { apps: [0, 0], wires: [0, 0], clients: 0 };
+export const START: BenchTime = { apps: [0, 0], apps6: [0, 0], wires: [0, 0], clients: 0 };
 
 /** To be called inside `describe`; what it returns is filled in once the tests run. */
 export function useLbBench(options: LbBenchOptions = {}): LbBench {

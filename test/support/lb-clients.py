@@ -2,10 +2,13 @@
 """Clients of a load balancer: many ordinary UDP sockets in one program, each bound to an address and a port.
 
 Run inside a network namespace as `lb-clients.py`; it speaks JSON lines. Each line in is a request with an "id", each
-gets one answer with the same "id". A socket is named "A:P" and opened where it is first named.
+gets one answer with the same "id". A socket is named "A:P" (or "[A]:P") and opened where it is first named.
 
     {"op": "send", "from": "A:P", "target": "A:P", "payloads": [HEX, ...]}     sends them back to back; also
-        "options": HEX of IP options, "checksum": false, "dontFragment": false, "segment": BYTES (UDP_SEGMENT), "ttl": N
+        "options": HEX of IP options (IPv6: destination options), "checksum": false, "segment": BYTES (UDP_SEGMENT),
+        "ttl": N, "dontFragment": false or "ever" (for IPv6 as well: never in pieces, whatever is known of the path),
+        "connect": true. Answers {"refused": N}, how many the socket found too large itself
+    {"op": "mtu", "from": "A:P"}        answers {"mtu": BYTES} of the path, as a connected socket knows it
     {"op": "talk", "from": ["A:P", ...], "target": "A:P", "rounds": N}
         each says "A:P number" and waits for that to come back, N times over; with "burst": N it says so many before it
         waits for all of them; "together": N so many talk at a time. Answers {"sent", "answered", "lost": [TEXT, ...]}
@@ -18,6 +21,7 @@ Whatever comes that isn't the answer to something said is a line {"event": "answ
 so is an answer from anybody but the target. Errors on a socket are lines {"event": "error", "client", "error"}.
 """
 import collections
+import errno
 import json
 import select
 import socket
@@ -29,8 +33,13 @@ SO_RCVBUFFORCE = 33
 IP_TTL = 2
 IP_OPTIONS = 4
 IP_MTU_DISCOVER = 10
-IP_PMTUDISC_DONT, IP_PMTUDISC_WANT = 0, 1
+IP_MTU = 14
+IPV6_MTU_DISCOVER = 23
+IPV6_MTU = 24
+UDP_NO_CHECK6_TX = 101
 UDP_SEGMENT = 103
+# IP_PMTUDISC_DONT, _WANT and _DO; IPv6's are the same.
+DISCOVER = {False: 0, True: 1, "ever": 2}
 # Seconds after which a datagram counts as lost: more than the slowest machine needs.
 PATIENCE = 5
 
@@ -42,7 +51,20 @@ def say(message):
 
 def endpoint(text):
     address, port = text.rsplit(":", 1)
-    return address, int(port)
+    return address.strip("[]"), int(port)
+
+
+def named(peer):
+    address, port = peer[:2]
+    return "[%s]:%d" % (address, port) if ":" in address else "%s:%d" % (address, port)
+
+
+def destination_options(options):
+    """A whole header, as IPV6_DSTOPTS wants it: padded with Pad1s to a multiple of 8 bytes."""
+    if not options:
+        return b""
+    size = (2 + len(options) + 7) // 8
+    return bytes([0, size - 1]) + options.ljust(size * 8 - 2, b"\0")
 
 
 class Tally:
@@ -99,7 +121,7 @@ class Clients:
 
     def open(self, name):
         if name not in self.sockets:
-            new = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            new = socket.socket(socket.AF_INET6 if name.startswith("[") else socket.AF_INET, socket.SOCK_DGRAM)
             new.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 20)
             new.setblocking(False)
             new.bind(endpoint(name))
@@ -130,8 +152,8 @@ class Clients:
                 say({"event": "error", "client": name, "error": error.strerror})
                 continue
             talker = self.talkers.get(name)
-            if not (talker and peer == self.target and talker.hear(payload.decode("latin-1"))):
-                say({"event": "answer", "client": name, "peer": "%s:%d" % peer, "payload": payload.hex()})
+            if not (talker and peer[:2] == self.target and talker.hear(payload.decode("latin-1"))):
+                say({"event": "answer", "client": name, "peer": named(peer), "payload": payload.hex()})
 
     # ---- what is said ----------------------------------------------------------------------------------------
 
@@ -144,16 +166,38 @@ class Clients:
                 select.select([], [sender], [], 0.1)
 
     def send(self, request):
-        sender = self.open(request["from"])
-        sender.setsockopt(socket.IPPROTO_IP, IP_OPTIONS, bytes.fromhex(request.get("options", "")))
-        sender.setsockopt(socket.SOL_SOCKET, SO_NO_CHECK, int(not request.get("checksum", True)))
-        discover = IP_PMTUDISC_WANT if request.get("dontFragment", True) else IP_PMTUDISC_DONT
-        sender.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, discover)
+        sender, target = self.open(request["from"]), endpoint(request["target"])
+        options = bytes.fromhex(request.get("options", ""))
+        unchecked = int(not request.get("checksum", True))
+        discover = DISCOVER[request.get("dontFragment", True)]
+        hops = request.get("ttl", 64)
+        if sender.family == socket.AF_INET6:
+            sender.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_DSTOPTS, destination_options(options))
+            sender.setsockopt(socket.IPPROTO_UDP, UDP_NO_CHECK6_TX, unchecked)
+            sender.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, discover)
+            sender.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, hops)
+        else:
+            sender.setsockopt(socket.IPPROTO_IP, IP_OPTIONS, options)
+            sender.setsockopt(socket.SOL_SOCKET, SO_NO_CHECK, unchecked)
+            sender.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, discover)
+            sender.setsockopt(socket.IPPROTO_IP, IP_TTL, hops)
         sender.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, request.get("segment", 0))
-        sender.setsockopt(socket.IPPROTO_IP, IP_TTL, request.get("ttl", 64))
+        if request.get("connect"):
+            sender.connect(target)
+        refused = 0
         for payload in request["payloads"]:
-            self.transmit(sender, bytes.fromhex(payload), endpoint(request["target"]))
-        return {}
+            try:
+                self.transmit(sender, bytes.fromhex(payload), target)
+            except OSError as error:
+                if error.errno != errno.EMSGSIZE:
+                    raise
+                refused += 1
+        return {"refused": refused}
+
+    def mtu(self, request):
+        asked = self.open(request["from"])
+        of = (socket.IPPROTO_IPV6, IPV6_MTU) if asked.family == socket.AF_INET6 else (socket.IPPROTO_IP, IP_MTU)
+        return {"mtu": asked.getsockopt(*of)}
 
     def join(self, name, rounds, burst, tally):
         self.open(name)
@@ -188,7 +232,7 @@ class Clients:
         for name in request["from"]:
             self.join(name, sys.maxsize, 1, known)
         address, first, last = request["visitors"]
-        coming = (f"{address}:{port}" for port in range(first, last))
+        coming = (named((address, port)) for port in range(first, last))
         visitor = None
         say({"id": request["id"]})
         halt = None
@@ -228,7 +272,7 @@ class Clients:
                 self.turn(0)
                 say({"id": request["id"]})
             else:
-                say({"id": request["id"], **{"send": self.send, "talk": self.talk}[request["op"]](request)})
+                say({"id": request["id"], **{"send": self.send, "talk": self.talk, "mtu": self.mtu}[request["op"]](request)})
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import { JsonProgram } from './process.js';
 
 export interface ClientEvent {
   event: 'ready' | 'answer' | 'error';
-  /** The socket, "address:port". */
+  /** The socket, "address:port" or "[address]:port". */
   client: string;
   peer: string;
   payload: string;
@@ -23,12 +23,16 @@ export interface Datagrams {
   target: string;
   /** Hex, each a datagram. */
   payloads: string[];
+  /** Hex: IPv4 options, or IPv6 destination options. */
   options?: string;
   checksum?: boolean;
-  dontFragment?: boolean;
+  /** true unless said otherwise, for as long as nobody knows the path to be narrower; 'ever': then it is refused. */
+  dontFragment?: boolean | 'ever';
   /** Bytes; the kernel makes datagrams of that size of each payload (UDP_SEGMENT). */
   segment?: number;
   ttl?: number;
+  /** From now on the socket hears of errors, and nobody else. */
+  connect?: boolean;
 }
 
 export interface TalkOptions {
@@ -44,8 +48,14 @@ export class Clients extends JsonProgram<ClientEvent> {
     return clients;
   }
 
-  async send(datagrams: Datagrams): Promise<void> {
-    await this.ask({ op: 'send', ...datagrams });
+  /** Gives how many of them the socket refused to send, as too large. */
+  async send(datagrams: Datagrams): Promise<number> {
+    return (await this.ask({ op: 'send', ...datagrams })).refused as number;
+  }
+
+  /** The MTU of the path, as a connected socket knows it. */
+  async mtu(from: string): Promise<number> {
+    return (await this.ask({ op: 'mtu', from })).mtu as number;
   }
 
   /** Everyone says something and waits for the echo, `rounds` times. */

@@ -3,7 +3,8 @@
  *
  *      LB namespace                              RS namespace
  *   eth0 10.99.1.1 LIP (and .3, .4, .7) ------ eth0 10.99.1.2 RIP (and .20)
- *        wire.py                                    default via 10.99.1.1
+ *        fd00:99:1::1 LIP6 (and ::3, ::7)           fd00:99:1::2 RIP6 (and ::20)
+ *        wire.py                                    default via 10.99.1.1 and fd00:99:1::1
  *
  * and on demand a third one behind the RS. Names are unique to the process; everything goes when the test ends,
  * however it does. All of it needs root, and these programs (Debian's package in brackets): ip (iproute2), sysctl
@@ -24,6 +25,11 @@ export const DIRECT = '10.99.1.7';
 export const RIP = '10.99.1.2';
 export const RIP_2 = '10.99.1.20';
 export const BROADCAST = '10.99.1.255';
+export const LIP6 = 'fd00:99:1::1';
+export const LIP6_2 = 'fd00:99:1::3';
+export const DIRECT6 = 'fd00:99:1::7';
+export const RIP6 = 'fd00:99:1::2';
+export const RIP6_2 = 'fd00:99:1::20';
 const LB_MAC = '02:00:00:63:01:01';
 export const RS_MAC = '02:00:00:63:01:02';
 
@@ -53,6 +59,7 @@ function findMissing(programs: Record<string, string>): string | undefined {
     if (found.status !== 0) return `${program} is missing: apt-get install ${debianPackage}`;
   }
   if (!existsSync('/dev/net/tun')) return '/dev/net/tun is missing: modprobe tun';
+  if (!existsSync('/proc/sys/net/ipv6')) return 'this kernel has no IPv6';
   const probe = uniqueName('probe');
   const made = spawnSync('ip', ['netns', 'add', probe], { encoding: 'utf8' });
   if (made.status !== 0) return `network namespaces can't be made here: ${made.stderr.trim()}`;
@@ -99,6 +106,8 @@ export class Namespace {
     await must(['ip', 'netns', 'add', namespace.name]);
     made.set(namespace.name, '');
     made.set(namespace.name, (await namespace.must(['python3', '-c', READ_COOKIE])).trim());
+    // Nobody is asked whether an IPv6 address is taken: each is there at once.
+    await namespace.sysctl('net.ipv6.conf.default.accept_dad', 0);
     await namespace.ip('link set lo up');
     return namespace;
   }
@@ -137,16 +146,19 @@ export class Namespace {
 
   /** What a shim may change, and has to put back: one line a fact. */
   async snapshot(): Promise<string[]> {
-    const [rules, rules6, routes, links, addresses, sysctls, nft] = await Promise.all([
+    const [rules, rules6, routes, routes6, links, addresses, addresses6, sysctls, nft] = await Promise.all([
       this.ip('-d rule show'),
       this.ip('-6 -d rule show'),
       this.ip('-4 -d route show table all'),
+      this.ip('-6 -d route show table all'),
       this.ip('-d link show'),
       this.ip('-4 address show'),
-      this.run(['sysctl', '-a', '--pattern', '^net\\.(ipv4|core|ipv6\\.conf|netfilter)']),
+      this.ip('-6 address show'),
+      this.run(['sysctl', '-a', '--pattern', '^net\\.(ipv4|core|ipv6|netfilter)']),
       this.must(['nft', 'list', 'ruleset']),
     ]);
-    const parts = { rules, rules6, routes, links, addresses, sysctls: sysctls.stdout, nft };
+    const routing = { rules, rules6, routes, routes6 };
+    const parts = { ...routing, links, addresses, addresses6, sysctls: sysctls.stdout, nft };
     return Object.entries(parts).flatMap(([name, text]) =>
       text.split('\n').flatMap(line => (line.trim() === '' ? [] : [`${name}: ${line.trimEnd()}`])),
     );
@@ -164,7 +176,7 @@ export class Namespace {
 // ---- the two of them ---------------------------------------------------------------------------------------
 
 export interface LabOptions {
-  /** Whether the RS has a default route, through the LB. */
+  /** Whether the RS has a default route of either family, through the LB. */
   defaultRoute?: boolean;
   mtu?: number;
 }
@@ -195,13 +207,16 @@ export class Lab {
     );
     for (const address of [LIP, LIP_2, LIP_3, DIRECT]) await lb.ip(`address add ${address}/24 dev eth0`);
     for (const address of [RIP, RIP_2]) await rs.ip(`address add ${address}/24 brd + dev eth0`);
+    for (const address of [LIP6, LIP6_2, DIRECT6]) await lb.ip(`address add ${address}/64 dev eth0 nodad`);
+    // Of several addresses the last one is the source that the kernel chooses.
+    for (const address of [RIP6_2, RIP6]) await rs.ip(`address add ${address}/64 dev eth0 nodad`);
     for (const side of [lb, rs]) {
       await side.ip(`link set eth0 mtu ${mtu} up`);
       // Checksums on this wire are to be looked at: none is left to a card that doesn't exist.
       await side.must(['ethtool', '-K', 'eth0', 'tx', 'off', 'rx', 'off']);
       await side.sysctl('net.ipv4.conf.eth0.rp_filter', 0);
     }
-    if (defaultRoute) await rs.ip(`route add default via ${LIP}`);
+    if (defaultRoute) for (const lip of [LIP, LIP6]) await rs.ip(`route add default via ${lip}`);
     await eventually('the link is up', async () => {
       const states = await Promise.all([lb, rs].map(side => side.ip('-br link show eth0')));
       return states.every(state => / UP /.test(state)) || undefined;
@@ -209,7 +224,7 @@ export class Lab {
     // The LB's own stack has no sockets for what wire.py sends: it must not answer with ICMP errors.
     await lb.must(
       ['nft', '-f', '-'],
-      'table ip quiet { chain i { type filter hook input priority 0; meta l4proto { udp, 248 } drop; }\n}\n',
+      'table inet quiet { chain i { type filter hook input priority 0; meta l4proto { udp, 248 } drop; }\n}\n',
     );
   }
 

@@ -133,23 +133,34 @@ export class Program {
   }
 }
 
+interface Waiting {
+  resolve: (answer: Record<string, unknown>) => void;
+  reject: (error: Error) => void;
+}
+
 /** A program that speaks JSON lines: events of one shape, one after the other, and answers to requests. */
 export class JsonProgram<Event extends { event: string }> extends Program {
   readonly events: Event[] = [];
-  private readonly waiting = new Map<number, (answer: Record<string, unknown>) => void>();
+  private readonly waiting = new Map<number, Waiting>();
   private nextId = 1;
+  private hasEnded = false;
 
   constructor(command: readonly string[]) {
     super(command);
     this.onLine(line => this.take(JSON.parse(line) as Record<string, unknown>));
+    void this.ended.then(() => {
+      this.hasEnded = true;
+      for (const { reject } of this.waiting.values()) reject(this.silence());
+      this.waiting.clear();
+    });
   }
 
   /** Sends a request and gives the answer with its id. */
   ask(request: Record<string, unknown>): Promise<Record<string, unknown>> {
     const id = this.nextId++;
+    if (this.hasEnded) return Promise.reject(this.silence());
     return new Promise((resolve, reject) => {
-      this.waiting.set(id, resolve);
-      void this.ended.then(code => reject(new Error(`ended with ${code}: ${this.log}`)));
+      this.waiting.set(id, { resolve, reject });
       this.write(JSON.stringify({ id, ...request }));
     });
   }
@@ -172,7 +183,11 @@ export class JsonProgram<Event extends { event: string }> extends Program {
       this.events.push(message as Event);
       return;
     }
-    this.waiting.get(message.id)?.(message);
+    this.waiting.get(message.id)?.resolve(message);
     this.waiting.delete(message.id);
+  }
+
+  private silence(): Error {
+    return new Error(`ended without an answer: ${this.stderr.join('\n')}`);
   }
 }

@@ -1,8 +1,8 @@
 /** wire.py as a load balancer beside a real server: what it sends, and what it sees come back. */
-import { type Lab, LIP, type Namespace, RIP, RS_MAC } from './netns.js';
+import { type Lab, LIP, LIP6, type Namespace, RIP, RIP6, RS_MAC } from './netns.js';
 import { JsonProgram } from './process.js';
 
-export type Carrier = 'ipo' | 'opp';
+export type Carrier = 'ipo' | 'opp' | 'dstopt';
 
 export interface Mark {
   client: string;
@@ -32,6 +32,13 @@ export interface PacketSpec {
   /** Instead of ports and payload. */
   protocol?: number;
   body?: string;
+  /** An error about `quoted` (hex). */
+  icmp?: { type: number; code: number; value?: number; quoted: string };
+  /** Of the body: a fragment, whatever it may be one of. */
+  fragment?: { offset: number; more: boolean };
+  /** IPv6: the flow label, and headers ahead of the fragment header and of the mark's options. */
+  flow?: number;
+  extensions?: { type: number; options: string }[];
 }
 
 /** A packet (or a datagram made whole of fragments) that came, as wire.py decodes it. */
@@ -47,8 +54,14 @@ export interface Seen {
   identification: number;
   dontFragment: boolean;
   fragment: { more: boolean; offset: number };
+  /** IPv4's options; IPv6's extension headers but for that of fragments. */
   options: string;
-  headerChecksumGood: boolean;
+  /** IPv4 alone. */
+  headerChecksumGood?: boolean;
+  /** IPv6 alone: the label, and the numbers of the extension headers; `protocol` is what follows them. */
+  flow?: number;
+  headers?: number[];
+  icmp?: Icmp;
   udpChecksum?: 'good' | 'zero' | 'bad';
   udpLength?: number;
   payload?: string;
@@ -57,6 +70,16 @@ export interface Seen {
   hex: string;
   /** Bytes of each fragment; only for 'datagram'. */
   sizes?: number[];
+}
+
+export interface Icmp {
+  type: number;
+  code: number;
+  checksumGood: boolean;
+  /** The four bytes before what is quoted: an MTU, for one. */
+  value: number;
+  /** In an error, the packet that it is about, as far as it is there. */
+  quoted?: Seen;
 }
 
 export interface Tally {
@@ -71,6 +94,8 @@ export interface Tally {
 
 /** From LIP:40000 to RIP:7000. */
 const toService = { source: LIP, sourcePort: 40000, destination: RIP, destinationPort: 7000 };
+/** The same by IPv6, to be spread into a packet. */
+export const TO_SERVICE6 = { source: LIP6, destination: RIP6 };
 
 export class Wire extends JsonProgram<Seen> {
   static async start(namespace: Namespace, peer: string, more: readonly string[] = []): Promise<Wire> {
@@ -92,10 +117,20 @@ export class Wire extends JsonProgram<Seen> {
     return (await this.ask(request)).packets as string[];
   }
 
+  /** Sends packets in turn, `rounds` times, each time with other identifications. */
+  async flood(packets: readonly PacketSpec[], rounds: number): Promise<void> {
+    await this.ask({ op: 'flood', packets: packets.map(packet => ({ ...toService, ...packet })), rounds });
+  }
+
   /** The bytes of a packet, unsent. */
   async encode(packet: PacketSpec): Promise<string> {
+    return (await this.fragments(packet))[0];
+  }
+
+  /** The bytes of each of its fragments, unsent. */
+  async fragments(packet: PacketSpec): Promise<string[]> {
     const answer = await this.ask({ op: 'encode', packets: [{ ...toService, ...packet }] });
-    return (answer.packets as string[])[0];
+    return answer.packets as string[];
   }
 
   /** Sends packets in turn, `rounds` times, as fast as they are answered. */
@@ -131,13 +166,19 @@ export function text(value: string): string {
   return Buffer.from(value).toString('hex');
 }
 
-/** A mark naming "address:port". */
+/** A mark naming "address:port" or "[address]:port". */
 export function mark(client: string, carrier: Carrier = 'ipo'): Mark {
   const colon = client.lastIndexOf(':');
-  return { client: client.slice(0, colon), port: Number(client.slice(colon + 1)), carrier };
+  const address = client.slice(0, colon).replace(/^\[(.*)\]$/, '$1');
+  return { client: address, port: Number(client.slice(colon + 1)), carrier };
 }
 
-/** A packet with the IP identification left out, and the header checksum that depends on it. */
+/** "address:port" or "[address]:port". */
+export function endpoint(address: string, port: number): string {
+  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
+}
+
+/** An IPv4 packet with the identification left out, and the header checksum that depends on it. */
 export function exceptIdentification(hex: string): string {
   return `${hex.slice(0, 8)}....${hex.slice(12, 20)}....${hex.slice(24)}`;
 }

@@ -399,10 +399,15 @@ END
     expect(text(1200)).toMatch(/table 249 src fd00:1::2 mtu 1280/);
   });
 
-  test('the source of replies is that of the way to the load balancers, where there is one', () => {
-    const wildcardSources = { 4: '10.10.1.7', 6: 'fd00:1::7' };
-    const text = lines(both, { ...factsOfBoth, wildcardSources }).join('\n');
+  test('the sources of replies are those of the host’s own routes, where there are any', () => {
+    const replySources = [
+      { prefix: '0.0.0.0/0', source: '10.10.1.7' },
+      { prefix: '10.10.9.0/24', source: '10.10.9.1' },
+      { prefix: '::/0', source: 'fd00:1::7' },
+    ];
+    const text = lines(both, { ...factsOfBoth, replySources }).join('\n');
     expect(text).toMatch(/-4 route replace default .* src 10\.10\.1\.7 /);
+    expect(text).toMatch(/-4 route replace 10\.10\.9\.0\/24 .* src 10\.10\.9\.1 /);
     expect(text).toMatch(/-6 route replace default .* src fd00:1::7 /);
     expect(() =>
       lines({ ...options6, services: [{ address: 'fd00:1::9', from: 53, to: 53 }] }, facts6),
@@ -428,6 +433,7 @@ END
       'ip -4 rule add pref 112 iif lo ipproto 1 dport 768-783 lookup 249 protocol kernel',
       'ip -4 rule add pref 32800 from 10.10.1.2 iif lo ipproto 17 lookup 249 protocol kernel',
       'ip -4 rule add pref 32800 from 10.10.1.2 iif lo ipproto 1 lookup 249 protocol kernel',
+      'ip -4 rule add pref 32801 iif uoa0 ipproto 17 blackhole protocol kernel',
     ]);
   });
 
