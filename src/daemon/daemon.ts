@@ -202,7 +202,8 @@ export class Daemon implements ControlHandler {
     this.plan = plan;
     const replies = this.kit.replyTable(this.config, plan.facts);
     if (replies !== undefined) this.clientRoutes?.configure(replies);
-    this.integrity = await Integrity.of(this.kit.tables(this.config));
+    const settings = plan.changes.flatMap(change => (change.kind === 'sysctl' ? change : []));
+    this.integrity = await Integrity.of(this.kit.tables(this.config), settings);
     for (const warning of plan.warnings) this.log.warn(warning);
   }
 

@@ -8,7 +8,7 @@ import { commandFailed, type Outcome, run, said } from './command.js';
 import { HeldTable } from './held-table.js';
 import { withHostLock } from './lock.js';
 import type { HostLog } from './log.js';
-import type { Table } from './nft.js';
+import type { OwnedTables } from './nft.js';
 import { ownedCommand, upCommand } from './script.js';
 import {
   type HostState,
@@ -87,8 +87,8 @@ export class HostSetup {
   }
 
   /** Makes a table that goes with the process; where nft or the kernel can't, one that has to be undone. */
-  private async makeOwned(change: NftChange & Change, owned: Table): Promise<void> {
-    this.say(ownedCommand(owned.text), change.reason);
+  private async makeOwned(change: NftChange & Change, owned: OwnedTables): Promise<void> {
+    this.say(ownedCommand(owned), change.reason);
     const table = this.held.get(owned.id) ?? new HeldTable(this.log);
     const outcome = await table.put(owned);
     if (outcome.status === 0) {

@@ -1,7 +1,7 @@
 /**
  * A change to the host as data, with what undoes it. Changes are made in order and undone in reverse.
  */
-import type { Table } from './nft.js';
+import type { OwnedTables } from './nft.js';
 import { interfaceKey } from './sysctl.js';
 
 /** Arguments of `ip`. */
@@ -28,7 +28,7 @@ export interface NftChange {
   up: string;
   down: string;
   /** The same table with `flags owner`: to go when the process does, however it ends. */
-  owned?: Table;
+  owned?: OwnedTables;
 }
 
 /** The device itself: the process makes it, and it goes with the process. */

@@ -108,7 +108,7 @@ async function dropsByLegacy(family: Family): Promise<boolean> {
 function legacyObstacle(iif: string, tun: string, family: Family): Obstacle {
   const program = `${IPTABLES[family]}-legacy`;
   return {
-    chain: `FORWARD of ${program}`,
+    chain: `FORWARD (${program})`,
     remedy: `${program} -I FORWARD -i ${iif} -o ${tun} -j ACCEPT`,
   };
 }

@@ -1,12 +1,12 @@
 /**
- * A table that goes when this process does, SIGKILL included: an `nft -i` of ours owns it. Should somebody kill
- * that, it is started again, and the table made again.
+ * Tables that go when this process does, SIGKILL included: an `nft -i` of ours owns them. Should somebody kill
+ * that, it is started again, and they are made again.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ExitCode, OperatorError } from '../errors.js';
 import { type Outcome, said } from './command.js';
 import type { HostLog } from './log.js';
-import type { Table } from './nft.js';
+import type { OwnedTables } from './nft.js';
 import { NftSession } from './nft-session.js';
 
 /** Before the first attempt to make it again, doubled for each further one. Whoever kills nft may mean us as well. */
@@ -19,7 +19,7 @@ const OWNED_BY_ANOTHER = /Operation not permitted/;
 
 export class HeldTable {
   /** What is to be there. */
-  private wanted: Table | undefined;
+  private wanted: OwnedTables | undefined;
   /** Whether it is. */
   isThere = false;
   private session: NftSession | undefined;
@@ -34,7 +34,7 @@ export class HeldTable {
    * Puts the table in the place of whatever was there under its name, in one transaction; a failure changes nothing.
    * Throws if the name is another process's.
    */
-  put(table: Table): Promise<Outcome> {
+  put(table: OwnedTables): Promise<Outcome> {
     return this.inTurn(async () => {
       const outcome = await this.make(table);
       if (outcome.status === 0) this.wanted = table;
@@ -51,7 +51,7 @@ export class HeldTable {
     await this.inTurn(() => this.drop());
   }
 
-  private async make(table: Table): Promise<Outcome> {
+  private async make(table: OwnedTables): Promise<Outcome> {
     this.session ??= this.open();
     const { session } = this;
     try {
@@ -66,12 +66,15 @@ export class HeldTable {
     }
   }
 
-  private async replace(session: NftSession, { id, text }: Table): Promise<Outcome> {
+  private async replace(session: NftSession, { id, tables }: OwnedTables): Promise<Outcome> {
     // What may not be there has to be made to be deleted; but ours can't be named without its flag.
-    const away = this.isThere ? `delete ${id}` : `${id}\ndelete ${id}`;
+    const away = tables.map(table =>
+      this.isThere ? `delete ${table.id}` : `${table.id}\ndelete ${table.id}`,
+    );
+    const script = [...away, ...tables.map(({ text }) => text)].join('\n');
     const deadline = performance.now() + TAKEOVER_MS;
     for (;;) {
-      const outcome = await session.run(`${away}\n${text}`);
+      const outcome = await session.run(script);
       if (!OWNED_BY_ANOTHER.test(outcome.stderr)) return outcome;
       if (performance.now() > deadline)
         throw new OperatorError(`${id} belongs to another process; end that first`, ExitCode.failed);

@@ -6,22 +6,34 @@
 import type { Family } from './addresses.js';
 import { run } from './command.js';
 import { FAMILIES, familyFlag } from './facts.js';
+import { readSysctl } from './sysctl.js';
+
+/** A setting that has to stay as it was set. */
+export interface Setting {
+  key: string;
+  value: string;
+}
 
 export class Integrity {
   private constructor(
     private readonly tables: readonly number[],
+    private readonly settings: readonly Setting[],
     private readonly expected: ReadonlySet<string>,
   ) {}
 
-  /** Takes what is there now, of these routing tables and the rules that lead to them, for right. */
-  static async of(tables: readonly number[]): Promise<Integrity> {
-    return new Integrity(tables, await look(tables));
+  /** Takes what is there now, of these routing tables and the rules that lead to them, for right; settings have to be. */
+  static async of(tables: readonly number[], settings: readonly Setting[]): Promise<Integrity> {
+    return new Integrity(tables, settings, await look(tables));
   }
 
   /** What is gone since, as `ip` showed it. */
   async gone(): Promise<string[]> {
     const now = await look(this.tables);
-    return [...this.expected].filter(line => !now.has(line));
+    const changed = this.settings.filter(({ key, value }) => readSysctl(key) !== value);
+    return [
+      ...[...this.expected].filter(line => !now.has(line)),
+      ...changed.map(({ key, value }) => `${key}=${value}`),
+    ];
   }
 }
 

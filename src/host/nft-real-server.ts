@@ -7,12 +7,15 @@ import {
   chain,
   DIALECTS,
   type Dialect,
+  hex,
   intoTun,
   name,
-  type OwnedTable,
-  ownedTable,
+  type OwnedTables,
+  owned,
   quote,
   set,
+  type Table,
+  table,
 } from './nft.js';
 
 export interface IngressRules {
@@ -21,11 +24,13 @@ export interface IngressRules {
   loadBalancers: readonly { prefix: string; interface: string }[];
   /** The services' addresses. */
   addresses: readonly string[];
+  /** SO_MARK of what we send. */
+  mark: number;
   /** Whether routing rules bring the rest. */
   errorsOnly: boolean;
 }
 
-export function ingressRules(rules: IngressRules): OwnedTable {
+export function ingressRules(rules: IngressRules): { up: string; down: string; owned: OwnedTables } {
   const interfaces = [...new Set(rules.loadBalancers.map(lb => lb.interface))];
   const chains = interfaces.map((device, i) =>
     chain(
@@ -34,7 +39,20 @@ export function ingressRules(rules: IngressRules): OwnedTable {
       [DIALECTS[4], DIALECTS[6]].flatMap(dialect => arriving(rules, device, dialect)),
     ),
   );
-  return ownedTable('netdev', `uoa_${name(rules.tun)}`, chains);
+  const ingress = table('netdev', `uoa_${name(rules.tun)}`, chains);
+  return owned(rules.errorsOnly ? [ingress] : [ingress, untracked(rules)]);
+}
+
+/**
+ * Conntrack has not seen what came in, so to it our answers would be flows of their own, with sources to masquerade.
+ * Routing rules lead through conntrack, and rules for established flows may count on that.
+ */
+function untracked({ tun, mark }: IngressRules): Table {
+  return table('inet', `uoa_${name(tun)}`, [
+    chain('ours', 'type filter hook output priority raw', [
+      `meta mark & ${hex(mark)} == ${hex(mark)} notrack`,
+    ]),
+  ]);
 }
 
 function arriving(rules: IngressRules, device: string, dialect: Dialect): string[] {

@@ -76,19 +76,17 @@ export function chain(chainName: string, hook: string, rules: readonly string[])
   return `\tchain ${chainName} {\n${lines.join('\n')}\n\t}`;
 }
 
-/** A table that is to go with the process that makes it. */
-export interface OwnedTable {
-  /** Transactions that make and unmake it as an ordinary one. */
-  up: string;
-  down: string;
-  owned: Table;
+/** Tables that are to go with the process that makes them. */
+export interface OwnedTables {
+  /** The first one's id, which stands for all of them. */
+  id: string;
+  tables: readonly Table[];
 }
 
-export function ownedTable(family: string, tableName: string, chains: readonly string[]): OwnedTable {
-  return {
-    ...both([table(family, tableName, chains)]),
-    owned: table(family, tableName, ['\tflags owner', ...chains]),
-  };
+/** The same tables twice: as transactions that make and unmake ordinary ones, and as owned ones. */
+export function owned(tables: readonly Table[]): { up: string; down: string; owned: OwnedTables } {
+  const flagged = tables.map(({ id, text }) => ({ id, text: text.replace('{\n', '{\n\tflags owner\n') }));
+  return { ...both(tables), owned: { id: tables[0].id, tables: flagged } };
 }
 
 /** A script as a line, for one that reads line by line. */

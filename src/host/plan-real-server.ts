@@ -30,6 +30,7 @@ export interface RealServerPlan {
     table: number;
     priority: number;
     localPriority: number;
+    mark: number;
     steering: 'policy-routing' | 'nft-ingress';
   };
   loadBalancers: readonly { prefix: string }[];
@@ -87,11 +88,13 @@ function protocolsApart({ tun }: RealServerPlan): Change {
   ]);
 }
 
-function byIngress({ tun, loadBalancers, services }: RealServerPlan, facts: RealServerFacts): Change {
+function byIngress(options: RealServerPlan, facts: RealServerFacts): Change {
+  const { tun, loadBalancers, services } = options;
   const rules = ingressRules({
     tun: tun.name,
     loadBalancers: loadBalancers.map(({ prefix }, i) => ({ prefix, interface: facts.towardsLb[i].name })),
     addresses: [...new Set(services.map(({ address }) => address))],
+    mark: options.routing.mark,
     errorsOnly: false,
   });
   return { kind: 'nft', ...rules, reason: 'from the load balancers, ahead of routing' };

@@ -149,6 +149,7 @@ function errors6(options: RealServerPlan, facts: RealServerFacts): Change {
       familyOf(prefix) === 6 ? [{ prefix, interface: facts.towardsLb[i].name }] : [],
     ),
     addresses: servedAddresses(options, 6),
+    mark: options.routing.mark,
     errorsOnly: true,
   });
   return { kind: 'nft', ...rules, reason: 'errors about the replies' };

@@ -1,6 +1,6 @@
 /** A plan as a shell script: what `plan` prints, and what the log says before each change. */
 import type { Change } from './change.js';
-import { oneLine } from './nft.js';
+import { type OwnedTables, oneLine } from './nft.js';
 
 /** The command that makes a change. */
 export function upCommand(change: Change): string {
@@ -30,9 +30,9 @@ export function nftCommand(script: string): string {
   return `nft -f - <<'END'\n${script}\nEND`;
 }
 
-/** The command that makes a table which goes when nft ends: `run` keeps it running. */
-export function ownedCommand(text: string): string {
-  return `nft -i <<'END'\n${oneLine(text)}\nEND`;
+/** The command that makes tables which go when nft ends: `run` keeps it running. */
+export function ownedCommand({ tables }: OwnedTables): string {
+  return `nft -i <<'END'\n${tables.map(({ text }) => oneLine(text)).join('\n')}\nEND`;
 }
 
 /** A command for a shell; an interface may have any name. */

@@ -91,10 +91,13 @@ const HOSTS: Record<string, Host> = {
   'that masquerades what its containers send': {
     iptables: ['-t nat -A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE'],
   },
-  'that masquerades all it sends by eth0': {
-    iptables: ['-t nat -A POSTROUTING -o eth0 -j MASQUERADE'],
-  },
 };
+
+/**
+ * To conntrack, the answers of flows that began inside opp are flows of their own. By policy routing they have to be:
+ * rules that let out only what belongs to established flows would stop the others.
+ */
+const MASQUERADING: Host = { iptables: ['-t nat -A POSTROUTING -o eth0 -j MASQUERADE'] };
 
 class HostileStage {
   private constructor(
@@ -224,6 +227,13 @@ describe.skipIf(isSkipped).each(STEERINGS)('hosts, by %s', steering => {
       expect(await hostile.warnings()).toEqual([]);
       expect(await shim.stop()).toBe(0);
       expect(await hostile.snapshot()).toEqual(before);
+    }),
+  );
+
+  it.skipIf(steering === 'policy-routing')('a host that masquerades all it sends by eth0', () =>
+    HostileStage.in(MASQUERADING, steering, async hostile => {
+      await hostile.shim.start();
+      await hostile.passesEverything();
     }),
   );
 

@@ -7,6 +7,7 @@ const four: IngressRules = {
   tun: 'uoa0',
   loadBalancers: [{ prefix: '10.10.1.0/24', interface: 'eth0' }],
   addresses: ['10.10.1.2'],
+  mark: 0x20,
   errorsOnly: false,
 };
 const six: IngressRules = {
@@ -92,6 +93,6 @@ describe('nft itself', () => {
     const { status, stderr, there } = load({ up: oneLine(up), down }, devices);
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
     expect(rulesIn(there)).toBe(rulesIn(up));
-    expect(owned.text).toContain('flags owner');
+    for (const { text } of owned.tables) expect(text).toContain('flags owner');
   });
 });

@@ -6,7 +6,7 @@ import { downScript, upCommand, upScript } from '../../src/host/script.js';
 
 const options: RealServerPlan = {
   tun: { name: 'uoa0', address: '192.0.2.254/32' },
-  routing: { table: 248, priority: 21, localPriority: 100, steering: 'policy-routing' },
+  routing: { table: 248, priority: 21, localPriority: 100, mark: 0x20, steering: 'policy-routing' },
   loadBalancers: [{ prefix: '10.10.1.0/24' }],
   services: [{ address: '10.10.1.2', from: 53, to: 53 }],
   nat64: 'keep',
@@ -185,11 +185,19 @@ ip -4 rule add pref 32801 iif uoa0 ipproto 17 blackhole protocol kernel
 nft -f - <<'END'
 table netdev uoa_uoa0
 delete table netdev uoa_uoa0
+table inet uoa_uoa0
+delete table inet uoa_uoa0
 table netdev uoa_uoa0 {
 \tchain in_0 {
 \t\ttype filter hook ingress device "eth0" priority 0; policy accept;
 \t\tip saddr 10.10.1.0/24 ip daddr { 10.10.1.2 } ip protocol { 17, 248 } fwd ip to 192.0.2.253 device "uoa0"
 \t\tip daddr { 10.10.1.2 } icmp type { 3, 11, 12 } fwd ip to 192.0.2.253 device "uoa0"
+\t}
+}
+table inet uoa_uoa0 {
+\tchain ours {
+\t\ttype filter hook output priority raw; policy accept;
+\t\tmeta mark & 0x20 == 0x20 notrack
 \t}
 }
 END
@@ -352,6 +360,8 @@ ip -4 rule add pref 32801 iif uoa0 ipproto 17 blackhole protocol kernel
 nft -f - <<'END'
 table netdev uoa_uoa0
 delete table netdev uoa_uoa0
+table inet uoa_uoa0
+delete table inet uoa_uoa0
 table netdev uoa_uoa0 {
 \tchain in_0 {
 \t\ttype filter hook ingress device "eth0" priority 0; policy accept;
@@ -360,6 +370,12 @@ table netdev uoa_uoa0 {
 \t\tip6 saddr fd00:1::/64 ip6 daddr { fd00:1::2 } meta l4proto { 17, 248 } fwd ip6 to 2001:db8::253 device "uoa0"
 \t\tip6 saddr fd00:1::/64 ip6 daddr { fd00:1::2 } frag nexthdr 60 fwd ip6 to 2001:db8::253 device "uoa0"
 \t\tip6 daddr { fd00:1::2 } icmpv6 type { 1, 2, 3, 4 } fwd ip6 to 2001:db8::253 device "uoa0"
+\t}
+}
+table inet uoa_uoa0 {
+\tchain ours {
+\t\ttype filter hook output priority raw; policy accept;
+\t\tmeta mark & 0x20 == 0x20 notrack
 \t}
 }
 END
