@@ -88,6 +88,16 @@ static napi_value open_tun(napi_env env, napi_callback_info info) {
   return give_int(env, fd);
 }
 
+/* setTunOffload(fd, flags): 0. What the reader of a TUN can do by itself (TUN_F_... of linux/if_tun.h). */
+static napi_value set_tun_offload(napi_env env, napi_callback_info info) {
+  napi_value argument[MAX_ARGUMENTS];
+  int32_t fd, flags;
+  if (!read_arguments(env, info, 2, argument) || !read_int(env, argument[0], &fd) ||
+      !read_int(env, argument[1], &flags))
+    return NULL;
+  return give_result(env, ioctl(fd, TUNSETOFFLOAD, (unsigned long)flags));
+}
+
 /* openSocket(domain, type, protocol): descriptor, non-blocking. */
 static napi_value open_socket(napi_env env, napi_callback_info info) {
   napi_value argument[MAX_ARGUMENTS];
@@ -388,7 +398,7 @@ static napi_value initialize(napi_env env, napi_value exports) {
     const char *name;
     napi_callback call;
   } table[] = {
-      {"openTun", open_tun},           {"openSocket", open_socket},     {"setSocketOption", set_socket_option},
+      {"openTun", open_tun}, {"setTunOffload", set_tun_offload},           {"openSocket", open_socket},     {"setSocketOption", set_socket_option},
       {"getSocketOption", get_socket_option}, {"getSocketOption64", get_socket_option64},
       {"connectTo", connect_to},
       {"openEvent", open_event},       {"signalEvent", signal_event},   {"lockFile", lock_file},

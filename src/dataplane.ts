@@ -18,6 +18,8 @@ const STOP_PATIENCE_MS = 1000;
 export interface DataPlaneOptions {
   tunFd: number;
   mark: number;
+  /** Whether neighbours of one flow may become one super-packet. */
+  merges: boolean;
   size: TableSize;
   role: RoleSettings;
   /** The path to a client takes no packets of more than so many bytes. */

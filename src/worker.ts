@@ -14,7 +14,12 @@ const LAST_TURNS = 64;
 
 function serve(setup: DataPlaneSetup, port: MessagePort): void {
   const signals = new Int32Array(setup.signals);
-  const device = new TunDevice({ tunFd: setup.tunFd, wakeFd: setup.wakeFd, mark: setup.mark });
+  const device = new TunDevice({
+    tunFd: setup.tunFd,
+    wakeFd: setup.wakeFd,
+    mark: setup.mark,
+    merges: setup.merges,
+  });
   const counters = makeCounters(setup.counters);
   const flows = new FlowTable(setup.flows, setup.size, setup.seed, device.now());
   const { role, configure, close } = makeRole(setup.role, {

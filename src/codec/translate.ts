@@ -8,7 +8,7 @@ import { ADDRESS_WORDS } from './addresses.js';
 import { applyChange, complement, fold, longChange, sumWords } from './checksum.js';
 import * as ipv4 from './ipv4.js';
 import * as ipv6 from './ipv6.js';
-import { Kind, type Packet } from './packet.js';
+import { Checksum, Kind, type Packet } from './packet.js';
 import * as udp from './udp.js';
 
 const PAIR_WORDS = 2 * ADDRESS_WORDS;
@@ -99,10 +99,12 @@ function hasPorts(packet: Packet): boolean {
 function writeChecksum(packet: Packet, words: Int32Array, at: number): boolean {
   const { view, udp: header, addresses } = packet;
   const checksum = view.getUint16(header + udp.CHECKSUM);
-  if (checksum !== 0) {
+  const isPartial = packet.checksum === Checksum.partial;
+  if (checksum !== 0 || isPartial) {
     let change = 0;
     for (let i = 0; i < PAIR_WORDS; i++) change += longChange(addresses[i], words[at + i]);
-    view.setUint16(header + udp.CHECKSUM, applyChange(checksum, change) || 0xffff);
+    const changed = isPartial ? fold(checksum + change) : applyChange(checksum, change) || 0xffff;
+    view.setUint16(header + udp.CHECKSUM, changed);
     return true;
   }
   if (packet.fragmented) return false;

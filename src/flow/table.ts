@@ -160,8 +160,8 @@ export class FlowTable extends FlowRecords {
   // ---- hot path ------------------------------------------------------------------------------------------
 
   /** A packet from the LB: replies to its client go by this flow from now on. May overwrite `key`. */
-  heard(record: number, now: number): void {
-    this.touch(record, now);
+  heard(record: number, now: number, datagrams = 1): void {
+    this.touch(record, now, datagrams);
     if ((this.records[record * RECORD_WORDS + CLIENT_PORT] & ANSWERS) === 0) this.takeReplies(record);
   }
 

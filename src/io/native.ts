@@ -8,6 +8,8 @@ import { fileURLToPath } from 'node:url';
 interface Native {
   /** A TUN without packet information, with a 12-byte virtio-net header: descriptor. */
   openTun(name: string): number;
+  /** What the reader of a TUN can do by itself: TUN_F_... (linux/if_tun.h). */
+  setTunOffload(fd: number, flags: number): number;
   openSocket(domain: number, type: number, protocol: number): number;
   setSocketOption(fd: number, level: number, name: number, value: number): number;
   /** The option's value, 0 or more. */

@@ -166,7 +166,7 @@ export class RealServer implements Role {
     const position = this.prefixes.match(packet.addresses, SOURCE);
     if (position < 0) {
       // The rules to the TUN are some moments older or younger than our prefixes: it goes on as it came.
-      counters[Counter.packets_delivered]++;
+      counters[Counter.packets_delivered] += packet.datagrams;
       return Verdict.deliver;
     }
     const lb = this.loadBalancers[position];
@@ -193,19 +193,18 @@ export class RealServer implements Role {
   private receiveFrom(packet: Packet, lb: LoadBalancer, now: number, extraOffset: number): number {
     const { counters, flows } = this;
     if (packet.mark === Mark.found) return this.receiveMarked(packet, lb, now, extraOffset);
-    if (packet.mark === Mark.none) counters[Counter.uoa_none]++;
-    else counters[Counter.uoa_invalid]++;
+    counters[packet.mark === Mark.none ? Counter.uoa_none : Counter.uoa_invalid] += packet.datagrams;
 
     flows.setFlow(packet.addresses, SOURCE, packet.sourcePort, DESTINATION, packet.destinationPort);
     const flow = flows.findFlow();
     if (flow >= 0) return this.deliverAsClient(packet, flow, now);
-    if (packet.mark === Mark.none && this.isServed(packet)) counters[Counter.uoa_miss]++;
+    if (packet.mark === Mark.none && this.isServed(packet)) counters[Counter.uoa_miss] += packet.datagrams;
     return this.deliver(packet);
   }
 
   private receiveMarked(packet: Packet, lb: LoadBalancer, now: number, extraOffset: number): number {
     const { counters } = this;
-    counters[Counter.uoa_got]++;
+    counters[Counter.uoa_got] += packet.datagrams;
     const isServed = this.isServed(packet);
     const learned = isServed && this.learn(packet, now);
     let verdict: number = Verdict.none;
@@ -250,11 +249,11 @@ export class RealServer implements Role {
 
   private deliverAsClient(packet: Packet, flow: number, now: number): number {
     const { flows } = this;
-    flows.heard(flow, now);
+    flows.heard(flow, now, packet.datagrams);
     if (this.isForeign(flow)) return this.deliverTranslated(packet, flow);
     strip(packet);
     setSource(packet, flows.records, flows.addressAt(flow, CLIENT), flows.clientPort(flow));
-    this.counters[Counter.packets_delivered]++;
+    this.counters[Counter.packets_delivered] += packet.datagrams;
     return Verdict.deliver;
   }
 
@@ -268,7 +267,7 @@ export class RealServer implements Role {
     copyAddress(services.addresses, services.addressAt(partner), ends, DESTINATION);
     if (!translate(packet, ends)) return this.deliver(packet);
     setSource(packet, ends, SOURCE, flows.clientPort(flow));
-    this.counters[Counter.packets_delivered]++;
+    this.counters[Counter.packets_delivered] += packet.datagrams;
     return Verdict.deliver;
   }
 
@@ -280,7 +279,7 @@ export class RealServer implements Role {
   /** Delivery with the load balancer's own address as source, the safest way for whatever has no client. */
   private deliver(packet: Packet): number {
     strip(packet);
-    this.counters[Counter.packets_delivered]++;
+    this.counters[Counter.packets_delivered] += packet.datagrams;
     return Verdict.deliver;
   }
 
@@ -291,10 +290,10 @@ export class RealServer implements Role {
     const { addresses } = packet;
     const flow = this.findReply(addresses, SOURCE, packet.sourcePort, DESTINATION, packet.destinationPort);
     if (flow < 0) {
-      counters[Counter.replies_passed]++;
+      counters[Counter.replies_passed] += packet.datagrams;
       return Verdict.emit;
     }
-    flows.answered(flow, now);
+    flows.answered(flow, now, packet.datagrams);
     if (packet.fragmented) this.fragments.begin(packet);
     copyAddress(flows.records, flows.addressAt(flow, SERVER), ends, SOURCE);
     copyAddress(flows.records, flows.addressAt(flow, LB), ends, DESTINATION);
@@ -306,7 +305,7 @@ export class RealServer implements Role {
     if (!sameAddress(addresses, SOURCE, ends, SOURCE)) setSource(packet, ends, SOURCE, packet.sourcePort);
     setDestination(packet, ends, DESTINATION, flows.lbPort(flow));
     if (packet.fragmented) this.fragments.lead(packet, 0, now);
-    counters[Counter.replies_translated]++;
+    counters[Counter.replies_translated] += packet.datagrams;
     return Verdict.emit;
   }
 
