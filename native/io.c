@@ -16,6 +16,7 @@
 #include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -198,6 +199,17 @@ static napi_value close_descriptor(napi_env env, napi_callback_info info) {
   int32_t fd;
   if (!read_arguments(env, info, 1, argument) || !read_int(env, argument[0], &fd)) return NULL;
   return give_result(env, close(fd));
+}
+
+/* adviseHugePages(memory): 0. Asks for pages of 2 MB, as far as the memory holds whole ones (madvise(2)). */
+static napi_value advise_huge_pages(napi_env env, napi_callback_info info) {
+  napi_value argument[MAX_ARGUMENTS];
+  struct array memory;
+  if (!read_arguments(env, info, 1, argument) || !read_array(env, argument[0], napi_uint8_array, &memory)) return NULL;
+  const uintptr_t page = 2 << 20;
+  uintptr_t from = ((uintptr_t)memory.data + page - 1) & ~(page - 1);
+  uintptr_t to = ((uintptr_t)memory.data + memory.length) & ~(page - 1);
+  return give_result(env, from < to ? madvise((void *)from, to - from, MADV_HUGEPAGE) : 0);
 }
 
 /* ---- waiting ------------------------------------------------------------------------------------------ */
@@ -398,7 +410,7 @@ static napi_value initialize(napi_env env, napi_value exports) {
     const char *name;
     napi_callback call;
   } table[] = {
-      {"openTun", open_tun}, {"setTunOffload", set_tun_offload},           {"openSocket", open_socket},     {"setSocketOption", set_socket_option},
+      {"openTun", open_tun}, {"setTunOffload", set_tun_offload}, {"adviseHugePages", advise_huge_pages},           {"openSocket", open_socket},     {"setSocketOption", set_socket_option},
       {"getSocketOption", get_socket_option}, {"getSocketOption64", get_socket_option64},
       {"connectTo", connect_to},
       {"openEvent", open_event},       {"signalEvent", signal_event},   {"lockFile", lock_file},

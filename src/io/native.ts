@@ -23,6 +23,8 @@ interface Native {
   /** Exclusive flock, without waiting; it goes with the descriptor. */
   lockFile(fd: number): number;
   closeDescriptor(fd: number): number;
+  /** Asks for pages of 2 MB. */
+  adviseHugePages(memory: Uint8Array): number;
   /** Waits for either descriptor: WAIT_... bits. `clock[0]` becomes the time in ticks. */
   wait(dataFd: number, eventFd: number, timeoutMs: number, clock: Int32Array): number;
   /** Sends `length` bytes: how many went. */

@@ -100,6 +100,9 @@ export class LoadBalancer implements Role {
     return this.flows.isExpiryDue(now);
   }
 
+  /** Each of its packets costs a system call of its own, beside which cache misses are nothing. */
+  foresee(): void {}
+
   /** Packets that bypass us would overtake what we held: nothing ever is. */
   release(): number {
     return 0;
