@@ -325,6 +325,24 @@ static napi_value read_batch(napi_env env, napi_callback_info info) {
   return give_int(env, done);
 }
 
+/* receiveBatch(fd, memory, offsets, lengths, count): the same by one recvmmsg(), without waiting. */
+static napi_value receive_batch(napi_env env, napi_callback_info info) {
+  struct batch batch;
+  if (!read_batch_arguments(env, info, &batch)) return NULL;
+  int32_t *offset = batch.offsets.data, *length = batch.lengths.data;
+  struct mmsghdr message[MAX_BATCH];
+  struct iovec piece[MAX_BATCH];
+  memset(message, 0, sizeof(struct mmsghdr) * (size_t)batch.count);
+  for (int32_t i = 0; i < batch.count; i++) {
+    piece[i] = (struct iovec){.iov_base = (uint8_t *)batch.memory.data + offset[i], .iov_len = (size_t)length[i]};
+    message[i].msg_hdr.msg_iov = &piece[i];
+    message[i].msg_hdr.msg_iovlen = 1;
+  }
+  int received = recvmmsg(batch.fd, message, (unsigned)batch.count, MSG_DONTWAIT, NULL);
+  for (int32_t i = 0; i < received; i++) length[i] = (int32_t)message[i].msg_len;
+  return give_result(env, received);
+}
+
 /*
  * writeBatch(fd, memory, offsets, lengths, count): how many could not be written, one write() each. Every
  * length becomes 0, or -errno where it failed.
@@ -410,7 +428,7 @@ static napi_value initialize(napi_env env, napi_value exports) {
     const char *name;
     napi_callback call;
   } table[] = {
-      {"openTun", open_tun}, {"setTunOffload", set_tun_offload}, {"adviseHugePages", advise_huge_pages},           {"openSocket", open_socket},     {"setSocketOption", set_socket_option},
+      {"openTun", open_tun}, {"setTunOffload", set_tun_offload}, {"receiveBatch", receive_batch}, {"adviseHugePages", advise_huge_pages},           {"openSocket", open_socket},     {"setSocketOption", set_socket_option},
       {"getSocketOption", get_socket_option}, {"getSocketOption64", get_socket_option64},
       {"connectTo", connect_to},
       {"openEvent", open_event},       {"signalEvent", signal_event},   {"lockFile", lock_file},

@@ -63,7 +63,7 @@ export class Pipeline {
     toStack.count = 0;
     toNetwork.count = 0;
     extras.count = 0;
-    role.foresee(packet.view, received.offsets, received.count);
+    role.foresee(packet, received.offsets, received.lengths, received.count, now);
     for (let i = 0; i < received.count; i++) {
       const offset = received.offsets[i];
       const extraOffset = device.arena.extraOffset(i);

@@ -33,6 +33,14 @@ interface Native {
   receiveMessage(fd: number, memory: Uint8Array, length: number): number;
   /** Reads up to `count` packets, each to its offset; `lengths` is room before and length after. How many. */
   readBatch(fd: number, memory: Uint8Array, offsets: Int32Array, lengths: Int32Array, count: number): number;
+  /** The same from a socket, by one call. */
+  receiveBatch(
+    fd: number,
+    memory: Uint8Array,
+    offsets: Int32Array,
+    lengths: Int32Array,
+    count: number,
+  ): number;
   /** Writes packets; `lengths` becomes 0 or -errno for each. How many failed. */
   writeBatch(fd: number, memory: Uint8Array, offsets: Int32Array, lengths: Int32Array, count: number): number;
   /** The same for IP packets through raw sockets, one for each family, to the destinations in their headers. */
