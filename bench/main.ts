@@ -9,7 +9,7 @@ import { compileAll } from './compile.js';
 import { judge } from './goals.js';
 import { runMicro } from './micro/run.js';
 import { type Options, readOptions } from './options.js';
-import { removeAllPlaces, removeForsakenPlaces } from './place.js';
+import { PREFIX, removeAllPlaces, removeForsaken } from './place.js';
 import { endAllNow } from './program.js';
 import { report } from './report.js';
 import { describeMachine, type Results } from './results.js';
@@ -34,7 +34,7 @@ async function run(options: Options, directory: string): Promise<Results> {
   const traffic = allTraffic(options);
   const micro = options.micro ? runMicro(options.quick, say) : [];
   say('starting the candidates');
-  removeForsakenPlaces();
+  removeForsaken();
   const candidates = await startCandidates(directory, options);
   const bench: Bench = { candidates, directory, options, say };
   const rssBefore = candidates.map(resident);
@@ -42,10 +42,11 @@ async function run(options: Options, directory: string): Promise<Results> {
   const latency = await measureLatency(bench);
   const soak = await measureSoak(bench, traffic, load);
   const found = { load, latency, soak, micro };
+  const { out: _, ...settings } = options;
   const results: Results = {
     machine: describeMachine(),
     version: VERSION,
-    options,
+    options: settings,
     traffic,
     candidates: candidates.map((candidate, i) => ({
       name: candidate.name,
@@ -68,7 +69,7 @@ function resident({ program }: Candidate): number | null {
 async function main(): Promise<void> {
   const options = readOptions(process.argv.slice(2));
   demand(options);
-  const directory = mkdtempSync(join(tmpdir(), 'uoa-bench-'));
+  const directory = mkdtempSync(join(tmpdir(), `${PREFIX}${process.pid}-`));
   process.on('exit', () => {
     endAllNow();
     removeAllPlaces();

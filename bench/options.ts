@@ -66,9 +66,9 @@ export function readOptions(args: string[]): Options {
   return {
     quick,
     rounds: whole('rounds', values.rounds ?? (quick ? '2' : '5')),
-    seconds: positive('seconds', values.seconds ?? (quick ? '0.5' : '2')),
+    seconds: positive('seconds', values.seconds ?? (quick ? '0.3' : '2')),
     warmUp: quick ? 0.1 : 0.3,
-    soakSeconds: Number(values.soak ?? (quick ? '3' : '60')),
+    soakSeconds: Number(values.soak ?? (quick ? '2' : '60')),
     flows: whole('flows', values.flows),
     window,
     segmentWindow: window * 4,

@@ -6,7 +6,9 @@
  *                                                     uoa0 the TUN
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { must } from './program.js';
 
 export const LIPS = '10.98.0.0/16';
@@ -14,7 +16,8 @@ export const RIP = '10.97.0.2';
 export const RPORT = 7000;
 export const TUN = 'uoa0';
 
-const PREFIX = 'uoa-bench-';
+/** Of the names of all that a run makes; its process id follows. */
+export const PREFIX = 'uoa-bench-';
 const places = new Set<Place>();
 
 export class Place {
@@ -72,10 +75,15 @@ export function removeAllPlaces(): void {
   for (const place of places) place.remove();
 }
 
-/** Takes away what runs of this program that were killed have left. */
-export function removeForsakenPlaces(): void {
-  for (const { name } of JSON.parse(must(['ip', '-j', 'netns', 'list']) || '[]') as { name: string }[]) {
-    const pid = new RegExp(`^${PREFIX}(\\d+)-`).exec(name)?.[1];
-    if (pid !== undefined && !existsSync(`/proc/${pid}`)) spawnSync('ip', ['netns', 'del', name]);
-  }
+/** Takes away what runs of this program that were killed have left: namespaces and temporary directories. */
+export function removeForsaken(): void {
+  for (const { name } of JSON.parse(must(['ip', '-j', 'netns', 'list']) || '[]') as { name: string }[])
+    if (isForsaken(name)) spawnSync('ip', ['netns', 'del', name]);
+  for (const name of readdirSync(tmpdir()))
+    if (isForsaken(name)) rmSync(join(tmpdir(), name), { recursive: true, force: true });
+}
+
+function isForsaken(name: string): boolean {
+  const pid = new RegExp(`^${PREFIX}(\\d+)-`).exec(name)?.[1];
+  return pid !== undefined && !existsSync(`/proc/${pid}`);
 }

@@ -38,14 +38,15 @@ export function reportMicro(micro: readonly MicroFigure[]): string {
 }
 
 export function reportGoals(goals: readonly Goal[]): string {
-  const rows = goals.map(({ what, wanted, found, unit, met }) => [
-    met === null ? 'not measured' : met ? 'met' : 'MISSED',
+  const measured = goals.filter(({ met }) => met !== null);
+  const rows = measured.map(({ what, wanted, found, unit, met }) => [
+    met ? 'met' : 'MISSED',
     what,
     found === null ? NONE : number(found),
     wanted,
     unit,
   ]);
-  return heading('goals', table([['', '', 'found', 'wanted', ''], ...rows]));
+  return heading('goals', rows.length === 0 ? '' : table([['', '', 'found', 'wanted', ''], ...rows]));
 }
 
 function heading(title: string, text: string): string {

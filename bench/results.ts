@@ -42,7 +42,7 @@ export interface Goal {
 export interface Results {
   machine: { cpu: string; cores: number; kernel: string; node: string };
   version: string;
-  options: Options;
+  options: Omit<Options, 'out'>;
   traffic: Traffic[];
   candidates: { name: string; about: string; rssBefore: number | null; rssAfter: number | null }[];
   load: LoadFigures[];

@@ -10,5 +10,5 @@ process.on('uncaughtException', error => {
 });
 
 const micro = runMicro(process.argv.includes('--quick'), text => process.stderr.write(`${text}\n`));
-const goals = judge({ load: [], latency: [], soak: [], micro }).filter(({ met }) => met !== null);
+const goals = judge({ load: [], latency: [], soak: [], micro });
 process.stdout.write(`${reportMicro(micro)}\n\n${reportGoals(goals)}\n`);

@@ -22,7 +22,7 @@
 #define MAX_BURST 64
 #define BATCH 64
 /* What has not come after so long without any progress never will. */
-#define STALL_NS 50000000u
+#define STALL_NS 300000000u
 /* Less is not worth a sleep. */
 #define SLEEP_NS 100000u
 
