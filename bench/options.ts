@@ -68,7 +68,7 @@ export function readOptions(args: string[]): Options {
     rounds: whole('rounds', values.rounds ?? (quick ? '2' : '5')),
     seconds: positive('seconds', values.seconds ?? (quick ? '0.3' : '2')),
     warmUp: quick ? 0.1 : 0.3,
-    soakSeconds: Number(values.soak ?? (quick ? '2' : '60')),
+    soakSeconds: whole('soak', values.soak ?? (quick ? '2' : '60')),
     flows: whole('flows', values.flows),
     window,
     segmentWindow: window * 4,
