@@ -70,7 +70,8 @@ export class Merger {
       view.getInt32(a + ipv4.SOURCE) === view.getInt32(b + ipv4.SOURCE) &&
       view.getInt32(a + ipv4.DESTINATION) === view.getInt32(b + ipv4.DESTINATION) &&
       view.getUint16(a + ipv4.TTL) === view.getUint16(b + ipv4.TTL) &&
-      view.getUint16(a + ipv4.FRAGMENT) === view.getUint16(b + ipv4.FRAGMENT)
+      view.getUint16(a + ipv4.FRAGMENT) === view.getUint16(b + ipv4.FRAGMENT) &&
+      (view.getUint16(a + ipv4.FRAGMENT) & ~ipv4.DONT_FRAGMENT) === 0
     );
   }
 
