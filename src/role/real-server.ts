@@ -47,6 +47,7 @@ const EXPIRY_BUDGET = 1024;
 
 /** Fewer flows than these are in the cache anyway. */
 const FORESIGHT_FROM = 20_000;
+const LARGEST_BATCH = 64;
 
 /** Milliseconds after which a path's MTU is passed on once more, should the network still complain. */
 const TELL_AGAIN = 1000;
@@ -86,8 +87,10 @@ export class RealServer implements Role {
   private readonly knownMtus: PathMtus;
   /** New source and destination of a packet that goes over to the other family. */
   private readonly ends = new Int32Array(2 * ADDRESS_WORDS);
+  /** The records that a batch will probably look at. */
+  private readonly likely = new Int32Array(LARGEST_BATCH);
   /** Kept so that nobody finds the loads that it comes from superfluous. */
-  protected touched = 0;
+  protected fetched = 0;
   private loadBalancers!: readonly LoadBalancer[];
   private prefixes!: PrefixList;
   private services!: ServiceList;
@@ -137,17 +140,19 @@ export class RealServer implements Role {
 
   /** Has memory fetched for all of them at once: their cache misses overlap. */
   foresee({ view }: Packet, offsets: Int32Array, _lengths: Int32Array, count: number): void {
-    if (this.flows.count < FORESIGHT_FROM) return;
-    let touched = 0;
-    for (let i = 0; i < count; i++) touched ^= this.foreseePacket(view, offsets[i]);
-    this.touched = touched;
+    const { flows, likely } = this;
+    if (flows.count < FORESIGHT_FROM) return;
+    for (let i = 0; i < count; i++) likely[i] = this.likelyRecord(view, offsets[i]);
+    let fetched = 0;
+    for (let i = 0; i < count; i++) fetched ^= flows.fetch(likely[i]);
+    this.fetched = fetched;
   }
 
   /** What has extension headers, options or no UDP in it is taken for something else: a look at the wrong place. */
-  private foreseePacket(view: DataView, offset: number): number {
+  private likelyRecord(view: DataView, offset: number): number {
     const { flows, ends } = this;
     const isV6 = view.getUint8(offset) >>> 4 === 6;
-    const ports = view.getUint32(offset + (isV6 ? ipv6.HEADER : ipv4.MIN_HEADER));
+    const ports = view.getInt32(offset + (isV6 ? ipv6.HEADER : ipv4.MIN_HEADER));
     if (isV6) {
       readAddress6(view, offset + ipv6.SOURCE, ends, SOURCE);
       readAddress6(view, offset + ipv6.DESTINATION, ends, DESTINATION);
@@ -155,12 +160,8 @@ export class RealServer implements Role {
       readAddress4(view, offset + ipv4.SOURCE, ends, SOURCE);
       readAddress4(view, offset + ipv4.DESTINATION, ends, DESTINATION);
     }
-    if (this.services.hasAddress(ends, SOURCE)) {
-      flows.setReply(ends, SOURCE, ports >>> 16, DESTINATION, ports & 0xffff);
-      return flows.touchReply();
-    }
-    flows.setFlow(ends, SOURCE, ports >>> 16, DESTINATION, ports & 0xffff);
-    return flows.touchFlow();
+    if (!this.services.hasAddress(ends, SOURCE)) return flows.likelyFlow(ends, SOURCE, DESTINATION, ports);
+    return flows.likelyReply(ends, SOURCE, DESTINATION, (ports << 16) | (ports >>> 16));
   }
 
   // ---- 1. which way --------------------------------------------------------------------------------------
@@ -237,8 +238,8 @@ export class RealServer implements Role {
     if (packet.mark === Mark.found) return this.receiveMarked(packet, lb, now, extraOffset);
     counters[packet.mark === Mark.none ? Counter.uoa_none : Counter.uoa_invalid] += packet.datagrams;
 
-    flows.setFlow(packet.addresses, SOURCE, packet.sourcePort, DESTINATION, packet.destinationPort);
-    const flow = flows.findFlow();
+    const { addresses, sourcePort, destinationPort } = packet;
+    const flow = flows.flowOf(addresses, SOURCE, sourcePort, DESTINATION, destinationPort);
     if (flow >= 0) return this.deliverAsClient(packet, flow, now);
     if (packet.mark === Mark.none && this.isServed(packet)) counters[Counter.uoa_miss] += packet.datagrams;
     return this.deliver(packet);
@@ -250,7 +251,7 @@ export class RealServer implements Role {
     const isServed = this.isServed(packet);
     const learned = isServed && this.learn(packet, now);
     let verdict: number = Verdict.none;
-    if (isServed && !learned) counters[Counter.uoa_invalid]++;
+    if (isServed && !learned) counters[Counter.uoa_invalid] += packet.datagrams;
     if (learned && lb.ack) {
       this.extraLength = writeAck(packet, packet.view, extraOffset);
       verdict = Verdict.extra;
