@@ -67,7 +67,8 @@ export function toIpv4(packet: Packet, words: Int32Array, at: number): void {
   const to = transport - ipv4.MIN_HEADER;
   const length = packet.end - to;
   const isMore = (field & ipv6.MORE_FRAGMENTS) === 0 ? 0 : ipv4.MORE_FRAGMENTS;
-  const isBig = fragmentHeader === 0 && length > ALWAYS_FRAGMENTABLE;
+  const sent = packet.segment > 0 ? ipv4.MIN_HEADER + udp.HEADER + packet.segment : length;
+  const isBig = fragmentHeader === 0 && sent > ALWAYS_FRAGMENTABLE;
 
   view.setUint8(to + ipv4.VERSION_IHL, 0x45);
   view.setUint8(to + ipv4.TOS, tos);
