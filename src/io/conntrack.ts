@@ -25,6 +25,7 @@ export class Conntrack {
   private readonly questions = new CtRequests(BATCH);
   private readonly marks = new CtRequests(BATCH);
   private readonly memory = new Uint8Array(BATCH * ANSWER_BYTES);
+  private readonly spare = new Uint8Array(ANSWER_BYTES);
   private readonly answers = new PacketList(BATCH);
   /** What was asked: the tuples, and where their answers are in `answers`, or -1. */
   private readonly tuples = new Int32Array(BATCH * TUPLE_WORDS);
@@ -64,10 +65,19 @@ export class Conntrack {
     }
     const { offsets, lengths } = answers;
     answers.count = Math.max(0, native.receiveBatch(this.questionFd, this.memory, offsets, lengths, BATCH));
+    let matched = 0;
     for (let k = 0; k < answers.count; k++) {
       const i = this.asked - 1 - (last - this.found.sequence(offsets[k]));
-      if (i >= 0 && i < this.asked) answerOf[i] = k;
+      if (i < 0 || i >= this.asked) continue;
+      answerOf[i] = k;
+      matched++;
     }
+    // Answers that an earlier question did not wait for would push the last of ours out, and so on.
+    if (matched < answers.count) this.discard(this.questionFd);
+  }
+
+  private discard(fd: number): void {
+    while (native.receiveMessage(fd, this.spare, ANSWER_BYTES) > 0);
   }
 
   /** Looks for the connection whose replies are `tuple`; what was found is in `found`. */
@@ -101,11 +111,11 @@ export class Conntrack {
 
   /** Sets all marks that are on the list. Connections that are gone meanwhile don't matter. */
   setMarks(): void {
-    const { marks, memory, markFd } = this;
+    const { marks, markFd } = this;
     if (marks.count === 0) return;
     native.sendMessage(markFd, marks.bytes, marks.length);
     marks.clear();
-    while (native.receiveMessage(markFd, memory, ANSWER_BYTES) > 0); // errors: nobody waits for them
+    this.discard(markFd); // errors: nobody waits for them
   }
 
   /** Safe to call twice. */

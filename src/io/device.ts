@@ -81,6 +81,11 @@ export class Arena {
     return i * SLOT + HEADROOM;
   }
 
+  /** Where the memory of the packet at `offset` ends. */
+  slotEnd(offset: number): number {
+    return (Math.floor(offset / SLOT) + 1) * SLOT;
+  }
+
   /** Where the role's own packet beside slot `i` begins. */
   extraOffset(i: number): number {
     return BATCH * SLOT + i * EXTRA_SLOT;

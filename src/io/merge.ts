@@ -7,17 +7,20 @@ import * as ipv4 from '../codec/ipv4.js';
 import * as ipv6 from '../codec/ipv6.js';
 import { Checksum } from '../codec/packet.js';
 import * as udp from '../codec/udp.js';
-import type { PacketList } from './device.js';
+import type { Arena, PacketList } from './device.js';
 
 /** UDP_MAX_SEGMENTS of older kernels; newer ones take 128. */
 const MOST_DATAGRAMS = 64;
 const LARGEST_PACKET = 65535;
 
 export class Merger {
-  constructor(
-    private readonly bytes: Uint8Array,
-    private readonly view: DataView,
-  ) {}
+  private readonly bytes: Uint8Array;
+  private readonly view: DataView;
+
+  constructor(private readonly arena: Arena) {
+    this.bytes = arena.bytes;
+    this.view = new DataView(arena.buffer);
+  }
 
   /** Merges what can be merged in `packets`, in place: the list gets shorter. */
   merge(packets: PacketList): void {
@@ -40,7 +43,7 @@ export class Merger {
 
   /** Whether the datagram at `i` may go behind the `datagrams` that are in the packet at `last` already. */
   private takes(packets: PacketList, last: number, i: number, datagrams: number): boolean {
-    const { checksums, segments, transports, lengths } = packets;
+    const { checksums, segments, transports, lengths, offsets } = packets;
     if (checksums[i] === Checksum.full || checksums[last] === Checksum.full) return false;
     if (segments[i] !== 0 || transports[i] !== transports[last] || datagrams === MOST_DATAGRAMS) return false;
     const headers = transports[i] + udp.HEADER;
@@ -49,8 +52,10 @@ export class Merger {
     // All but the last one are of one size: a shorter one, like a super-packet from elsewhere, is complete.
     const size = datagrams === 1 ? before : segments[last];
     if (datagrams === 1 ? segments[last] !== 0 : before !== datagrams * size) return false;
-    if (payload === 0 || payload > size || lengths[last] + payload > LARGEST_PACKET) return false;
-    return this.areAlike(packets.offsets[last], packets.offsets[i], transports[i]);
+    const length = lengths[last] + payload;
+    if (payload === 0 || payload > size || length > LARGEST_PACKET) return false;
+    if (offsets[last] + length > this.arena.slotEnd(offsets[last])) return false;
+    return this.areAlike(offsets[last], offsets[i], transports[i]);
   }
 
   /** All of both headers but lengths, checksums and IPv4's identification. */

@@ -62,7 +62,7 @@ export class TunDevice implements Device {
   private readonly raw: RawSockets;
   private readonly toNetwork: Finisher;
   private readonly toStack: Finisher;
-  private readonly merger = new Merger(this.arena.bytes, this.view);
+  private readonly merger = new Merger(this.arena);
   private readonly slots = new Int32Array(BATCH);
   private readonly lengths = new Int32Array(BATCH);
   /** The kernel refused a super-packet once: from then on it gets datagrams. */

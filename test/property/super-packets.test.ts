@@ -129,7 +129,7 @@ const place = new Place();
 describe('neighbours that become one', () => {
   const merge = (packets: readonly Unfinished[]): Unfinished[] => {
     const list = place.list(packets);
-    new Merger(place.arena.bytes, place.view).merge(list);
+    new Merger(place.arena).merge(list);
     return place.read(list);
   };
 

@@ -34,7 +34,7 @@ const good = (fields: DatagramFields) => single(fields, Checksum.good);
 function merge(packets: readonly Unfinished[], apart?: number): Unfinished[] {
   const place = new Place();
   const list = place.list(packets, apart);
-  new Merger(place.arena.bytes, place.view).merge(list);
+  new Merger(place.arena).merge(list);
   return place.read(list);
 }
 
