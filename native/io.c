@@ -16,6 +16,7 @@
 #include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -86,6 +87,16 @@ static napi_value open_tun(napi_env env, napi_callback_info info) {
     return give_int(env, -error);
   }
   return give_int(env, fd);
+}
+
+/* setTunOffload(fd, flags): 0. What the reader of a TUN can do by itself (TUN_F_... of linux/if_tun.h). */
+static napi_value set_tun_offload(napi_env env, napi_callback_info info) {
+  napi_value argument[MAX_ARGUMENTS];
+  int32_t fd, flags;
+  if (!read_arguments(env, info, 2, argument) || !read_int(env, argument[0], &fd) ||
+      !read_int(env, argument[1], &flags))
+    return NULL;
+  return give_result(env, ioctl(fd, TUNSETOFFLOAD, (unsigned long)flags));
 }
 
 /* openSocket(domain, type, protocol): descriptor, non-blocking. */
@@ -188,6 +199,17 @@ static napi_value close_descriptor(napi_env env, napi_callback_info info) {
   int32_t fd;
   if (!read_arguments(env, info, 1, argument) || !read_int(env, argument[0], &fd)) return NULL;
   return give_result(env, close(fd));
+}
+
+/* adviseHugePages(memory): 0. Asks for pages of 2 MB, as far as the memory holds whole ones (madvise(2)). */
+static napi_value advise_huge_pages(napi_env env, napi_callback_info info) {
+  napi_value argument[MAX_ARGUMENTS];
+  struct array memory;
+  if (!read_arguments(env, info, 1, argument) || !read_array(env, argument[0], napi_uint8_array, &memory)) return NULL;
+  const uintptr_t page = 2 << 20;
+  uintptr_t from = ((uintptr_t)memory.data + page - 1) & ~(page - 1);
+  uintptr_t to = ((uintptr_t)memory.data + memory.length) & ~(page - 1);
+  return give_result(env, from < to ? madvise((void *)from, to - from, MADV_HUGEPAGE) : 0);
 }
 
 /* ---- waiting ------------------------------------------------------------------------------------------ */
@@ -303,6 +325,24 @@ static napi_value read_batch(napi_env env, napi_callback_info info) {
   return give_int(env, done);
 }
 
+/* receiveBatch(fd, memory, offsets, lengths, count): the same by one recvmmsg(), without waiting. */
+static napi_value receive_batch(napi_env env, napi_callback_info info) {
+  struct batch batch;
+  if (!read_batch_arguments(env, info, &batch)) return NULL;
+  int32_t *offset = batch.offsets.data, *length = batch.lengths.data;
+  struct mmsghdr message[MAX_BATCH];
+  struct iovec piece[MAX_BATCH];
+  memset(message, 0, sizeof(struct mmsghdr) * (size_t)batch.count);
+  for (int32_t i = 0; i < batch.count; i++) {
+    piece[i] = (struct iovec){.iov_base = (uint8_t *)batch.memory.data + offset[i], .iov_len = (size_t)length[i]};
+    message[i].msg_hdr.msg_iov = &piece[i];
+    message[i].msg_hdr.msg_iovlen = 1;
+  }
+  int received = recvmmsg(batch.fd, message, (unsigned)batch.count, MSG_DONTWAIT, NULL);
+  for (int32_t i = 0; i < received; i++) length[i] = (int32_t)message[i].msg_len;
+  return give_result(env, received);
+}
+
 /*
  * writeBatch(fd, memory, offsets, lengths, count): how many could not be written, one write() each. Every
  * length becomes 0, or -errno where it failed.
@@ -388,7 +428,7 @@ static napi_value initialize(napi_env env, napi_value exports) {
     const char *name;
     napi_callback call;
   } table[] = {
-      {"openTun", open_tun},           {"openSocket", open_socket},     {"setSocketOption", set_socket_option},
+      {"openTun", open_tun}, {"setTunOffload", set_tun_offload}, {"receiveBatch", receive_batch}, {"adviseHugePages", advise_huge_pages},           {"openSocket", open_socket},     {"setSocketOption", set_socket_option},
       {"getSocketOption", get_socket_option}, {"getSocketOption64", get_socket_option64},
       {"connectTo", connect_to},
       {"openEvent", open_event},       {"signalEvent", signal_event},   {"lockFile", lock_file},

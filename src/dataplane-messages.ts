@@ -7,6 +7,7 @@ export interface DataPlaneSetup {
   tunFd: number;
   wakeFd: number;
   mark: number;
+  merges: boolean;
   size: TableSize;
   seed: number;
   role: RoleSettings;

@@ -3,7 +3,7 @@ import type { FlowTable } from './flow/table.js';
 import { Conntrack } from './io/conntrack.js';
 import { PathMtu } from './io/path-mtu.js';
 import type { Counters } from './role/counters.js';
-import { LoadBalancer, type LoadBalancerOptions } from './role/load-balancer.js';
+import { type Connections, LoadBalancer, type LoadBalancerOptions } from './role/load-balancer.js';
 import { RealServer, type RealServerOptions, type TellPathMtu } from './role/real-server.js';
 import type { Role } from './role/verdict.js';
 
@@ -51,10 +51,13 @@ function realServer(
 function loadBalancer(options: LoadBalancerOptions, { flows, counters, mark, seed }: RoleMeans): ActiveRole {
   const conntrack = new Conntrack();
   const path = new PathMtu(mark);
-  const connections = {
+  const connections: Connections = {
     found: conntrack.found,
+    wonder: conntrack.wonder.bind(conntrack),
+    ask: conntrack.ask.bind(conntrack),
     find: conntrack.find.bind(conntrack),
-    release: (tuple: Parameters<Conntrack['setMark']>[0]) => conntrack.setMark(tuple, mark),
+    release: tuple => conntrack.mark(tuple, mark),
+    settle: conntrack.setMarks.bind(conntrack),
   };
   const pathMtu = path.get.bind(path);
   const role = new LoadBalancer(options, flows, counters, connections, pathMtu, seed);

@@ -18,6 +18,8 @@ const STOP_PATIENCE_MS = 1000;
 export interface DataPlaneOptions {
   tunFd: number;
   mark: number;
+  /** Whether neighbours of one flow may become one super-packet. */
+  merges: boolean;
   size: TableSize;
   role: RoleSettings;
   /** The path to a client takes no packets of more than so many bytes. */
@@ -57,6 +59,8 @@ export class DataPlane {
       counters: new SharedArrayBuffer(COUNTERS_BYTES),
       signals: new SharedArrayBuffer(SIGNAL_BYTES),
     };
+    // A million flows in pages of 4 KB miss the TLB for nearly every packet. Where there are no larger ones, so be it.
+    native.adviseHugePages(new Uint8Array(setup.flows));
     const worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: setup });
     const plane = new DataPlane(worker, setup);
     const ready = new Promise<void>(resolve => {

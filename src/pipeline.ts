@@ -2,7 +2,7 @@
  * Joins a device and a role: a batch comes in, each packet gets its verdict, and what is to go out goes out, in
  * the order it came. Nothing is allocated per packet or per batch.
  */
-import { Packet } from './codec/packet.js';
+import { type Checksum, Packet } from './codec/packet.js';
 import { BATCH, type Device, PacketList } from './io/device.js';
 import { type Role, Verdict } from './role/verdict.js';
 
@@ -63,14 +63,20 @@ export class Pipeline {
     toStack.count = 0;
     toNetwork.count = 0;
     extras.count = 0;
+    role.foresee(packet, received.offsets, received.lengths, received.count, now);
     for (let i = 0; i < received.count; i++) {
       const offset = received.offsets[i];
       const extraOffset = device.arena.extraOffset(i);
-      packet.parse(offset, offset + received.lengths[i]);
+      packet.parse(
+        offset,
+        offset + received.lengths[i],
+        received.checksums[i] as Checksum,
+        received.segments[i],
+      );
       const verdict = role.process(packet, now, extraOffset);
       if ((verdict & Verdict.extra) !== 0) extras.add(extraOffset, role.extraLength);
-      if ((verdict & Verdict.deliver) !== 0) toStack.add(packet.start, packet.end - packet.start);
-      else if ((verdict & Verdict.emit) !== 0) toNetwork.add(packet.start, packet.end - packet.start);
+      if ((verdict & Verdict.deliver) !== 0) toStack.addPacket(packet);
+      else if ((verdict & Verdict.emit) !== 0) toNetwork.addPacket(packet);
     }
     const extrasRefused = extras.count > 0 ? device.emit(extras) : 0;
     let refused = 0;

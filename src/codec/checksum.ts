@@ -49,3 +49,13 @@ export function applyUdpChange(checksum: number, change: number): number {
   if (checksum === 0) return 0;
   return applyChange(checksum, change) || 0xffff;
 }
+
+/** The same sum as `sumWords` gives, folded: faster for payloads, of up to 65535 bytes. */
+export function sumLongs(view: DataView, start: number, end: number, sum = 0): number {
+  // Whole numbers up to 2^53 are exact, so nothing needs to be folded on the way.
+  let total = sum;
+  let offset = start;
+  for (; offset + 3 < end; offset += 4) total += view.getUint32(offset);
+  const high = Math.floor(total / 2 ** 32);
+  return fold(sumWords(view, offset, end, fold(high) + fold(total >>> 0)));
+}

@@ -15,7 +15,6 @@ const NLMSG_FLAGS = 6;
 const NLMSG_SEQUENCE = 8;
 const NLMSG_ERROR = 2;
 const NLM_F_REQUEST = 1;
-const NLM_F_ACK = 4;
 
 const NFNL_SUBSYS_CTNETLINK = 1;
 const IPCTNL_MSG_CT_NEW = 0;
@@ -55,13 +54,30 @@ export interface ReplyTuple {
   destinationPort: number;
 }
 
-/** Writes requests into one buffer of its own, again and again; `length` is that of the last one. */
-export class CtRequest {
-  readonly bytes = new Uint8Array(256);
+/** Bytes that a request takes at most. */
+const LONGEST_REQUEST = 160;
+
+/** Writes requests into one buffer of its own, one behind the other: `length` is that of all of them. */
+export class CtRequests {
+  readonly bytes: Uint8Array;
   length = 0;
+  /** How many there are. */
+  count = 0;
   /** Counts the requests; the answer to one carries its number. */
   sequence = 0;
-  private readonly view = new DataView(this.bytes.buffer);
+  private readonly view: DataView;
+  private start = 0;
+
+  /** Room for `capacity` requests. */
+  constructor(readonly capacity: number) {
+    this.bytes = new Uint8Array(capacity * LONGEST_REQUEST);
+    this.view = new DataView(this.bytes.buffer);
+  }
+
+  clear(): void {
+    this.length = 0;
+    this.count = 0;
+  }
 
   /** IPCTNL_MSG_CT_GET by CTA_TUPLE_REPLY: the answer is one IPCTNL_MSG_CT_NEW, or NLMSG_ERROR. */
   get(tuple: ReplyTuple): void {
@@ -70,9 +86,12 @@ export class CtRequest {
     this.end();
   }
 
-  /** IPCTNL_MSG_CT_NEW without NLM_F_CREATE: sets the bits of `mask` in the mark to those of `mark`. */
+  /**
+   * IPCTNL_MSG_CT_NEW without NLM_F_CREATE: sets the bits of `mask` in the mark to those of `mark`. Answered only by an
+   * error, should the connection be gone.
+   */
   setMark(tuple: ReplyTuple, mark: number, mask: number): void {
-    this.begin(IPCTNL_MSG_CT_NEW, NLM_F_REQUEST | NLM_F_ACK, tuple);
+    this.begin(IPCTNL_MSG_CT_NEW, NLM_F_REQUEST, tuple);
     this.replyTuple(tuple);
     this.attribute32(CTA_MARK, mark);
     this.attribute32(CTA_MARK_MASK, mask);
@@ -81,17 +100,20 @@ export class CtRequest {
 
   private begin(message: number, flags: number, { addresses }: ReplyTuple): void {
     const { view } = this;
-    this.bytes.fill(0, 0, NLMSG_HEADER + NFGENMSG);
-    view.setUint16(NLMSG_TYPE, (NFNL_SUBSYS_CTNETLINK << 8) | message, HOST_IS_LITTLE_ENDIAN);
-    view.setUint16(NLMSG_FLAGS, flags, HOST_IS_LITTLE_ENDIAN);
+    const start = this.length;
+    this.start = start;
+    this.length = start + NLMSG_HEADER + NFGENMSG;
+    this.bytes.fill(0, start, this.length);
+    view.setUint16(start + NLMSG_TYPE, (NFNL_SUBSYS_CTNETLINK << 8) | message, HOST_IS_LITTLE_ENDIAN);
+    view.setUint16(start + NLMSG_FLAGS, flags, HOST_IS_LITTLE_ENDIAN);
     this.sequence = (this.sequence + 1) | 0;
-    view.setInt32(NLMSG_SEQUENCE, this.sequence, HOST_IS_LITTLE_ENDIAN);
-    view.setUint8(NLMSG_HEADER, isMapped(addresses, SOURCE) ? AF_INET : AF_INET6);
-    this.length = NLMSG_HEADER + NFGENMSG;
+    this.count++;
+    view.setInt32(start + NLMSG_SEQUENCE, this.sequence, HOST_IS_LITTLE_ENDIAN);
+    view.setUint8(start + NLMSG_HEADER, isMapped(addresses, SOURCE) ? AF_INET : AF_INET6);
   }
 
   private end(): void {
-    this.view.setUint32(NLMSG_LENGTH, this.length, HOST_IS_LITTLE_ENDIAN);
+    this.view.setUint32(this.start + NLMSG_LENGTH, this.length - this.start, HOST_IS_LITTLE_ENDIAN);
   }
 
   private replyTuple(tuple: ReplyTuple): void {
@@ -142,37 +164,40 @@ export class CtRequest {
   }
 }
 
-/** Reads answers, one at a time, into its fields. */
+/** Reads answers in `bytes`, one at a time, into its fields. */
 export class CtAnswer {
-  readonly bytes = new Uint8Array(4096);
   /** The source of the connection's first packet: the client, four words. */
   readonly client = new Int32Array(ADDRESS_WORDS);
   clientPort = 0;
   /** CTA_ID: tells a connection from an earlier one with the same tuple. */
   id = 0;
-  private readonly view = new DataView(this.bytes.buffer);
+  private readonly view: DataView;
 
-  /** The number of the request that the answer in `bytes` is to. */
-  get sequence(): number {
-    return this.view.getInt32(NLMSG_SEQUENCE, HOST_IS_LITTLE_ENDIAN);
+  constructor(bytes: Uint8Array) {
+    this.view = new DataView(bytes.buffer);
+  }
+
+  /** The number of the request that the answer at `offset` is to. */
+  sequence(offset: number): number {
+    return this.view.getInt32(offset + NLMSG_SEQUENCE, HOST_IS_LITTLE_ENDIAN);
   }
 
   /**
-   * Reads an answer of `length` bytes: 0 if it is a connection or an acknowledgement, the errno of an NLMSG_ERROR,
-   * or -1 if it is neither.
+   * Reads an answer of `length` bytes at `offset`: 0 if it is a connection, the errno of an NLMSG_ERROR, or -1 if it is
+   * neither.
    */
-  read(length: number): number {
+  read(offset: number, length: number): number {
     const { view } = this;
     this.client.fill(0);
     this.clientPort = 0;
     this.id = 0;
     if (length < NLMSG_HEADER + NFGENMSG) return -1;
-    const end = view.getUint32(NLMSG_LENGTH, HOST_IS_LITTLE_ENDIAN);
-    if (end > length) return -1;
-    const type = view.getUint16(NLMSG_TYPE, HOST_IS_LITTLE_ENDIAN);
-    if (type === NLMSG_ERROR) return -view.getInt32(NLMSG_HEADER, HOST_IS_LITTLE_ENDIAN);
+    const stated = view.getUint32(offset + NLMSG_LENGTH, HOST_IS_LITTLE_ENDIAN);
+    if (stated > length) return -1;
+    const type = view.getUint16(offset + NLMSG_TYPE, HOST_IS_LITTLE_ENDIAN);
+    if (type === NLMSG_ERROR) return -view.getInt32(offset + NLMSG_HEADER, HOST_IS_LITTLE_ENDIAN) || -1;
     if (type !== ((NFNL_SUBSYS_CTNETLINK << 8) | IPCTNL_MSG_CT_NEW)) return -1;
-    this.attributes(NLMSG_HEADER + NFGENMSG, end, 0);
+    this.attributes(offset + NLMSG_HEADER + NFGENMSG, offset + stated, 0);
     return this.clientPort === 0 || this.isNobody() ? -1 : 0;
   }
 

@@ -32,11 +32,25 @@ export type Kind = (typeof Kind)[keyof typeof Kind];
 export const Mark = { none: 0, found: 1, broken: 2 } as const;
 export type Mark = (typeof Mark)[keyof typeof Mark];
 
+/** What is known of the checksum of a packet's UDP header. */
+export const Checksum = {
+  /** It is there, right or not. */
+  full: 0,
+  /** It is there, and was found right. */
+  good: 1,
+  /** The field holds the sum of the pseudo header, not complemented: the rest is left to whoever sends it on. */
+  partial: 2,
+} as const;
+export type Checksum = (typeof Checksum)[keyof typeof Checksum];
+
 export class Packet extends IpHeader {
   readonly bytes: Uint8Array;
   readonly view: DataView;
 
   kind: Kind = Kind.malformed;
+  checksum: Checksum = Checksum.full;
+  /** A super-packet's bytes of payload per datagram, but for the last one; 0: it is one datagram. */
+  segment = 0;
   /** Offset of the UDP header (behind the `opp` header, if there is one), or of the one that an error quotes. */
   udp = 0;
   /** The IP header that an error quotes. */
@@ -66,8 +80,15 @@ export class Packet extends IpHeader {
     return this.view.getUint16(this.udp + udp.LENGTH) - udp.HEADER;
   }
 
+  /** How many datagrams it stands for. */
+  get datagrams(): number {
+    return this.segment === 0 ? 1 : Math.ceil(this.payloadLength / this.segment);
+  }
+
   /** Reads the packet in `[start, end)`; what lies behind the packet's own length is cut off. */
-  parse(start: number, end: number): Kind {
+  parse(start: number, end: number, checksum: Checksum = Checksum.full, segment = 0): Kind {
+    this.checksum = checksum;
+    this.segment = segment;
     this.carrier = uoa.Carrier.none;
     this.mark = Mark.none;
     this.kind = this.classify(start, end);

@@ -5,12 +5,12 @@
  * it quotes) and keeps it valid: checksums stay right. Addresses are four words (addresses.ts) at an index.
  */
 import { ADDRESS_WORDS, copyAddress } from './addresses.js';
-import { applyChange, applyUdpChange, longChange, wordChange } from './checksum.js';
+import { applyChange, applyUdpChange, fold, longChange, wordChange } from './checksum.js';
 import * as icmp from './icmp.js';
 import { DESTINATION, type IpHeader, SOURCE } from './ip-header.js';
 import * as ipv4 from './ipv4.js';
 import * as ipv6 from './ipv6.js';
-import type { Packet } from './packet.js';
+import { Checksum, type Packet } from './packet.js';
 import * as udp from './udp.js';
 
 /** Gives back a hop that the packet lost on its way to us and not in the network. */
@@ -120,9 +120,13 @@ function writeAddress6(view: DataView, header: IpHeader, end: number, words: Int
 
 function replacePort(packet: Packet, field: number, port: number, addressChange: number): void {
   const { view, udp: header } = packet;
+  const checksum = view.getUint16(header + udp.CHECKSUM);
   const change = addressChange + wordChange(view.getUint16(header + field), port);
   view.setUint16(header + field, port);
-  view.setUint16(header + udp.CHECKSUM, applyUdpChange(view.getUint16(header + udp.CHECKSUM), change));
+  // A pseudo header's sum knows no ports.
+  const changed =
+    packet.checksum === Checksum.partial ? fold(checksum + addressChange) : applyUdpChange(checksum, change);
+  view.setUint16(header + udp.CHECKSUM, changed);
 }
 
 function changeHeaderChecksum(view: DataView, start: number, change: number): void {

@@ -8,7 +8,7 @@ import { ADDRESS_WORDS } from './addresses.js';
 import { applyChange, complement, fold, longChange, sumWords } from './checksum.js';
 import * as ipv4 from './ipv4.js';
 import * as ipv6 from './ipv6.js';
-import { Kind, type Packet } from './packet.js';
+import { Checksum, Kind, type Packet } from './packet.js';
 import * as udp from './udp.js';
 
 const PAIR_WORDS = 2 * ADDRESS_WORDS;
@@ -67,7 +67,8 @@ export function toIpv4(packet: Packet, words: Int32Array, at: number): void {
   const to = transport - ipv4.MIN_HEADER;
   const length = packet.end - to;
   const isMore = (field & ipv6.MORE_FRAGMENTS) === 0 ? 0 : ipv4.MORE_FRAGMENTS;
-  const isBig = fragmentHeader === 0 && length > ALWAYS_FRAGMENTABLE;
+  const sent = packet.segment > 0 ? ipv4.MIN_HEADER + udp.HEADER + packet.segment : length;
+  const isBig = fragmentHeader === 0 && sent > ALWAYS_FRAGMENTABLE;
 
   view.setUint8(to + ipv4.VERSION_IHL, 0x45);
   view.setUint8(to + ipv4.TOS, tos);
@@ -99,10 +100,12 @@ function hasPorts(packet: Packet): boolean {
 function writeChecksum(packet: Packet, words: Int32Array, at: number): boolean {
   const { view, udp: header, addresses } = packet;
   const checksum = view.getUint16(header + udp.CHECKSUM);
-  if (checksum !== 0) {
+  const isPartial = packet.checksum === Checksum.partial;
+  if (checksum !== 0 || isPartial) {
     let change = 0;
     for (let i = 0; i < PAIR_WORDS; i++) change += longChange(addresses[i], words[at + i]);
-    view.setUint16(header + udp.CHECKSUM, applyChange(checksum, change) || 0xffff);
+    const changed = isPartial ? fold(checksum + change) : applyChange(checksum, change) || 0xffff;
+    view.setUint16(header + udp.CHECKSUM, changed);
     return true;
   }
   if (packet.fragmented) return false;

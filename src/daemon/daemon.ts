@@ -11,7 +11,7 @@ import { readLocalAddresses, tableHasRoutes } from '../host/facts.js';
 import { Integrity } from '../host/integrity.js';
 import { lockAll } from '../host/lock.js';
 import { native } from '../io/native.js';
-import { openTun } from '../io/tun.js';
+import { offloadTun, openTun } from '../io/tun.js';
 import { readCounters } from '../role/counters.js';
 import { VERSION } from '../version.js';
 import { type FlowAnswer, type FlowFilters, flowFilter, type StatusAnswer } from './answers.js';
@@ -79,8 +79,12 @@ export class Daemon implements ControlHandler {
     const plan = await kit.plan(config);
     const { maxFlows, flowTimeout } = kit.limits(config);
     const tunFd = this.openTun();
+    // A load balancer's packets leave by raw sockets, one datagram at a time: the kernel cuts super-packets better.
+    const offloads =
+      config.tun.offload === 'auto' && config.role === 'real-server' && offloadTun(tunFd, true);
     this.plane = await DataPlane.start({
       tunFd,
+      merges: offloads && config.tun.merge,
       mark: config.routing.mark,
       size: { maxFlows, timeout: flowTimeout * 1000 },
       role: kit.settings(config, plan.facts),

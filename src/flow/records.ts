@@ -132,17 +132,17 @@ export class FlowRecords {
 
   // ---- writing one ---------------------------------------------------------------------------------------
 
-  /** A packet of the flow: it refreshes it. */
-  touch(record: number, now: number): void {
+  /** A packet of the flow, of so many datagrams: it refreshes it. */
+  touch(record: number, now: number, datagrams = 1): void {
     const base = record * RECORD_WORDS;
     this.records[base + LAST_USED] = now;
-    this.records[base + PACKETS]++;
+    this.records[base + PACKETS] += datagrams;
   }
 
   /** A reply by this flow, which refreshes it too. */
-  answered(record: number, now: number): void {
+  answered(record: number, now: number, datagrams = 1): void {
     this.records[record * RECORD_WORDS + LAST_USED] = now;
-    this.replies[record]++;
+    this.replies[record] += datagrams;
   }
 
   setFlags(record: number, flags: number): void {

@@ -116,52 +116,78 @@ export class FlowTable extends FlowRecords {
 
   /** The record of the flow in `key` (LIP:lport -> RIP:rport), or -1. */
   findFlow(): number {
-    return this.findByFlow(this.hashFlow(this.key, 0));
+    return this.searchFlow(this.key, LB, SERVER, this.key[PORTS]);
   }
 
   /** The record by which replies in `key` (RIP:rport -> client:cport) go back, or -1. */
   findReply(): number {
-    return this.findByClient(this.hashClient(this.key, 0));
+    const { key } = this;
+    return this.searchReply(key, SERVER, CLIENT, replyPorts(key, 0));
   }
 
-  private findByFlow(hash: number): number {
-    const { byFlow, records, key } = this;
+  /** As `findFlow`, without a key: for what is asked of each packet. */
+  flowOf(words: Int32Array, lb: number, lbPort: number, server: number, serverPort: number): number {
+    return this.searchFlow(words, lb, server, (lbPort << 16) | serverPort);
+  }
+
+  private searchFlow(words: Int32Array, lb: number, server: number, ports: number): number {
+    const { byFlow, records } = this;
+    const hash = this.hash(words, lb, server, ports);
     for (let at = byFlow.first(hash); ; at = byFlow.next(at)) {
       const record = byFlow.record(at);
       if (record < 0) return -1;
       if (byFlow.hash(at) !== hash) continue;
       const base = record * RECORD_WORDS;
       if (
-        records[base + PORTS] === key[PORTS] &&
-        sameAddress(records, base + LB, key, LB) &&
-        sameAddress(records, base + SERVER, key, SERVER)
+        records[base + PORTS] === ports &&
+        sameAddress(records, base + LB, words, lb) &&
+        sameAddress(records, base + SERVER, words, server)
       )
         return record;
     }
   }
 
-  private findByClient(hash: number): number {
-    const { byClient, records, key } = this;
+  /** `ports` is cport << 16 | rport. */
+  private searchReply(words: Int32Array, server: number, client: number, ports: number): number {
+    const { byClient, records } = this;
+    const hash = this.hash(words, client, server, ports);
     for (let at = byClient.first(hash); ; at = byClient.next(at)) {
       const record = byClient.record(at);
       if (record < 0) return -1;
       if (byClient.hash(at) !== hash) continue;
       const base = record * RECORD_WORDS;
       if (
-        ((records[base + PORTS] ^ key[PORTS]) & 0xffff) === 0 &&
-        records[base + CLIENT_PORT] >>> 16 === key[CLIENT_PORT] >>> 16 &&
-        sameAddress(records, base + CLIENT, key, CLIENT) &&
-        sameAddress(records, base + SERVER, key, SERVER)
+        replyPorts(records, base) === ports &&
+        sameAddress(records, base + CLIENT, words, client) &&
+        sameAddress(records, base + SERVER, words, server)
       )
         return record;
     }
   }
 
+  /**
+   * The record at which a search for a flow would look first, or -1: `fetch` then has it brought. Done for a whole batch
+   * ahead of its handling, the cache misses of its packets overlap.
+   */
+  likelyFlow(words: Int32Array, lb: number, server: number, ports: number): number {
+    return this.byFlow.record(this.byFlow.first(this.hash(words, lb, server, ports)));
+  }
+
+  /** The same for the flow of a reply. */
+  likelyReply(words: Int32Array, server: number, client: number, ports: number): number {
+    return this.byClient.record(this.byClient.first(this.hash(words, client, server, ports)));
+  }
+
+  /** Has a record (or -1) brought to the cache. Gives something that depends on it. */
+  fetch(record: number): number {
+    return record < 0 ? 0 : this.records[record * RECORD_WORDS + PORTS];
+  }
+
   // ---- hot path ------------------------------------------------------------------------------------------
 
   /** A packet from the LB: replies to its client go by this flow from now on. May overwrite `key`. */
-  heard(record: number, now: number): void {
-    this.touch(record, now);
+  heard(record: number, now: number, datagrams = 1): void {
+    this.touch(record, now, datagrams);
     if ((this.records[record * RECORD_WORDS + CLIENT_PORT] & ANSWERS) === 0) this.takeReplies(record);
   }
 
@@ -173,7 +199,7 @@ export class FlowTable extends FlowRecords {
    */
   learn(flags: number, now: number): Learned {
     const hash = this.hashFlow(this.key, 0);
-    const known = this.findByFlow(hash);
+    const known = this.findFlow();
     if (known >= 0) {
       this.learned = known;
       return this.relearn(known, flags);
@@ -266,7 +292,7 @@ export class FlowTable extends FlowRecords {
     const base = record * RECORD_WORDS;
     for (let i = SERVER; i <= CLIENT_PORT; i++) key[i] = records[base + i];
     const hash = this.hashClient(key, 0);
-    const before = this.findByClient(hash);
+    const before = this.findReply();
     Atomics.add(this.header, VERSION, 1);
     if (before < 0) this.byClient.insert(hash, record);
     else {
@@ -320,17 +346,23 @@ export class FlowTable extends FlowRecords {
     return ahead > 0 && ahead < this.wheel.size;
   }
 
+  /** Of two addresses and a word of ports. */
+  private hash(words: Int32Array, a: number, b: number, ports: number): number {
+    return isMapped(words, a) && isMapped(words, b)
+      ? hash3(words[a + 3], words[b + 3], ports, this.seed)
+      : hash9(words, a, b, ports, this.seed);
+  }
+
   private hashFlow(words: Int32Array, base: number): number {
-    const ports = words[base + PORTS];
-    return isMapped(words, base + LB) && isMapped(words, base + SERVER)
-      ? hash3(words[base + LB + 3], words[base + SERVER + 3], ports, this.seed)
-      : hash9(words, base + LB, base + SERVER, ports, this.seed);
+    return this.hash(words, base + LB, base + SERVER, words[base + PORTS]);
   }
 
   private hashClient(words: Int32Array, base: number): number {
-    const ports = (words[base + CLIENT_PORT] & ~0xffff) | (words[base + PORTS] & 0xffff);
-    return isMapped(words, base + CLIENT) && isMapped(words, base + SERVER)
-      ? hash3(words[base + CLIENT + 3], words[base + SERVER + 3], ports, this.seed)
-      : hash9(words, base + CLIENT, base + SERVER, ports, this.seed);
+    return this.hash(words, base + CLIENT, base + SERVER, replyPorts(words, base));
   }
+}
+
+/** cport << 16 | rport, of a record or a key at `base`. */
+function replyPorts(words: Int32Array, base: number): number {
+  return (words[base + CLIENT_PORT] & ~0xffff) | (words[base + PORTS] & 0xffff);
 }

@@ -1,45 +1,140 @@
 /**
- * The kernel's conntrack over one netlink socket. A request is answered before its send() returns, so each is one
- * send and one receive, without waiting.
+ * The kernel's conntrack over a netlink socket. Requests are answered before their send() returns, so many of them cost
+ * one send and one receive, without waiting.
  */
-import { CtAnswer, CtRequest, type ReplyTuple } from '../codec/ctnetlink.js';
+import { ADDRESS_WORDS, sameAddress } from '../codec/addresses.js';
+import { CtAnswer, CtRequests, type ReplyTuple } from '../codec/ctnetlink.js';
+import { DESTINATION, SOURCE } from '../codec/ip-header.js';
+import { BATCH, PacketList } from './device.js';
 import { check, native } from './native.js';
 
 const AF_NETLINK = 16;
 const SOCK_RAW = 3;
 const NETLINK_NETFILTER = 12;
+const SOL_SOCKET = 1;
+const SO_RCVBUFFORCE = 33;
+const RECEIVE_BUFFER_BYTES = 1 << 20;
+/** An answer takes some hundred bytes. */
+const ANSWER_BYTES = 4096;
+
+const TUPLE_WORDS = 2 * ADDRESS_WORDS;
 
 export class Conntrack {
   /** The connection that the last `find` found. */
-  readonly found = new CtAnswer();
-  private readonly request = new CtRequest();
-  private fd = check('open netlink socket', native.openSocket(AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER));
+  readonly found: CtAnswer;
+  private readonly questions = new CtRequests(BATCH);
+  private readonly marks = new CtRequests(BATCH);
+  private readonly memory = new Uint8Array(BATCH * ANSWER_BYTES);
+  private readonly spare = new Uint8Array(ANSWER_BYTES);
+  private readonly answers = new PacketList(BATCH);
+  /** What was asked: the tuples, and where their answers are in `answers`, or -1. */
+  private readonly tuples = new Int32Array(BATCH * TUPLE_WORDS);
+  private readonly ports = new Int32Array(BATCH);
+  private readonly answerOf = new Int32Array(BATCH);
+  private asked = 0;
+  private readonly questionFd = openSocket();
+  private readonly markFd = openSocket();
+
+  constructor() {
+    this.found = new CtAnswer(this.memory);
+  }
+
+  /** Puts the connection whose replies are `tuple` on the list for `ask`, if there is room. */
+  wonder(tuple: ReplyTuple): void {
+    const { questions } = this;
+    const i = questions.count;
+    if (i === questions.capacity) return;
+    for (let k = 0; k < TUPLE_WORDS; k++) this.tuples[i * TUPLE_WORDS + k] = tuple.addresses[k];
+    this.ports[i] = portsOf(tuple);
+    questions.get(tuple);
+  }
+
+  /** Asks for all that are on the list: `find` then has the answers, until the next time. */
+  ask(): void {
+    const { questions, answers, answerOf } = this;
+    this.asked = questions.count;
+    if (this.asked === 0) return;
+    answerOf.fill(-1);
+    const last = questions.sequence;
+    const sent = native.sendMessage(this.questionFd, questions.bytes, questions.length);
+    questions.clear();
+    if (sent < 0) return;
+    for (let i = 0; i < BATCH; i++) {
+      answers.offsets[i] = i * ANSWER_BYTES;
+      answers.lengths[i] = ANSWER_BYTES;
+    }
+    const { offsets, lengths } = answers;
+    answers.count = Math.max(0, native.receiveBatch(this.questionFd, this.memory, offsets, lengths, BATCH));
+    let matched = 0;
+    for (let k = 0; k < answers.count; k++) {
+      const i = this.asked - 1 - (last - this.found.sequence(offsets[k]));
+      if (i < 0 || i >= this.asked) continue;
+      answerOf[i] = k;
+      matched++;
+    }
+    // Answers that an earlier question did not wait for would push the last of ours out, and so on.
+    if (matched < answers.count) this.discard(this.questionFd);
+  }
+
+  private discard(fd: number): void {
+    while (native.receiveMessage(fd, this.spare, ANSWER_BYTES) > 0);
+  }
 
   /** Looks for the connection whose replies are `tuple`; what was found is in `found`. */
   find(tuple: ReplyTuple): boolean {
-    this.request.get(tuple);
-    return this.exchange() === 0;
+    let i = this.indexOf(tuple);
+    if (i < 0) {
+      this.wonder(tuple);
+      this.ask();
+      i = 0;
+    }
+    const k = this.answerOf[i];
+    return k >= 0 && this.found.read(this.answers.offsets[k], this.answers.lengths[k]) === 0;
   }
 
-  /** Sets the bits of `mask` in the connection's mark; false if there is no such connection any more. */
-  setMark(tuple: ReplyTuple, mask: number): boolean {
-    this.request.setMark(tuple, mask, mask);
-    return this.exchange() === 0;
+  private indexOf(tuple: ReplyTuple): number {
+    const { tuples, ports } = this;
+    const wanted = portsOf(tuple);
+    for (let i = 0; i < this.asked; i++) {
+      const at = i * TUPLE_WORDS;
+      if (ports[i] !== wanted || !sameAddress(tuples, at + SOURCE, tuple.addresses, SOURCE)) continue;
+      if (sameAddress(tuples, at + DESTINATION, tuple.addresses, DESTINATION)) return i;
+    }
+    return -1;
+  }
+
+  /** Puts it on the list for `setMarks` to set the bits of `mask` in the connection's mark. */
+  mark(tuple: ReplyTuple, mask: number): void {
+    if (this.marks.count === this.marks.capacity) this.setMarks();
+    this.marks.setMark(tuple, mask, mask);
+  }
+
+  /** Sets all marks that are on the list. Connections that are gone meanwhile don't matter. */
+  setMarks(): void {
+    const { marks, markFd } = this;
+    if (marks.count === 0) return;
+    native.sendMessage(markFd, marks.bytes, marks.length);
+    marks.clear();
+    this.discard(markFd); // errors: nobody waits for them
   }
 
   /** Safe to call twice. */
   close(): void {
-    if (this.fd >= 0) native.closeDescriptor(this.fd);
-    this.fd = -1;
+    if (this.closed) return;
+    this.closed = true;
+    native.closeDescriptor(this.questionFd);
+    native.closeDescriptor(this.markFd);
   }
 
-  private exchange(): number {
-    const { request, found } = this;
-    if (native.sendMessage(this.fd, request.bytes, request.length) < 0) return -1;
-    for (;;) {
-      const length = native.receiveMessage(this.fd, found.bytes, found.bytes.length);
-      // An answer that an earlier request did not wait for is passed over.
-      if (length < 0 || found.sequence === request.sequence) return found.read(length);
-    }
-  }
+  private closed = false;
+}
+
+function openSocket(): number {
+  const fd = check('open netlink socket', native.openSocket(AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER));
+  native.setSocketOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES);
+  return fd;
+}
+
+function portsOf({ sourcePort, destinationPort }: ReplyTuple): number {
+  return (sourcePort << 16) | destinationPort;
 }

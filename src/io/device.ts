@@ -3,21 +3,53 @@
  * ways. All packets of a batch live in one arena, which the device makes and the pipeline works in.
  */
 
-/** Packets in an arena: offsets and lengths in bytes, `count` of them valid. */
+import { Checksum, type Packet } from '../codec/packet.js';
+
+/** Packets in an arena, `count` of them valid. */
 export class PacketList {
+  /** In bytes. */
   readonly offsets: Int32Array;
   readonly lengths: Int32Array;
+  /** Of each packet's UDP header from its start, in bytes; of no meaning where `checksums` is `full`. */
+  readonly transports: Int32Array;
+  readonly checksums: Uint8Array;
+  /** Of super-packets, bytes of payload per datagram; else 0. */
+  readonly segments: Int32Array;
   count = 0;
 
   constructor(readonly capacity: number) {
     this.offsets = new Int32Array(capacity);
     this.lengths = new Int32Array(capacity);
+    this.transports = new Int32Array(capacity);
+    this.checksums = new Uint8Array(capacity);
+    this.segments = new Int32Array(capacity);
   }
 
+  /** Adds a packet that is all there: nothing is left to be done to it. */
   add(offset: number, length: number): void {
-    this.offsets[this.count] = offset;
-    this.lengths[this.count] = length;
-    this.count++;
+    const i = this.count++;
+    this.offsets[i] = offset;
+    this.lengths[i] = length;
+    this.checksums[i] = Checksum.full;
+    this.segments[i] = 0;
+  }
+
+  /** Overwrites the packet at `to` by the one at `from`. */
+  move(from: number, to: number): void {
+    this.offsets[to] = this.offsets[from];
+    this.lengths[to] = this.lengths[from];
+    this.transports[to] = this.transports[from];
+    this.checksums[to] = this.checksums[from];
+    this.segments[to] = this.segments[from];
+  }
+
+  addPacket(packet: Packet): void {
+    const i = this.count++;
+    this.offsets[i] = packet.start;
+    this.lengths[i] = packet.end - packet.start;
+    this.transports[i] = packet.udp - packet.start;
+    this.checksums[i] = packet.checksum;
+    this.segments[i] = packet.segment;
   }
 }
 
@@ -33,9 +65,15 @@ const SLOT = HEADROOM + LARGEST_PACKET + 1 + 64;
 /** Room for a packet of the role's own beside each packet. */
 const EXTRA_SLOT = 128;
 
-/** The memory of one batch: BATCH slots with headroom, and a small one beside each for the role's own packet. */
+/** A super-packet cut into datagrams: each has headers of its own. */
+const SCRATCH = 2 * LARGEST_PACKET;
+
+/**
+ * The memory of one batch: BATCH slots with headroom, a small one beside each for the role's own packet, and one in
+ * which a super-packet is cut.
+ */
 export class Arena {
-  readonly buffer = new ArrayBuffer(BATCH * (SLOT + EXTRA_SLOT));
+  readonly buffer = new ArrayBuffer(BATCH * (SLOT + EXTRA_SLOT) + SCRATCH);
   readonly bytes = new Uint8Array(this.buffer);
 
   /** Where the packet in slot `i` begins. */
@@ -43,10 +81,18 @@ export class Arena {
     return i * SLOT + HEADROOM;
   }
 
+  /** Where the memory of the packet at `offset` ends. */
+  slotEnd(offset: number): number {
+    return (Math.floor(offset / SLOT) + 1) * SLOT;
+  }
+
   /** Where the role's own packet beside slot `i` begins. */
   extraOffset(i: number): number {
     return BATCH * SLOT + i * EXTRA_SLOT;
   }
+
+  /** Where datagrams may be written that a super-packet is cut into: up to the end of the buffer. */
+  readonly scratch = BATCH * (SLOT + EXTRA_SLOT);
 
   /** Bytes a packet may have. */
   readonly room = LARGEST_PACKET;

@@ -8,6 +8,8 @@ import { fileURLToPath } from 'node:url';
 interface Native {
   /** A TUN without packet information, with a 12-byte virtio-net header: descriptor. */
   openTun(name: string): number;
+  /** What the reader of a TUN can do by itself: TUN_F_... (linux/if_tun.h). */
+  setTunOffload(fd: number, flags: number): number;
   openSocket(domain: number, type: number, protocol: number): number;
   setSocketOption(fd: number, level: number, name: number, value: number): number;
   /** The option's value, 0 or more. */
@@ -21,6 +23,8 @@ interface Native {
   /** Exclusive flock, without waiting; it goes with the descriptor. */
   lockFile(fd: number): number;
   closeDescriptor(fd: number): number;
+  /** Asks for pages of 2 MB. */
+  adviseHugePages(memory: Uint8Array): number;
   /** Waits for either descriptor: WAIT_... bits. `clock[0]` becomes the time in ticks. */
   wait(dataFd: number, eventFd: number, timeoutMs: number, clock: Int32Array): number;
   /** Sends `length` bytes: how many went. */
@@ -29,6 +33,14 @@ interface Native {
   receiveMessage(fd: number, memory: Uint8Array, length: number): number;
   /** Reads up to `count` packets, each to its offset; `lengths` is room before and length after. How many. */
   readBatch(fd: number, memory: Uint8Array, offsets: Int32Array, lengths: Int32Array, count: number): number;
+  /** The same from a socket, by one call. */
+  receiveBatch(
+    fd: number,
+    memory: Uint8Array,
+    offsets: Int32Array,
+    lengths: Int32Array,
+    count: number,
+  ): number;
   /** Writes packets; `lengths` becomes 0 or -errno for each. How many failed. */
   writeBatch(fd: number, memory: Uint8Array, offsets: Int32Array, lengths: Int32Array, count: number): number;
   /** The same for IP packets through raw sockets, one for each family, to the destinations in their headers. */

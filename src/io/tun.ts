@@ -1,19 +1,27 @@
 /**
  * A TUN device and raw sockets as a pipeline's device.
  *
- * The TUN speaks virtio-net headers, with no offload asked for: the kernel completes checksums and cuts
- * super-packets before we see them, so every header that is read says "nothing special", and so does every
- * one that is written.
+ * The TUN speaks virtio-net headers. With offloads, what comes from it may be a super-packet of many datagrams, or
+ * lack its checksum; it goes back to the stack as it is, and is finished by us where it leaves by a raw socket, which
+ * does not do that. Neighbours of one flow on their way into the stack are merged.
  */
+import { constants } from 'node:os';
 import * as ipv4 from '../codec/ipv4.js';
 import * as ipv6 from '../codec/ipv6.js';
+import { VIRTIO_HEADER } from '../codec/virtio.js';
 import { Arena, BATCH, type Device, type PacketList } from './device.js';
+import { Finisher } from './finisher.js';
+import { Merger } from './merge.js';
 import { check, native, SystemCallError, WAIT_BROKEN, WAIT_DATA } from './native.js';
+import { putHeader, takeHeader } from './offload.js';
 import { RawSockets } from './raw.js';
 
-const VIRTIO_HEADER = 12;
 const BUSY_RETRIES = 20;
 const BUSY_PAUSE_MS = 50;
+
+const TUN_F_CSUM = 0x01;
+const TUN_F_USO4 = 0x20;
+const TUN_F_USO6 = 0x40;
 
 /**
  * Attaches to the TUN `name`, making it if need be: its descriptor. A predecessor's exit can keep it busy for a
@@ -29,22 +37,41 @@ export function openTun(name: string): number {
   }
 }
 
+/**
+ * Lets the TUN bring super-packets and leave checksums to us, or not; false if this kernel can't (before Linux 6.2).
+ * All of it or nothing: the kernel takes USO only with checksums, and IPv4 only with IPv6.
+ */
+export function offloadTun(fd: number, wanted: boolean): boolean {
+  return native.setTunOffload(fd, wanted ? TUN_F_CSUM | TUN_F_USO4 | TUN_F_USO6 : 0) >= 0;
+}
+
 export interface TunDeviceOptions {
   tunFd: number;
   /** An eventfd that ends a wait. */
   wakeFd: number;
   /** SO_MARK of what is emitted. */
   mark: number;
+  /** Whether neighbours of one flow become one write. */
+  merges: boolean;
 }
 
 export class TunDevice implements Device {
   readonly arena = new Arena();
   readonly clock = new Int32Array(1);
+  private readonly view = new DataView(this.arena.buffer);
   private readonly raw: RawSockets;
+  private readonly toNetwork: Finisher;
+  private readonly toStack: Finisher;
+  private readonly merger = new Merger(this.arena);
   private readonly slots = new Int32Array(BATCH);
+  private readonly lengths = new Int32Array(BATCH);
+  /** The kernel refused a super-packet once: from then on it gets datagrams. */
+  private wantsDatagrams = false;
 
   constructor(private readonly options: TunDeviceOptions) {
     this.raw = new RawSockets(options.mark);
+    this.toNetwork = new Finisher(this.arena, 0, packets => this.raw.send(this.arena.bytes, packets));
+    this.toStack = new Finisher(this.arena, VIRTIO_HEADER, packets => this.write(packets));
     for (let i = 0; i < BATCH; i++) this.slots[i] = this.arena.packetOffset(i) - VIRTIO_HEADER;
   }
 
@@ -67,25 +94,40 @@ export class TunDevice implements Device {
       'read TUN',
       native.readBatch(tunFd, this.arena.bytes, packets.offsets, packets.lengths, BATCH),
     );
-    for (let i = 0; i < packets.count; i++) {
-      packets.offsets[i] += VIRTIO_HEADER;
-      packets.lengths[i] -= VIRTIO_HEADER;
-    }
+    for (let i = 0; i < packets.count; i++) takeHeader(this.view, packets, i);
   }
 
   deliver(packets: PacketList): number {
-    const { bytes } = this.arena;
+    for (let i = 0; i < packets.count; i++) giveHopBack(this.arena.bytes, packets.offsets[i]);
+    if (this.wantsDatagrams) return this.toStack.finish(packets);
+    if (this.options.merges) this.merger.merge(packets);
+    for (let i = 0; i < packets.count; i++) putHeader(this.view, packets, i);
+    this.lengths.set(packets.lengths);
+    const refused = this.write(packets);
+    return refused === 0 ? 0 : this.deliverRefused(packets, refused);
+  }
+
+  /** Super-packets that the kernel did not take are cut, now and from now on. */
+  private deliverRefused(packets: PacketList, refused: number): number {
+    let left = 0;
     for (let i = 0; i < packets.count; i++) {
-      giveHopBack(bytes, packets.offsets[i]);
-      packets.offsets[i] -= VIRTIO_HEADER;
-      packets.lengths[i] += VIRTIO_HEADER;
-      bytes.fill(0, packets.offsets[i], packets.offsets[i] + VIRTIO_HEADER);
+      if (packets.segments[i] === 0 || packets.lengths[i] !== -constants.errno.EINVAL) continue;
+      packets.lengths[i] = this.lengths[i] - VIRTIO_HEADER;
+      packets.offsets[i] += VIRTIO_HEADER;
+      packets.move(i, left++);
     }
-    return native.writeBatch(this.options.tunFd, bytes, packets.offsets, packets.lengths, packets.count);
+    if (left === 0) return refused;
+    this.wantsDatagrams = true;
+    packets.count = left;
+    return refused - left + this.toStack.finish(packets);
+  }
+
+  private write({ offsets, lengths, count }: PacketList): number {
+    return native.writeBatch(this.options.tunFd, this.arena.bytes, offsets, lengths, count);
   }
 
   emit(packets: PacketList): number {
-    return this.raw.send(this.arena.bytes, packets);
+    return this.toNetwork.finish(packets);
   }
 
   close(): void {

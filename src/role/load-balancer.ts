@@ -43,9 +43,13 @@ const SURELY_THE_SAME = 1000;
 export interface Connections {
   /** What the last `find` found. `id` tells a connection from an earlier one with the same tuple. */
   readonly found: { readonly client: Int32Array; clientPort: number; id: number };
+  /** Puts a connection on the list of those that `ask` asks for, all at once; `find` then knows the answers. */
+  wonder(tuple: ReplyTuple): void;
+  ask(): void;
   find(tuple: ReplyTuple): boolean;
-  /** Lets the rest of a connection's packets go by without us; false if it is gone. */
-  release(tuple: ReplyTuple): boolean;
+  /** Lets the rest of a connection's packets go by without us, from `settle` on. */
+  release(tuple: ReplyTuple): void;
+  settle(): void;
 }
 
 /** The MTU of the path to the address at `at` in `words`, in bytes; 0 if there is none. */
@@ -100,6 +104,19 @@ export class LoadBalancer implements Role {
     return this.flows.isExpiryDue(now);
   }
 
+  /** Asks conntrack for all connections of a batch at once. */
+  foresee(packet: Packet, offsets: Int32Array, lengths: Int32Array, count: number, now: number): void {
+    const { connections } = this;
+    for (let i = 0; i < count; i++) {
+      if (packet.parse(offsets[i], offsets[i] + lengths[i]) !== Kind.udp) continue;
+      if (this.ownAddresses.has(packet.addresses, DESTINATION) || this.isSure(this.known(packet), now))
+        continue;
+      this.setTuple(packet.addresses, DESTINATION, packet.destinationPort, SOURCE, packet.sourcePort);
+      connections.wonder(this.tuple);
+    }
+    connections.ask();
+  }
+
   /** Packets that bypass us would overtake what we held: nothing ever is. */
   release(): number {
     return 0;
@@ -107,6 +124,7 @@ export class LoadBalancer implements Role {
 
   settle(_extrasSent: number, extrasRefused: number, refused: number): void {
     this.counters[LbCounter.dropped_io] += extrasRefused + refused;
+    this.connections.settle();
   }
 
   // ---- 1. which way --------------------------------------------------------------------------------------
@@ -156,13 +174,19 @@ export class LoadBalancer implements Role {
 
   /** The packet's flow, or -1 if conntrack has none for it: nobody's NAT, nobody's client. */
   private flowOf(packet: Packet, now: number): number {
-    const { flows } = this;
-    flows.setFlow(packet.addresses, SOURCE, packet.sourcePort, DESTINATION, packet.destinationPort);
-    const known = flows.findFlow();
-    const isSure = known >= 0 && this.wantsMark(known) && flows.idle(known, now) < SURELY_THE_SAME;
-    const flow = isSure ? known : this.ask(packet, known, now);
-    if (flow >= 0) flows.touch(flow, now);
+    const known = this.known(packet);
+    const flow = this.isSure(known, now) ? known : this.ask(packet, known, now);
+    if (flow >= 0) this.flows.touch(flow, now);
     return flow;
+  }
+
+  private known({ addresses, sourcePort, destinationPort }: Packet): number {
+    this.flows.setFlow(addresses, SOURCE, sourcePort, DESTINATION, destinationPort);
+    return this.flows.findFlow();
+  }
+
+  private isSure(flow: number, now: number): boolean {
+    return flow >= 0 && this.wantsMark(flow) && this.flows.idle(flow, now) < SURELY_THE_SAME;
   }
 
   private ask(packet: Packet, known: number, now: number): number {

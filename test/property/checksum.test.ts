@@ -4,7 +4,9 @@ import {
   applyChange,
   applyUdpChange,
   complement,
+  fold,
   longChange,
+  sumLongs,
   sumWords,
   wordChange,
 } from '../../src/codec/checksum.js';
@@ -28,6 +30,24 @@ it('sums any bytes like the slow sum', () => {
       expect(complement(sumWords(view, start, start + bytes.length))).toBe(checksum(bytes));
     }),
   );
+});
+
+it('sums any bytes by longs like by words, however much there was before', () => {
+  const start = fc.oneof(fc.integer({ min: 0, max: 0x2_0000 }), fc.constantFrom(0xffff, 0x1_0000));
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 300 }), fc.nat(7), start, (bytes, at, sum) => {
+      const view = new DataView(surrounded(bytes, at, 5));
+      expect(sumLongs(view, at, at + bytes.length, sum)).toBe(
+        // Two ways to write nothing: which one it is does not matter to any checksum.
+        fold(sumWords(view, at, at + bytes.length, sum)),
+      );
+    }),
+    { numRuns: 1000 },
+  );
+  for (const fill of [0, 0xff]) {
+    const view = new DataView(surrounded(new Uint8Array(65535).fill(fill)));
+    expect(sumLongs(view, 0, 65535, 0xffff)).toBe(fold(sumWords(view, 0, 65535, 0xffff)));
+  }
 });
 
 it('an incremental change of an IP header equals computing it anew', () => {

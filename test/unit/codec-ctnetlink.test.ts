@@ -1,7 +1,7 @@
 import { endianness } from 'node:os';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { CtAnswer, CtRequest, type ReplyTuple } from '../../src/codec/ctnetlink.js';
+import { CtAnswer, CtRequests, type ReplyTuple } from '../../src/codec/ctnetlink.js';
 import { addressText, hex, int32, type Octets, toHex, word } from './support/wire.js';
 
 /** Netlink is in host order: what is written here is a little-endian host's. */
@@ -55,7 +55,7 @@ const GET: Field[] = [
 const SET_MARK: Field[] = [
   ['58000000', 'nlmsg_len: 88'],
   ['0001', 'nlmsg_type: IPCTNL_MSG_CT_NEW of NFNL_SUBSYS_CTNETLINK'],
-  ['0500', 'nlmsg_flags: NLM_F_REQUEST | NLM_F_ACK, without NLM_F_CREATE'],
+  ['0100', 'nlmsg_flags: NLM_F_REQUEST, without NLM_F_CREATE; without NLM_F_ACK, too'],
   ['01000000', 'nlmsg_seq: 1'],
   ['00000000', 'nlmsg_pid'],
   nfgenmsg,
@@ -153,10 +153,14 @@ const DONE: Field[] = [
   ['58000000 0001 0500 02000000 00000000', 'the header of the request'],
 ];
 
+/** Where answers are read from: anywhere in a buffer. */
+const memory = new Uint8Array(8192);
+const AT = 36;
+
 /** Reads an answer out of a buffer that still holds an earlier one. */
 function read(answer: CtAnswer, bytes: Octets, length = bytes.length): number {
-  answer.bytes.set(Array.from(bytes));
-  return answer.read(length) + 0;
+  memory.set(Array.from(bytes), AT);
+  return answer.read(AT, length) + 0;
 }
 
 function fieldsOf({ client, clientPort, id }: CtAnswer) {
@@ -165,60 +169,89 @@ function fieldsOf({ client, clientPort, id }: CtAnswer) {
 
 /** An answer object that has just read who the client is. */
 function used(): CtAnswer {
-  const answer = new CtAnswer();
+  const answer = new CtAnswer(memory);
   expect(read(answer, bytesOf(FOUND))).toBe(0);
   expect(fieldsOf(answer)).toEqual(CLIENT);
   return answer;
 }
 
 describeHere('requests', () => {
-  const written = (request: CtRequest) => toHex(request.bytes.slice(0, request.length));
+  const written = (requests: CtRequests) => toHex(requests.bytes.slice(0, requests.length));
 
   it('IPCTNL_MSG_CT_GET by the reply tuple, byte for byte', () => {
-    const request = new CtRequest();
-    request.bytes.fill(0xa5);
-    request.get(TUPLE);
-    expect(written(request)).toBe(toHex(bytesOf(GET)));
-    expect(toHex(request.bytes.slice(request.length))).toBe('a5'.repeat(256 - 72));
+    const requests = new CtRequests(1);
+    requests.bytes.fill(0xa5);
+    requests.get(TUPLE);
+    expect(written(requests)).toBe(toHex(bytesOf(GET)));
+    expect(toHex(requests.bytes.slice(requests.length))).toBe('a5'.repeat(160 - 72));
   });
 
   it('IPCTNL_MSG_CT_NEW that sets bits of the mark, byte for byte', () => {
-    const request = new CtRequest();
-    request.bytes.fill(0xa5);
-    request.setMark(TUPLE, 0x120, 0xff0);
-    expect(written(request)).toBe(toHex(bytesOf(SET_MARK)));
-    expect(toHex(request.bytes.slice(request.length))).toBe('a5'.repeat(256 - 88));
+    const requests = new CtRequests(1);
+    requests.bytes.fill(0xa5);
+    requests.setMark(TUPLE, 0x120, 0xff0);
+    expect(written(requests)).toBe(toHex(bytesOf(SET_MARK)));
+    expect(toHex(requests.bytes.slice(requests.length))).toBe('a5'.repeat(160 - 88));
   });
 
   it('the same in IPv6, byte for byte', () => {
-    const request = new CtRequest();
-    request.bytes.fill(0xa5);
-    request.get(TUPLE6);
-    expect(written(request)).toBe(toHex(bytesOf(GET6)));
-    expect(toHex(request.bytes.slice(request.length))).toBe('a5'.repeat(256 - 96));
-    request.sequence = 0;
-    request.setMark(TUPLE6, 0x120, 0xff0);
-    expect(written(request)).toBe(toHex(bytesOf(SET_MARK6)));
-    expect(toHex(request.bytes.slice(request.length))).toBe('a5'.repeat(256 - 112));
+    const requests = new CtRequests(1);
+    requests.bytes.fill(0xa5);
+    requests.get(TUPLE6);
+    expect(written(requests)).toBe(toHex(bytesOf(GET6)));
+    expect(toHex(requests.bytes.slice(requests.length))).toBe('a5'.repeat(160 - 96));
+    requests.clear();
+    requests.sequence = 0;
+    requests.setMark(TUPLE6, 0x120, 0xff0);
+    expect(written(requests)).toBe(toHex(bytesOf(SET_MARK6)));
+    expect(toHex(requests.bytes.slice(requests.length))).toBe('a5'.repeat(160 - 112));
+  });
+
+  it('stand one behind the other, each with its own length and number', () => {
+    const requests = new CtRequests(4);
+    requests.get(TUPLE);
+    requests.setMark(TUPLE6, 0x120, 0xff0);
+    requests.get(TUPLE6);
+    const numbered = (fields: readonly Field[], number: number) => {
+      const bytes = bytesOf(fields);
+      bytes[8] = number;
+      return toHex(bytes);
+    };
+    expect(written(requests)).toBe(numbered(GET, 1) + numbered(SET_MARK6, 2) + numbered(GET6, 3));
+    expect([requests.count, requests.length, requests.sequence]).toEqual([3, 72 + 112 + 96, 3]);
+
+    requests.clear();
+    expect([requests.count, requests.length]).toEqual([0, 0]);
+    requests.get(TUPLE);
+    expect(written(requests)).toBe(numbered(GET, 4));
+    expect(requests.count).toBe(1);
+  });
+
+  it('find room, as many as they were promised', () => {
+    const requests = new CtRequests(100);
+    for (let i = 0; i < requests.capacity; i++) requests.setMark(TUPLE6, -1, -1);
+    expect([requests.count, requests.length]).toEqual([100, 100 * 112]);
   });
 
   it('leave nothing of the one before', () => {
-    const request = new CtRequest();
+    const requests = new CtRequests(1);
     for (const [tuple, expected] of [
       [TUPLE, GET],
       [TUPLE6, GET6],
       [TUPLE, GET],
     ] as const) {
       const extreme = { addresses: new Int32Array(8).fill(-1), sourcePort: 65535, destinationPort: 65535 };
-      request.setMark(extreme, -1, -1);
-      request.sequence = 0;
-      request.get(tuple);
-      expect(written(request)).toBe(toHex(bytesOf(expected)));
+      requests.setMark(extreme, -1, -1);
+      requests.clear();
+      requests.sequence = 0;
+      requests.get(tuple);
+      expect(written(requests)).toBe(toHex(bytesOf(expected)));
+      requests.clear();
     }
   });
 
   it('take all addresses, ports and marks there are', () => {
-    const request = new CtRequest();
+    const requests = new CtRequests(1);
     for (const [addresses, expected] of [
       [['255.255.255.255', '0.0.0.0'], '08000100ffffffff0800020000000000'],
       [
@@ -227,8 +260,9 @@ describeHere('requests', () => {
       ],
     ] as const) {
       const extreme = { addresses: int32(...addresses), sourcePort: 65535, destinationPort: 0 };
-      request.setMark(extreme, 0x80000000, 0xffffffff);
-      const text = written(request);
+      requests.setMark(extreme, 0x80000000, 0xffffffff);
+      const text = written(requests);
+      requests.clear();
       expect(text).toContain(expected);
       expect(text).toContain('06000200ffff00000600030000000000');
       expect(text.endsWith('080008008000000008001500ffffffff')).toBe(true);
@@ -236,16 +270,17 @@ describeHere('requests', () => {
   });
 
   it('are numbered, round and round, and an answer has its request’s number', () => {
-    const request = new CtRequest();
-    const answer = new CtAnswer();
+    const requests = new CtRequests(1);
+    const answer = new CtAnswer(memory);
     const numbers = [1, 2, 0x7fffffff, -0x80000000, -1, 0].map(next => {
-      request.sequence = (next - 1) | 0;
-      request.get(TUPLE);
+      requests.sequence = (next - 1) | 0;
+      requests.clear();
+      requests.get(TUPLE);
       // The kernel copies nlmsg_seq.
-      answer.bytes.set(bytesOf(FOUND));
-      answer.bytes.set(request.bytes.slice(8, 12), 8);
-      expect(answer.sequence).toBe(request.sequence);
-      return request.sequence;
+      memory.set(bytesOf(FOUND), AT);
+      memory.set(requests.bytes.slice(8, 12), AT + 8);
+      expect(answer.sequence(AT)).toBe(requests.sequence);
+      return requests.sequence;
     });
     expect(numbers).toEqual([1, 2, 0x7fffffff, -0x80000000, -1, 0]);
   });
@@ -253,11 +288,11 @@ describeHere('requests', () => {
 
 describeHere('answers', () => {
   it('a connection: its client, and which connection it is', () => {
-    const answer = new CtAnswer();
-    answer.bytes.fill(0xa5);
+    const answer = new CtAnswer(memory);
+    memory.fill(0xa5);
     expect(read(answer, bytesOf(FOUND))).toBe(0);
     expect(fieldsOf(answer)).toEqual(CLIENT);
-    expect(answer.sequence).toBe(1);
+    expect(answer.sequence(AT)).toBe(1);
   });
 
   it('an IPv6 connection: its client, and which connection it is', () => {
@@ -271,9 +306,9 @@ describeHere('answers', () => {
   it('a connection without counters, or with attributes that nobody knows yet', () => {
     const without = bytesOf(FOUND.slice(0, -6));
     without.splice(0, 4, ...hex('a4000000'));
-    expect(read(new CtAnswer(), without)).toBe(0);
+    expect(read(new CtAnswer(memory), without)).toBe(0);
 
-    const answer = new CtAnswer();
+    const answer = new CtAnswer(memory);
     const more = [...hex('0800 6300 ffffffff'), ...hex('0500 6400 01 000000')];
     const all = [...bytesOf(FOUND).slice(0, 20), ...more, ...bytesOf(FOUND).slice(20)];
     all.splice(0, 4, ...hex('ec000000'));
@@ -282,7 +317,7 @@ describeHere('answers', () => {
   });
 
   it('a connection whose nests are not flagged as such, or whose numbers are flagged as in network order', () => {
-    const answer = new CtAnswer();
+    const answer = new CtAnswer(memory);
     const plain = bytesOf(
       FOUND.map(([bytes, what]) => [bytes.replace(/80$/, '00').replace(/00 (?=cb)/, '40 '), what]),
     );
@@ -306,11 +341,11 @@ describeHere('answers', () => {
     }
   });
 
-  it('an acknowledgement: 0, and no client', () => {
+  it('an acknowledgement is no connection, and no error', () => {
     const answer = used();
-    expect(read(answer, bytesOf(DONE))).toBe(0);
+    expect(read(answer, bytesOf(DONE))).toBe(-1);
     expect(fieldsOf(answer)).toEqual(NOBODY);
-    expect(answer.sequence).toBe(2);
+    expect(answer.sequence(AT)).toBe(2);
   });
 
   it.each([
@@ -351,7 +386,7 @@ describeHere('answers', () => {
 
   it('none at all (the errno of a receive) is none', () => {
     const answer = used();
-    for (const length of [0, -11, -105]) expect(answer.read(length)).toBe(-1);
+    for (const length of [0, -11, -105]) expect(answer.read(AT, length)).toBe(-1);
     expect(fieldsOf(answer)).toEqual(NOBODY);
   });
 
@@ -370,7 +405,7 @@ describeHere('answers', () => {
   ])('a connection %s is none', (_, there, instead) => {
     const bytes = FOUND.map(([text, what]): Field => [text === there ? instead : text, what]);
     expect(bytes).not.toEqual(FOUND);
-    const answer = new CtAnswer();
+    const answer = new CtAnswer(memory);
     expect(read(answer, bytesOf(bytes))).toBe(-1);
   });
 
@@ -384,14 +419,14 @@ describeHere('answers', () => {
       ([text, what], i): Field => [i < 10 ? text.replace(there, instead) : text, what],
     );
     expect(bytes).not.toEqual(FOUND6);
-    expect(read(new CtAnswer(), bytesOf(bytes))).toBe(-1);
+    expect(read(new CtAnswer(memory), bytesOf(bytes))).toBe(-1);
   });
 
   it('an attribute of a type above 255 is not taken for a nested one', () => {
     // 0x0101 would be CTA_TUPLE_IP inside CTA_TUPLE_ORIG, were a path of types written like that.
     const forged = [...hex('0c00 0101 0800 0100 cb007107'), ...hex('0c00 0201 0600 0200 15b3 0000')];
     const bytes = [...hex('2c000000 0001 0000 01000000 e9590000 02 00 0000'), ...forged];
-    const answer = new CtAnswer();
+    const answer = new CtAnswer(memory);
     expect(read(answer, bytes)).toBe(-1);
     expect(fieldsOf(answer)).toEqual(NOBODY);
   });

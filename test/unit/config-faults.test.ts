@@ -12,7 +12,7 @@ const json = join(directory, 'config.json');
 
 const GOOD = {
   role: 'real-server',
-  tun: { name: 'uoa0', address: '192.0.2.254/32' },
+  tun: { name: 'uoa0', address: '192.0.2.254/32', offload: 'auto', merge: true },
   log: { level: 'info', format: 'text' },
   control: { socket: '/run/uoa-shim/uoa0.sock' },
   metrics: { listen: '' },
@@ -124,6 +124,8 @@ const REFUSED: [string, unknown[], string][] = [
     ['', '192.0.2.254/33', '127.0.0.1/8', '0.0.0.0/0', '224.0.0.1/32', '1.2.3', 'fd00::1/128', 'fe80::1', 7],
     TUN_ADDRESS,
   ],
+  ['tun.offload', ['on', 'AUTO', '', true, false, 1, null], 'auto or off'],
+  ['tun.merge', ['True', 'auto', '', 0, 1, null], 'true or false'],
   ['log.level', ['', 'trace', 'INFO', 1, true], 'error, warn, info or debug'],
   ['log.format', ['xml', null], 'text or json'],
   [
@@ -222,6 +224,8 @@ test.each(REFUSED)('%s refuses %j', (key, values, allowed) => {
 test.each([
   ['tun.name', ['a', 'a23456789012345', 'uoa-0.1']],
   ['tun.address', ['10.1.2.3/24', '10.1.2.3']],
+  ['tun.offload', ['auto', 'off']],
+  ['tun.merge', [true, false, 'true', 'false']],
   ['control.socket', [`/${'x'.repeat(106)}`]],
   ['routing.table', [1, 251, 256, 4294967293, '0x200', '7']],
   ['routing.mark', [1, 0xffffffff]],
@@ -587,7 +591,7 @@ const REAL_SERVER = 'interface, loadBalancers, services, datapath, flowTimeout, 
 const TOP = 'role, tun, log, control, metrics, routing, realServer, loadBalancer';
 
 test.each([
-  ['tun.mtu', 'tun.mtu: unknown key; allowed: name, address'],
+  ['tun.mtu', 'tun.mtu: unknown key; allowed: name, address, offload, merge'],
   [
     'realServer.flowTimout',
     `realServer.flowTimout: unknown key (did you mean flowTimeout?); allowed: ${REAL_SERVER}`,

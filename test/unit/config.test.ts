@@ -44,7 +44,7 @@ function refusal(from: Sources): string[] {
 test('defaults fill what a file leaves out', () => {
   expect(load(MINIMAL)).toEqual({
     role: 'real-server',
-    tun: { name: 'uoa0', address: '192.0.2.254/32' },
+    tun: { name: 'uoa0', address: '192.0.2.254/32', offload: 'auto', merge: true },
     log: { level: 'info', format: 'text' },
     control: { socket: '/run/uoa-shim/uoa0.sock' },
     metrics: { listen: '' },
@@ -74,7 +74,7 @@ test('defaults fill what a file leaves out', () => {
 test('every value of a file arrives, in one spelling', () => {
   const config = load(`
 role: real-server
-tun: { name: shim1, address: 192.0.2.1 }
+tun: { name: shim1, address: 192.0.2.1, offload: off, merge: false }
 log: { level: debug, format: json }
 control: { socket: /tmp/shim.sock }
 metrics: { listen: "" }
@@ -112,7 +112,7 @@ loadBalancer:
   flowTimeout: 20
   maxFlows: 32
 `);
-  expect(config.tun).toEqual({ name: 'shim1', address: '192.0.2.1/32' });
+  expect(config.tun).toEqual({ name: 'shim1', address: '192.0.2.1/32', offload: 'off', merge: false });
   expect(config.log).toEqual({ level: 'debug', format: 'json' });
   expect(config.control.socket).toBe('/tmp/shim.sock');
   expect(config.routing).toMatchObject({ table: 1000, priority: 7, localPriority: 9, mark: 64 });
@@ -265,6 +265,27 @@ test('the environment alone is enough, lists too; what it has no key for is left
   expect(config.tun.name).toBe('7');
 });
 
+test('true and false may come from the environment or a flag, spelled like that only', () => {
+  const env = { UOA_SHIM_TUN_MERGE: 'false' };
+  expect(load(MINIMAL, { env }).tun.merge).toBe(false);
+  expect(load(`tun: { merge: false }\n${MINIMAL}`, { env: { UOA_SHIM_TUN_MERGE: 'true' } }).tun.merge).toBe(
+    true,
+  );
+  expect(load(MINIMAL, { env, flags: { 'tun.merge': 'true' } }).tun.merge).toBe(true);
+  expect(load(MINIMAL, { flags: { 'tun.merge': 'false', 'tun.offload': 'off' } }).tun).toMatchObject({
+    merge: false,
+    offload: 'off',
+  });
+  expect(refusal(sources(MINIMAL, { env: { UOA_SHIM_TUN_MERGE: 'no' } }))).toEqual([
+    'tun.merge (from UOA_SHIM_TUN_MERGE): "no" is not allowed; allowed: true or false',
+  ]);
+  for (const text of ['', '0', '1', 'True', 'FALSE', ' true', 'yes'])
+    expect(refusal(sources(MINIMAL, { flags: { 'tun.merge': text, 'tun.offload': 'on' } }))).toEqual([
+      'tun.offload (from --tun-offload): "on" is not allowed; allowed: auto or off',
+      `tun.merge (from --tun-merge): "${text}" is not allowed; allowed: true or false`,
+    ]);
+});
+
 test('a fault names the variable or the flag that the value came from', () => {
   const env = {
     UOA_SHIM_LOG_LEVEL: 'loud',
@@ -336,7 +357,7 @@ test('a key that is there twice is a fault, in JSON too, beside all others', () 
   ]);
   expect(refusal(sources('{"tun": {},\n "tun": {"mtu": 1}, "realServer": []}', {}, 'config.json'))).toEqual([
     'config.json: line 2: tun is there twice',
-    'tun.mtu: unknown key; allowed: name, address',
+    'tun.mtu: unknown key; allowed: name, address, offload, merge',
     expect.stringMatching(
       /^realServer: \[\] is not allowed; allowed: a mapping with interface, loadBalancers/,
     ),

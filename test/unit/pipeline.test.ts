@@ -11,7 +11,18 @@ class ScriptedRole implements Role {
   extraLength = 0;
   readonly seen: { length: number; now: number; headroom: number }[] = [];
   readonly ticks: number[] = [];
+  /** Of each batch it was shown: the payloads' second bytes, how many it had handled by then, and the time. */
+  readonly foreseen: { payloads: number[]; handled: number; now: number }[] = [];
   backlog = 0;
+
+  foresee(packet: Packet, offsets: Int32Array, lengths: Int32Array, count: number, now: number): void {
+    const payloads: number[] = [];
+    for (let i = 0; i < count; i++) {
+      packet.parse(offsets[i], offsets[i] + lengths[i]);
+      payloads.push(packet.bytes[packet.end - 1]);
+    }
+    this.foreseen.push({ payloads, handled: this.seen.length, now });
+  }
 
   process(packet: Packet, now: number, extraOffset: number): number {
     const verdict = packet.bytes[packet.udp + 8];
@@ -147,6 +158,21 @@ describe('Pipeline', () => {
     for (let n = 0; n < BATCH; n++) expect(Buffer.compare(device.delivered[n], packets[n])).toBe(0);
   });
 
+  it('shows the role each batch before it handles the first of its packets', () => {
+    const { device, role, pipeline } = make();
+    device.clock[0] = 5;
+    for (let n = 0; n < BATCH + 2; n++) device.put(asking(Verdict.emit, n));
+    role.held.push(asking(Verdict.deliver, 99));
+    for (let turn = 0; turn < 3; turn++) pipeline.turn();
+    const numbers = Array.from({ length: BATCH + 2 }, (_, n) => n);
+    expect(role.foreseen).toEqual([
+      { payloads: numbers.slice(0, BATCH), handled: 0, now: 5 },
+      { payloads: [99], handled: BATCH, now: 5 },
+      { payloads: numbers.slice(BATCH), handled: BATCH + 1, now: 5 },
+    ]);
+    expect(lastBytes(device.emitted)).toEqual(numbers);
+  });
+
   it('counts what is refused, by way and kind', () => {
     const { device, role, pipeline } = make();
     device.put(asking(Verdict.deliver));
@@ -204,7 +230,7 @@ describe('Pipeline', () => {
   it('asks neither role nor device for anything in an empty turn', () => {
     const { device, role, pipeline } = make();
     expect(pipeline.turn()).toBe(0);
-    expect(role.seen).toEqual([]);
+    expect([role.seen, role.foreseen]).toEqual([[], []]);
     expect([device.delivered, device.emitted]).toEqual([[], []]);
   });
 });

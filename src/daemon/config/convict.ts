@@ -28,6 +28,10 @@ convict.addFormats({
     validate,
     coerce: (text: string) => (/^(0x[\da-f]+|\d+)$/i.test(text) ? Number(text) : text),
   },
+  truth: {
+    validate,
+    coerce: (text: string) => (text === 'true' || text === 'false' ? text === 'true' : text),
+  },
   list: {
     validate,
     coerce: (text: string) => {

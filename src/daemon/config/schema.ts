@@ -12,16 +12,17 @@ import {
   nothingYet,
   type Rule,
   socketPath,
+  trueOrFalse,
   wholeNumber,
 } from './rules.js';
 
 /** How text from the environment or a flag becomes a value. */
-export type Format = 'text' | 'whole-number' | 'list';
+export type Format = 'text' | 'whole-number' | 'truth' | 'list';
 
 export interface Key {
   doc: string;
   /** null: there is none; what that means is said where the defaults are filled in. */
-  default: string | number | null;
+  default: string | number | boolean | null;
   format: Format;
   rule: Rule;
   /** Accepted, but nothing that works yet hangs on it: no place in `--help`. */
@@ -41,6 +42,8 @@ export const schema = {
   tun: {
     name: text('name of the TUN interface', 'uoa0', interfaceName),
     address: text('address of the TUN interface', '192.0.2.254/32', interfaceAddress),
+    offload: text('super-packets, where the kernel can', 'auto', choice(['auto', 'off'])),
+    merge: truth('neighbours of one flow become a super-packet', true),
   },
   log: {
     level: text('how much is logged', 'info', choice(['error', 'warn', 'info', 'debug'])),
@@ -102,6 +105,10 @@ function text(doc: string, fallback: string | null, rule: Rule): Key {
 
 function number(doc: string, fallback: number, rule: Rule): Key {
   return { doc, default: fallback, format: 'whole-number', rule };
+}
+
+function truth(doc: string, fallback: boolean): Key {
+  return { doc, default: fallback, format: 'truth', rule: trueOrFalse };
 }
 
 function list(doc: string, rule: Rule): Key {

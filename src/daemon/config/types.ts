@@ -9,6 +9,10 @@ export interface Config {
     name: string;
     /** `a.b.c.d/length`; never IPv6. */
     address: string;
+    /** Whether super-packets come from it, and go to it, where the kernel can. */
+    offload: 'auto' | 'off';
+    /** With offload: whether neighbours of one flow become one super-packet. */
+    merge: boolean;
   };
   log: { level: LogLevel; format: 'text' | 'json' };
   control: {

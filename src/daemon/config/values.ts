@@ -29,7 +29,7 @@ export function complete(values: Values): Config {
   const { tun, control } = values;
   return {
     ...values,
-    tun: { name: tun.name, address: withLength(tun.address) },
+    tun: { ...tun, address: withLength(tun.address) },
     control: { socket: control.socket ?? defaultSocket(tun.name) },
     realServer: completeRealServer(values.realServer),
     loadBalancer: completeLoadBalancer(values.loadBalancer),

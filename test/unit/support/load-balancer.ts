@@ -45,9 +45,15 @@ interface Connection {
 /** Conntrack's connections by their reply tuple, `10.10.1.2:53 > 10.10.1.1:40000`. */
 export class FakeConnections implements Connections {
   readonly found = { client: new Int32Array(4), clientPort: 0, id: 0 };
-  /** The tuples that were asked for, and those that were let go. */
+  /** The tuples that were looked for, and those that were let go, from `settle` on. */
   readonly finds: string[] = [];
   readonly releases: string[] = [];
+  /** What conntrack was asked, a list for each time. */
+  readonly questions: string[][] = [];
+  private list: string[] = [];
+  /** What it answered last. */
+  private readonly answers = new Map<string, Connection | undefined>();
+  private readonly toBeReleased: string[] = [];
   private readonly connections = new Map<string, Connection>();
   private lastId = 0;
 
@@ -68,10 +74,26 @@ export class FakeConnections implements Connections {
     return `${inFamily(this.family, to)} > ${inFamily(this.family, from)}`;
   }
 
+  wonder(tuple: ReplyTuple): void {
+    this.list.push(describeTuple(tuple));
+  }
+
+  ask(): void {
+    this.answers.clear();
+    if (this.list.length === 0) return;
+    for (const name of this.list) this.answers.set(name, this.connections.get(name));
+    this.questions.push(this.list);
+    this.list = [];
+  }
+
   find(tuple: ReplyTuple): boolean {
     const name = describeTuple(tuple);
     this.finds.push(name);
-    const connection = this.connections.get(name);
+    if (!this.answers.has(name)) {
+      this.wonder(tuple);
+      this.ask();
+    }
+    const connection = this.answers.get(name);
     // What is left over from another connection must not be taken for this one's.
     this.found.client.set(words('192.0.2.66'));
     this.found.clientPort = 666;
@@ -84,10 +106,12 @@ export class FakeConnections implements Connections {
     return true;
   }
 
-  release(tuple: ReplyTuple): boolean {
-    const name = describeTuple(tuple);
-    this.releases.push(name);
-    return this.connections.has(name);
+  release(tuple: ReplyTuple): void {
+    this.toBeReleased.push(describeTuple(tuple));
+  }
+
+  settle(): void {
+    this.releases.push(...this.toBeReleased.splice(0));
   }
 }
 

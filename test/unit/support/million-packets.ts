@@ -92,6 +92,10 @@ class WastefulRole implements Role {
     return this.role.extraLength;
   }
 
+  foresee(packet: Packet, offsets: Int32Array, lengths: Int32Array, count: number): void {
+    this.role.foresee(packet, offsets, lengths, count);
+  }
+
   process(packet: Packet, now: number, extraOffset: number): number {
     this.kept = { now, extraOffset };
     return this.role.process(packet, now, extraOffset);

@@ -419,7 +419,7 @@ interface Split {
   isFragment: boolean;
 }
 
-function split(packet: Octets): Split {
+export function split(packet: Octets): Split {
   if (packet[0] >> 4 === 6) return splitIpv6(packet);
   const { header, body } = splitIpv4(packet);
   return {

@@ -1,0 +1,139 @@
+/** What is measured: each in a place of its own, ready for traffic. */
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { programPath } from './compile.js';
+import type { Options } from './options.js';
+import { LIPS, Place, RIP, RPORT, TUN } from './place.js';
+import { must, Program } from './program.js';
+import type { Traffic } from './traffic.js';
+
+const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
+const FS_STREAM = fileURLToPath(new URL('./fs-stream.js', import.meta.url));
+
+type TunSettings = { merge?: boolean; offload?: 'auto' | 'off' };
+
+interface Kind {
+  name: string;
+  about: string;
+  /** Starts it in its place; without it there is nothing but the kernel. */
+  start?: (place: Place, directory: string, options: Options) => Promise<Program>;
+  /** Does not send answers back. */
+  oneWay?: true;
+}
+
+const KINDS: readonly Kind[] = [
+  { name: 'kernel', about: 'no TUN, no shim: plain delivery' },
+  { name: 'shim', about: 'uoa-shim run, as it is', start: shim({}) },
+  { name: 'shim-nft', about: 'the same, steering: nft-ingress', start: shim({}, 'nft-ingress') },
+  { name: 'shim-no-merge', about: 'tun.merge: false', start: shim({ merge: false }) },
+  { name: 'shim-no-offload', about: 'tun.offload: off', start: shim({ offload: 'off' }) },
+  { name: 'c-loop', about: 'C: poll, one read() and one write() a packet', start: cLoop() },
+  { name: 'c-loop-uso', about: 'the same with super-packets', start: cLoop('uso'), oneWay: true },
+  {
+    name: 'fs-stream',
+    about: 'streams of Node’s fs on the TUN, like npm’s tuntap2',
+    start: fsStream,
+    oneWay: true,
+  },
+];
+
+export class Candidate {
+  private constructor(
+    readonly name: string,
+    readonly about: string,
+    readonly place: Place,
+    /** What handles the packets; the kernel needs none. */
+    readonly program: Program | undefined,
+    private readonly oneWay: boolean,
+  ) {}
+
+  static async start(kind: Kind, parent: string, options: Options): Promise<Candidate> {
+    const place = Place.make(kind.name);
+    const directory = join(parent, kind.name);
+    mkdirSync(directory);
+    const program = await kind.start?.(place, directory, options);
+    return new Candidate(kind.name, kind.about, place, program, kind.oneWay ?? false);
+  }
+
+  /** Whose addresses the application sees. */
+  get showsClients(): boolean {
+    return this.program !== undefined;
+  }
+
+  takes(traffic: Traffic): boolean {
+    return !(traffic.answers && this.oneWay);
+  }
+
+  async end(): Promise<void> {
+    await this.program?.end();
+    this.place.remove();
+  }
+}
+
+/** Starts those that are asked for, one after the other. */
+export async function startCandidates(directory: string, options: Options): Promise<Candidate[]> {
+  const unknown = options.only.filter(name => KINDS.every(kind => kind.name !== name));
+  if (unknown.length > 0)
+    throw new RangeError(`--only ${unknown}: not one of ${KINDS.map(({ name }) => name).join(', ')}`);
+  const candidates: Candidate[] = [];
+  for (const kind of KINDS)
+    if (options.only.length === 0 || options.only.includes(kind.name))
+      candidates.push(await Candidate.start(kind, directory, options));
+  return candidates;
+}
+
+// ---- how they start ------------------------------------------------------------------------------------------
+
+function writeConfig(directory: string, tun: TunSettings, steering: string): string {
+  const file = join(directory, 'config.json');
+  const config = {
+    role: 'real-server',
+    control: { socket: join(directory, 'control.sock') },
+    tun: { name: TUN, ...tun },
+    routing: { steering },
+    realServer: {
+      interface: 'eth0',
+      flowTimeout: 7200,
+      loadBalancers: [{ prefix: LIPS }],
+      services: [{ address: RIP, port: RPORT }],
+    },
+  };
+  writeFileSync(file, JSON.stringify(config));
+  return file;
+}
+
+function shim(tun: TunSettings, steering = 'policy-routing'): NonNullable<Kind['start']> {
+  return async (place, directory, { shimCore, loadCore, flows }) => {
+    const config = writeConfig(directory, tun, steering);
+    const program = new Program(
+      place.command('rs', [process.execPath, MAIN, 'run', '--config', config]),
+      shimCore,
+    );
+    await program.says('serving as real-server');
+    const mark = new Program(place.command('lb', [programPath('mark'), String(flows)]), loadCore);
+    await mark.result();
+    return program;
+  };
+}
+
+function cLoop(...args: string[]): NonNullable<Kind['start']> {
+  return (place, directory, { shimCore }) =>
+    startLoop(place, directory, shimCore, [programPath('c-loop'), TUN, ...args]);
+}
+
+function fsStream(place: Place, directory: string, { shimCore }: Options): Promise<Program> {
+  return startLoop(place, directory, shimCore, [programPath('with-tun'), TUN, process.execPath, FS_STREAM]);
+}
+
+/** Starts what makes the TUN itself, and then makes the routes that the shim would. */
+async function startLoop(place: Place, directory: string, core: number, command: string[]): Promise<Program> {
+  const program = new Program(place.command('rs', command), core);
+  while (!must(place.command('rs', ['ip', '-br', 'link'])).includes(TUN)) await sleep(10);
+  const config = writeConfig(directory, {}, 'policy-routing');
+  const plan = must(place.command('rs', [process.execPath, MAIN, 'plan', '--up', '--config', config]));
+  must(place.command('rs', ['sh']), plan.replace(/^ip tuntap add .*$/m, ''));
+  rmSync(config);
+  return program;
+}

@@ -1,0 +1,89 @@
+#!/usr/bin/env node
+/** The kernel's own speed and ours, side by side: bench/README.md. */
+import { accessSync, constants, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { cpus, tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { VERSION } from '#shim/version.js';
+import { type Candidate, startCandidates } from './candidates.js';
+import { compileAll } from './compile.js';
+import { judge } from './goals.js';
+import { runMicro } from './micro/run.js';
+import { type Options, readOptions } from './options.js';
+import { PREFIX, removeAllPlaces, removeForsaken } from './place.js';
+import { endAllNow } from './program.js';
+import { report } from './report.js';
+import { describeMachine, type Results } from './results.js';
+import { type Bench, measureLatency, measureLoad, measureSoak } from './rounds.js';
+import { allTraffic } from './traffic.js';
+import { residentBytes } from './usage.js';
+
+const began = Date.now();
+
+function say(text: string): void {
+  process.stderr.write(`${((Date.now() - began) / 1000).toFixed(0).padStart(5)} s  ${text}\n`);
+}
+
+function demand(options: Options): void {
+  if (process.getuid?.() !== 0) throw new Error('network namespaces need root');
+  if (cpus().length <= Math.max(options.loadCore, options.shimCore))
+    throw new Error(`--cores ${options.loadCore},${options.shimCore}: this machine has ${cpus().length}`);
+  accessSync('/dev/net/tun', constants.R_OK);
+}
+
+async function run(options: Options, directory: string): Promise<Results> {
+  const traffic = allTraffic(options);
+  const micro = options.micro ? runMicro(options.quick, say) : [];
+  say('starting the candidates');
+  removeForsaken();
+  const candidates = await startCandidates(directory, options);
+  const bench: Bench = { candidates, directory, options, say };
+  const rssBefore = candidates.map(resident);
+  const load = await measureLoad(bench, traffic);
+  const latency = await measureLatency(bench);
+  const soak = await measureSoak(bench, traffic, load);
+  const found = { load, latency, soak, micro };
+  const { out: _, ...settings } = options;
+  const results: Results = {
+    machine: describeMachine(),
+    version: VERSION,
+    options: settings,
+    traffic,
+    candidates: candidates.map((candidate, i) => ({
+      name: candidate.name,
+      about: candidate.about,
+      rssBefore: rssBefore[i],
+      rssAfter: resident(candidate),
+    })),
+    ...found,
+    goals: judge(found),
+  };
+  say('taking down');
+  for (const candidate of candidates) await candidate.end();
+  return results;
+}
+
+function resident({ program }: Candidate): number | null {
+  return program === undefined ? null : residentBytes(program.pid);
+}
+
+async function main(): Promise<void> {
+  const options = readOptions(process.argv.slice(2));
+  demand(options);
+  const directory = mkdtempSync(join(tmpdir(), `${PREFIX}${process.pid}-`));
+  process.on('exit', () => {
+    endAllNow();
+    removeAllPlaces();
+    rmSync(directory, { recursive: true, force: true });
+  });
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => process.exit(1));
+  compileAll();
+  const results = await run(options, directory);
+  mkdirSync(dirname(options.out), { recursive: true });
+  writeFileSync(options.out, `${JSON.stringify(results, null, 1)}\n`);
+  process.stdout.write(`${report(results)}\n\nwritten to ${options.out}\n`);
+}
+
+main().catch((error: Error) => {
+  process.stderr.write(`bench: ${error.message}\n`);
+  process.exit(1);
+});

@@ -1,0 +1,113 @@
+/** One measurement of one candidate: sender and receiver come and go, the candidate stays. */
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Candidate } from './candidates.js';
+import { programPath } from './compile.js';
+import type { Options } from './options.js';
+import { Program } from './program.js';
+import type { Traffic } from './traffic.js';
+import { cpuNanoseconds } from './usage.js';
+
+export interface Measurement {
+  /** Datagrams received per second. */
+  rate: number;
+  /** Of all that were sent, in percent. */
+  loss: number;
+  sent: number;
+  received: number;
+  /** Nanoseconds of CPU per datagram that the candidate's process took; none of it for the kernel. */
+  cpu: number | null;
+  /** Datagrams that came from somebody else than they should, of those that were looked at. */
+  strangers: number;
+  looks: number;
+  socketDrops: number;
+  /** Microseconds. */
+  latency?: { p50: number; p99: number };
+}
+
+interface Sent {
+  seconds: number;
+  received: number;
+  sentInAll: number;
+  receivedInAll: number;
+  looks: number;
+  strangers: number;
+}
+
+interface Received {
+  looks: number;
+  strangers: number;
+  socketDrops: number;
+  p50?: number;
+  p99?: number;
+}
+
+export interface Pace {
+  seconds: number;
+  /** Datagrams a second; without it as many as are received. */
+  rate?: number;
+  latency?: true;
+}
+
+const CLIENTS = ['c6120000', '5555'];
+const LIPS = ['0a620000', '40000'];
+
+/** Sends traffic through a candidate. */
+export async function measure(
+  candidate: Candidate,
+  traffic: Traffic,
+  pace: Pace,
+  directory: string,
+  options: Options,
+): Promise<Measurement> {
+  const { place, program } = candidate;
+  const { loadCore } = options;
+  const counts = join(directory, 'counts');
+  rmSync(counts, { force: true });
+  const modes = [traffic.answers && 'answer', traffic.gro && 'gro', pace.latency && 'latency'].filter(
+    Boolean,
+  );
+  const receiver = new Program(
+    place.command('rs', [
+      programPath('receive'),
+      counts,
+      ...(candidate.showsClients ? CLIENTS : LIPS),
+      ...(modes as string[]),
+    ]),
+    loadCore,
+  );
+  await receiver.says('ready');
+  const before = program && cpuNanoseconds(program.pid);
+  const sender = new Program(
+    place.command('lb', [programPath('send'), counts, ...senderArguments(traffic, pace, options)]),
+    loadCore,
+  );
+  const sent = await sender.result<Sent>();
+  const after = program && cpuNanoseconds(program.pid);
+  receiver.kill('SIGTERM');
+  const received = await receiver.result<Received>();
+  return {
+    rate: sent.received / sent.seconds,
+    loss: (1 - sent.receivedInAll / sent.sentInAll) * 100,
+    sent: sent.sentInAll,
+    received: sent.receivedInAll,
+    cpu: before === undefined || after === undefined ? null : (after - before) / sent.receivedInAll,
+    strangers: sent.strangers + received.strangers,
+    looks: sent.looks + received.looks,
+    socketDrops: received.socketDrops,
+    ...(received.p50 !== undefined && {
+      latency: { p50: received.p50 / 1000, p99: (received.p99 ?? 0) / 1000 },
+    }),
+  };
+}
+
+function senderArguments(
+  { flows, size, burst, sender, answers }: Traffic,
+  { seconds, rate }: Pace,
+  { warmUp, window, segmentWindow }: Options,
+): string[] {
+  const datagrams = sender === 'segments' ? segmentWindow : window;
+  const pace = rate === undefined ? ['window', datagrams] : ['rate', Math.round(rate)];
+  const numbers = [flows, size, burst, sender, warmUp, seconds, ...pace];
+  return [...numbers.map(String), ...(answers ? ['answers'] : [])];
+}

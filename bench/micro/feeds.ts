@@ -1,0 +1,129 @@
+/** Devices without a kernel: packets of many flows come in a random order, and what goes out is gone. */
+import { applyChange, applyUdpChange, longChange } from '#shim/codec/checksum.js';
+import * as ipv4 from '#shim/codec/ipv4.js';
+import * as udp from '#shim/codec/udp.js';
+import { Arena, BATCH, type Device, type PacketList } from '#shim/io/device.js';
+import { type Ends, makePacket } from './packets.js';
+
+/** 320,000 packets a second: a tick each so many batches. */
+const BATCHES_PER_TICK = 20;
+/** Packets made at a time: what a cache holds. */
+const PREPARED = 4096;
+
+abstract class Feed implements Device {
+  readonly arena = new Arena();
+  readonly clock = new Int32Array(1);
+  protected readonly view = new DataView(this.arena.buffer);
+  private batches = 0;
+  protected next = 0;
+
+  abstract receive(packets: PacketList): void;
+
+  protected passTime(): void {
+    if (++this.batches % BATCHES_PER_TICK === 0) this.clock[0]++;
+  }
+
+  deliver(): number {
+    return 0;
+  }
+
+  emit(): number {
+    return 0;
+  }
+
+  close(): void {}
+}
+
+/**
+ * Packets without a mark that lie where the last ones lay: what the role has changed in those (an address, a port, the
+ * checksums) is written again, so that making a packet costs as little as can be. No marks, then: they move headers.
+ */
+export class PlainFeed extends Feed {
+  private readonly template: DataView;
+  private readonly length: number;
+  private readonly headerChecksums: Uint16Array;
+  private readonly udpChecksums: Uint16Array;
+  private readonly addressAt: number;
+  private readonly portAt: number;
+  private readonly first: number;
+
+  /** `side` says which end differs from flow to flow, and is what the role replaces. */
+  constructor(
+    private readonly order: Uint32Array,
+    ends: (flow: number) => Ends,
+    side: 'source' | 'destination',
+    payload: number,
+  ) {
+    super();
+    const template = makePacket(ends(0), payload);
+    this.template = new DataView(template.buffer);
+    this.length = template.length;
+    const isSource = side === 'source';
+    this.first = ends(0)[side];
+    this.addressAt = isSource ? ipv4.SOURCE : ipv4.DESTINATION;
+    this.portAt = ipv4.MIN_HEADER + (isSource ? udp.SOURCE_PORT : udp.DESTINATION_PORT);
+    this.headerChecksums = new Uint16Array(order.length);
+    this.udpChecksums = new Uint16Array(order.length);
+    for (let i = 0; i < order.length; i++) this.writeChecksums(i);
+    for (let i = 0; i < BATCH; i++) this.arena.bytes.set(template, this.arena.packetOffset(i));
+  }
+
+  private writeChecksums(i: number): void {
+    const { template } = this;
+    const change = longChange(this.first, this.first + this.order[i]);
+    this.headerChecksums[i] = applyChange(template.getUint16(ipv4.CHECKSUM), change);
+    this.udpChecksums[i] = applyUdpChange(template.getUint16(ipv4.MIN_HEADER + udp.CHECKSUM), change);
+  }
+
+  receive(packets: PacketList): void {
+    const { arena, view, order, length, addressAt, portAt, headerChecksums, udpChecksums, first } = this;
+    const port = this.template.getUint16(portAt);
+    packets.count = 0;
+    for (let i = 0; i < BATCH; i++) {
+      const k = this.next;
+      const offset = arena.packetOffset(i);
+      view.setInt32(offset + addressAt, first + order[k]);
+      view.setUint16(offset + ipv4.CHECKSUM, headerChecksums[k]);
+      view.setUint16(offset + portAt, port);
+      view.setUint16(offset + ipv4.MIN_HEADER + udp.CHECKSUM, udpChecksums[k]);
+      packets.add(offset, length);
+      this.next = k + 1 === order.length ? 0 : k + 1;
+    }
+    this.passTime();
+  }
+}
+
+/** Packets that are made before, some at a time, and copied to where they are handled. */
+export class CopyFeed extends Feed {
+  private packets: Uint8Array[] = [];
+  private made = 0;
+
+  constructor(
+    private readonly count: number,
+    private readonly make: (i: number) => Uint8Array,
+  ) {
+    super();
+  }
+
+  /** Makes some packets; false if there were all already. */
+  prepare(): boolean {
+    const some = Math.min(PREPARED, this.count - this.made);
+    this.packets = Array.from({ length: some }, (_, i) => this.make(this.made + i));
+    this.made += some;
+    this.next = 0;
+    return some > 0;
+  }
+
+  /** Up to a batch of those that are prepared. */
+  receive(packets: PacketList): void {
+    const { arena } = this;
+    packets.count = 0;
+    while (packets.count < BATCH && this.next < this.packets.length) {
+      const packet = this.packets[this.next++];
+      const offset = arena.packetOffset(packets.count);
+      arena.bytes.set(packet, offset);
+      packets.add(offset, packet.length);
+    }
+    this.passTime();
+  }
+}

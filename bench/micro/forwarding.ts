@@ -1,0 +1,50 @@
+/** What JavaScript does with a packet of a flow that is known. */
+import { Packet } from '#shim/codec/packet.js';
+import { BATCH, PacketList } from '#shim/io/device.js';
+import { Pipeline } from '#shim/pipeline.js';
+import { PlainFeed } from './feeds.js';
+import { expectCount, learnFlows, makeKit, nanosecondsEach } from './kit.js';
+import { shuffled, toClient, toService } from './packets.js';
+import type { MicroFigure } from './scenarios.js';
+
+const PAYLOAD = 64;
+const PACKETS = 1_000_000;
+
+/** Packets to the service, or replies to clients, each of another flow than the one before. */
+export function forwarding(flowCount: number, direction: 'inbound' | 'replies'): MicroFigure[] {
+  const kit = makeKit();
+  const order = shuffled(flowCount);
+  learnFlows(kit, shuffled(flowCount));
+  const isInbound = direction === 'inbound';
+  const makeFeed = () =>
+    isInbound
+      ? new PlainFeed(order, toService, 'source', PAYLOAD)
+      : new PlainFeed(order, toClient, 'destination', PAYLOAD);
+
+  const feed = makeFeed();
+  const pipeline = new Pipeline(feed, kit.role);
+  const throughPipeline = nanosecondsEach(PACKETS, () => {
+    for (let left = PACKETS; left > 0; left -= BATCH) pipeline.turn();
+  });
+  expectCount(kit.counters, isInbound ? 'packets_delivered' : 'replies_translated', PACKETS);
+
+  const list = new PacketList(BATCH);
+  const packet = new Packet(feed.arena.buffer);
+  const throughRole = nanosecondsEach(PACKETS, () => {
+    for (let left = PACKETS; left > 0; left -= BATCH) {
+      feed.receive(list);
+      for (let i = 0; i < BATCH; i++) {
+        packet.parse(list.offsets[i], list.offsets[i] + list.lengths[i]);
+        kit.role.process(packet, feed.clock[0], 0);
+      }
+    }
+  });
+  const feeding = nanosecondsEach(PACKETS, () => {
+    for (let left = PACKETS; left > 0; left -= BATCH) feed.receive(list);
+  });
+  const name = `${direction}-${flowCount}`;
+  return [
+    { name: `${name}/pipeline`, value: throughPipeline - feeding, unit: 'ns/packet' },
+    { name: `${name}/parse and role`, value: throughRole - feeding, unit: 'ns/packet' },
+  ];
+}

@@ -1,0 +1,91 @@
+/** A real server's role with a table of flows, and a stopwatch. */
+import { FlowTable } from '#shim/flow/table.js';
+import { native } from '#shim/io/native.js';
+import { Counter, type Counters, makeCounters } from '#shim/role/counters.js';
+import { RealServer } from '#shim/role/real-server.js';
+import { median } from '../statistics.js';
+import { CLIENT_NETWORK, CLIENT_PORT, LIP_NETWORK, LIP_PORT, RIP, RPORT } from './packets.js';
+
+const MAPPED = 0xffff;
+/** Set by `--quick`. */
+const IS_QUICK = process.argv.includes('quick');
+const SAMPLES = IS_QUICK ? 3 : 9;
+const WARM_UPS = IS_QUICK ? 1 : 2;
+export const TIMEOUT = 360_000;
+/** The default of realServer.maxFlows, enough for a million. */
+export const MAX_FLOWS = 1_048_576;
+
+export interface Kit {
+  role: RealServer;
+  flows: FlowTable;
+  counters: Counters;
+  bytes: number;
+}
+
+/** As the daemon makes them: shared memory, in large pages where there are such. */
+export function makeKit(): Kit {
+  const size = { maxFlows: MAX_FLOWS, timeout: TIMEOUT };
+  const memory = new SharedArrayBuffer(FlowTable.byteLength(size));
+  native.adviseHugePages(new Uint8Array(memory));
+  const flows = new FlowTable(memory, size, 1, 0);
+  const counters = makeCounters();
+  const prefix = { words: [0, 0, MAPPED, LIP_NETWORK], length: 96 + 8 };
+  const options = {
+    loadBalancers: [{ prefix, ack: true, deliverEmpty: false }],
+    services: [{ words: [0, 0, MAPPED, RIP], from: RPORT, to: RPORT }],
+    ownAddresses: [],
+    wildcardSources: [[0, 0, MAPPED, RIP]],
+    translates: false,
+  };
+  return {
+    role: new RealServer(options, flows, counters, () => {}, 1),
+    flows,
+    counters,
+    bytes: memory.byteLength,
+  };
+}
+
+/** The three ends of a flow, as words: the load balancer's, the service's, the client's. */
+export const LB = 0;
+export const SERVER = 4;
+const CLIENT = 8;
+
+export function makeEnds(): Int32Array {
+  return Int32Array.of(0, 0, MAPPED, 0, 0, 0, MAPPED, RIP, 0, 0, MAPPED, 0);
+}
+
+/** Puts flows into the table without any packets. */
+export function learnFlows({ flows }: Kit, order: Uint32Array): void {
+  const ends = makeEnds();
+  for (const flow of order) {
+    ends[LB + 3] = LIP_NETWORK + flow;
+    ends[CLIENT + 3] = CLIENT_NETWORK + flow;
+    flows.setFlow(ends, LB, LIP_PORT, SERVER, RPORT);
+    flows.setClient(ends, CLIENT, CLIENT_PORT);
+    flows.learn(1, 0);
+    flows.heard(flows.learned, 0);
+  }
+}
+
+/** Milliseconds of CPU that this process has had: what others on the machine do in the meantime is not in there. */
+export function cpuMilliseconds(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
+}
+
+/** Nanoseconds that one of `count` takes when `act` does all of them: the median of several goes, after some others. */
+export function nanosecondsEach(count: number, act: () => void): number {
+  const samples: number[] = [];
+  for (let i = -WARM_UPS; i < SAMPLES; i++) {
+    const begin = cpuMilliseconds();
+    act();
+    if (i >= 0) samples.push(((cpuMilliseconds() - begin) * 1e6) / count);
+  }
+  return median(samples);
+}
+
+/** Stops a benchmark that does not do what it says. */
+export function expectCount(counters: Counters, name: keyof typeof Counter, least: number): void {
+  const found = counters[Counter[name]];
+  if (found < least) throw new Error(`${name} is ${found}, not ${least}: this measures something else`);
+}

@@ -1,0 +1,48 @@
+/** Sixteen neighbours of one flow become a super-packet. */
+import { Checksum } from '#shim/codec/packet.js';
+import { Arena, BATCH, PacketList } from '#shim/io/device.js';
+import { Merger } from '#shim/io/merge.js';
+import { nanosecondsEach } from './kit.js';
+import { makePacket, toService } from './packets.js';
+import type { MicroFigure } from './scenarios.js';
+
+const BATCHES = 50_000;
+const HEADER = 20;
+
+export function merging(): MicroFigure[] {
+  return [64, 1200].map(size => ({
+    name: `step/merge ${BATCH}, ${size} B`,
+    value: mergeOne(size),
+    unit: 'ns/packet',
+  }));
+}
+
+function mergeOne(size: number): number {
+  const arena = new Arena();
+  const merger = new Merger(arena.bytes, new DataView(arena.buffer));
+  const packet = makePacket(toService(1), size);
+  const headers = packet.subarray(0, HEADER + 8);
+  for (let i = 0; i < BATCH; i++) arena.bytes.set(packet, arena.packetOffset(i));
+  const list = new PacketList(BATCH);
+  const fill = (): void => {
+    // Merging changes the first packet's headers, and no others.
+    arena.bytes.set(headers, arena.packetOffset(0));
+    list.count = 0;
+    for (let i = 0; i < BATCH; i++) {
+      list.add(arena.packetOffset(i), packet.length);
+      list.transports[i] = HEADER;
+      list.checksums[i] = Checksum.good;
+    }
+  };
+  const filling = nanosecondsEach(BATCHES * BATCH, () => {
+    for (let left = BATCHES; left > 0; left--) fill();
+  });
+  const all = nanosecondsEach(BATCHES * BATCH, () => {
+    for (let left = BATCHES; left > 0; left--) {
+      fill();
+      merger.merge(list);
+    }
+  });
+  if (list.count !== 1) throw new Error(`${list.count} packets are left: nothing was merged`);
+  return all - filling;
+}

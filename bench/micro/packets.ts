@@ -1,0 +1,72 @@
+/**
+ * Packets for the micro-benchmarks: flow f is LIP 10.98.0.0 + f, port 40000, to 10.97.0.2:7000; its client is
+ * 198.0.0.0 + f, port 5555.
+ */
+import { complement, sumWords } from '#shim/codec/checksum.js';
+import * as ipv4 from '#shim/codec/ipv4.js';
+import * as udp from '#shim/codec/udp.js';
+import { completeChecksum } from '#shim/io/cut.js';
+
+export const LIP_NETWORK = 0x0a620000;
+export const CLIENT_NETWORK = 0xc6000000;
+export const RIP = 0x0a610002;
+export const LIP_PORT = 40000;
+export const CLIENT_PORT = 5555;
+export const RPORT = 7000;
+
+/** Of the IPv4 header of a packet with a mark in it. */
+const MARKED_HEADER = ipv4.MIN_HEADER + 8;
+
+export interface Ends {
+  source: number;
+  sourcePort: number;
+  destination: number;
+  destinationPort: number;
+}
+
+export function toService(flow: number): Ends {
+  return { source: LIP_NETWORK + flow, sourcePort: LIP_PORT, destination: RIP, destinationPort: RPORT };
+}
+
+export function toClient(flow: number): Ends {
+  return { source: RIP, sourcePort: RPORT, destination: CLIENT_NETWORK + flow, destinationPort: CLIENT_PORT };
+}
+
+/** A UDP packet, all its checksums right; with a mark in its header if it names a client. */
+export function makePacket(ends: Ends, payload: number, client?: number): Uint8Array {
+  const header = client === undefined ? ipv4.MIN_HEADER : MARKED_HEADER;
+  const bytes = new Uint8Array(header + udp.HEADER + payload).fill(0x61, header + udp.HEADER);
+  const view = new DataView(bytes.buffer);
+  view.setUint8(ipv4.VERSION_IHL, 0x40 | (header / 4));
+  view.setUint16(ipv4.TOTAL_LENGTH, bytes.length);
+  view.setUint8(ipv4.TTL, 63);
+  view.setUint8(ipv4.PROTOCOL, udp.PROTOCOL);
+  view.setUint32(ipv4.SOURCE, ends.source);
+  view.setUint32(ipv4.DESTINATION, ends.destination);
+  if (client !== undefined) {
+    view.setUint16(ipv4.OPTIONS, 0x1f08);
+    view.setUint16(ipv4.OPTIONS + 2, CLIENT_PORT);
+    view.setUint32(ipv4.OPTIONS + 4, client);
+  }
+  view.setUint16(ipv4.CHECKSUM, complement(sumWords(view, 0, header)));
+  view.setUint16(header + udp.SOURCE_PORT, ends.sourcePort);
+  view.setUint16(header + udp.DESTINATION_PORT, ends.destinationPort);
+  view.setUint16(header + udp.LENGTH, udp.HEADER + payload);
+  // The sum over the addresses is made from the fixed header's, wherever the option stands.
+  completeChecksum(view, 0, header, bytes.length);
+  return bytes;
+}
+
+/** 0 to count - 1 in a random order, the same in every run. */
+export function shuffled(count: number): Uint32Array {
+  const order = Uint32Array.from({ length: count }, (_, i) => i);
+  let state = 1;
+  for (let i = count - 1; i > 0; i--) {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    const k = (state >>> 0) % (i + 1);
+    [order[i], order[k]] = [order[k], order[i]];
+  }
+  return order;
+}

@@ -1,0 +1,27 @@
+/** The micro-benchmarks, each of which runs in a process of its own: what one has warmed up is no help to another. */
+import { forwarding } from './forwarding.js';
+import { lifetime } from './lifetime.js';
+import { lookups } from './lookups.js';
+import { merging } from './merging.js';
+import { steps } from './steps.js';
+
+export interface MicroFigure {
+  name: string;
+  value: number;
+  unit: string;
+}
+
+export const FEW = 1_000;
+export const MANY = 1_000_000;
+
+export const SCENARIOS: Readonly<Record<string, () => MicroFigure[]>> = {
+  'inbound-few': () => forwarding(FEW, 'inbound'),
+  'inbound-many': () => forwarding(MANY, 'inbound'),
+  'replies-few': () => forwarding(FEW, 'replies'),
+  'replies-many': () => forwarding(MANY, 'replies'),
+  'lookup-few': () => lookups(FEW),
+  'lookup-many': () => lookups(MANY),
+  lifetime,
+  steps,
+  merging,
+};

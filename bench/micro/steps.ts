@@ -1,0 +1,73 @@
+/** What the single steps of a packet's way cost. */
+import { strip } from '#shim/codec/marks.js';
+import { Packet } from '#shim/codec/packet.js';
+import { setSource } from '#shim/codec/rewrite.js';
+import { writeAck } from '#shim/codec/standalone.js';
+import { completeChecksum } from '#shim/io/cut.js';
+import { nanosecondsEach } from './kit.js';
+import { CLIENT_NETWORK, makePacket, toService } from './packets.js';
+import type { MicroFigure } from './scenarios.js';
+
+const TIMES = 1_000_000;
+const AT = 128;
+const ACK_AT = 8192;
+const HEADER = 20;
+
+/** Does it a million times. */
+function each(act: () => void): number {
+  return nanosecondsEach(TIMES, () => {
+    for (let left = TIMES; left > 0; left--) act();
+  });
+}
+
+export function steps(): MicroFigure[] {
+  const buffer = new ArrayBuffer(16384);
+  const bytes = new Uint8Array(buffer);
+  const packet = new Packet(buffer);
+  const plain = makePacket(toService(1), 64);
+  const marked = makePacket(toService(1), 64, CLIENT_NETWORK + 1);
+  const large = makePacket(toService(1), 1200);
+
+  bytes.set(plain, AT);
+  const parsing = each(() => packet.parse(AT, AT + plain.length));
+  const clients = [
+    Int32Array.of(0, 0, 0xffff, CLIENT_NETWORK),
+    Int32Array.of(0, 0, 0xffff, CLIENT_NETWORK + 9),
+  ];
+  let turn = 0;
+  const rewriting = each(() => {
+    turn ^= 1;
+    setSource(packet, clients[turn], 0, 5555 + turn);
+  });
+
+  const copying = each(() => bytes.set(marked, AT));
+  const readingMark = each(() => {
+    bytes.set(marked, AT);
+    packet.parse(AT, AT + marked.length);
+  });
+  const stripping = each(() => {
+    bytes.set(marked, AT);
+    packet.parse(AT, AT + marked.length);
+    strip(packet);
+  });
+  bytes.set(marked, AT);
+  packet.parse(AT, AT + marked.length);
+  const acknowledging = each(() => writeAck(packet, packet.view, ACK_AT));
+
+  const small = checksumming(packet.view, bytes, plain);
+  const whole = checksumming(packet.view, bytes, large);
+  return [
+    { name: 'step/parse', value: parsing, unit: 'ns' },
+    { name: 'step/parse, with a mark', value: readingMark - copying, unit: 'ns' },
+    { name: 'step/rewrite the source', value: rewriting, unit: 'ns' },
+    { name: 'step/strip a mark', value: stripping - readingMark, unit: 'ns' },
+    { name: 'step/write an ACK', value: acknowledging, unit: 'ns' },
+    { name: 'step/whole checksum, 64 B', value: small, unit: 'ns' },
+    { name: 'step/whole checksum, 1200 B', value: whole, unit: 'ns' },
+  ];
+}
+
+function checksumming(view: DataView, bytes: Uint8Array, packet: Uint8Array): number {
+  bytes.set(packet, AT);
+  return each(() => completeChecksum(view, AT, AT + HEADER, AT + packet.length));
+}

@@ -1,0 +1,199 @@
+/*
+ * The load balancer's part: sends datagrams to the real server, and measures what comes out at the other end.
+ *
+ *     send COUNTS FLOWS SIZE BURST plain|segments WARM_UP SECONDS window|rate NUMBER [answers]
+ *
+ * BURST datagrams of SIZE bytes belong to one flow, the next ones to the next flow, in turns. `plain`: one sendmmsg() a
+ * burst. `segments`: one sendmsg() with UDP_SEGMENT. `window N`: as fast as they are received, N of them under way at
+ * most, so nothing is sent only to be dropped. `rate N`: N a second, whatever happens to them. The receiver's count is
+ * in COUNTS; with `answers`, it is what comes back here that counts.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <netinet/udp.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/prctl.h>
+
+#include "counts.h"
+#include "lip-socket.h"
+
+#define LARGEST 65507
+#define MAX_BURST 64
+#define BATCH 64
+/* What has not come after so long without any progress never will. */
+#define STALL_NS 300000000u
+/* Less is not worth a sleep. */
+#define SLEEP_NS 100000u
+
+struct options {
+  uint32_t flows, size, burst;
+  int segments, answers;
+  uint64_t warm_up, duration; /* ns */
+  uint64_t window, rate;
+};
+
+struct state {
+  int fd;
+  struct counts *counts;
+  uint32_t flow;
+  uint64_t sent, given_up, answered, looks, strangers;
+  uint64_t last_received, last_progress;
+};
+
+static char payload[MAX_BURST * 2048 + LARGEST];
+static struct mmsghdr message[MAX_BURST];
+static struct iovec piece[MAX_BURST];
+static union lip_control control;
+static struct sockaddr_in target;
+
+static void prepare(const struct options *options, int fd) {
+  target = end_point(RIP, RPORT);
+  uint32_t messages = options->segments ? 1 : options->burst;
+  for (uint32_t i = 0; i < messages; i++) {
+    size_t length = options->segments ? (size_t)options->size * options->burst : options->size;
+    piece[i] = (struct iovec){.iov_base = payload + i * options->size, .iov_len = length};
+    message[i].msg_hdr = (struct msghdr){.msg_name = &target,
+                                         .msg_namelen = sizeof target,
+                                         .msg_iov = &piece[i],
+                                         .msg_iovlen = 1,
+                                         .msg_control = control.bytes,
+                                         .msg_controllen = set_lip(&control, 0)};
+  }
+  int size = (int)options->size;
+  if (options->segments) must(setsockopt(fd, SOL_UDP, UDP_SEGMENT, &size, sizeof size), "UDP_SEGMENT");
+}
+
+static void send_burst(const struct options *options, struct state *state) {
+  struct stamp stamp = {.nanoseconds = nanoseconds(), .flow = state->flow};
+  for (uint32_t i = 0; i < options->burst; i++) memcpy(payload + i * options->size, &stamp, sizeof stamp);
+  set_lip(&control, state->flow);
+  if (++state->flow == options->flows) state->flow = 0;
+  if (options->segments) {
+    must((int)sendmsg(state->fd, &message[0].msg_hdr, 0), "sendmsg");
+  } else {
+    for (uint32_t done = 0; done < options->burst;)
+      done += (uint32_t)must(sendmmsg(state->fd, message + done, options->burst - done, 0), "sendmmsg");
+  }
+  state->sent += options->burst;
+}
+
+/* ---- what has come out ---------------------------------------------------------------------------------- */
+
+static char answer[BATCH][2048];
+static struct mmsghdr reply[BATCH];
+static struct iovec reply_piece[BATCH];
+static union lip_control reply_control;
+
+/* Takes the answers that are here; the first of each batch has to be at the LIP that its flow has. */
+static void take_answers(struct state *state) {
+  for (int i = 0; i < BATCH; i++) {
+    reply_piece[i] = (struct iovec){.iov_base = answer[i], .iov_len = sizeof answer[i]};
+    reply[i].msg_hdr = (struct msghdr){.msg_iov = &reply_piece[i], .msg_iovlen = 1};
+  }
+  reply[0].msg_hdr.msg_control = reply_control.bytes;
+  reply[0].msg_hdr.msg_controllen = sizeof reply_control.bytes;
+  int got = recvmmsg(state->fd, reply, BATCH, MSG_DONTWAIT, NULL);
+  if (got <= 0) return;
+  struct stamp stamp;
+  memcpy(&stamp, answer[0], sizeof stamp);
+  state->answered += (uint64_t)got;
+  state->looks++;
+  state->strangers += received_at(&reply[0].msg_hdr) != flow_address(LIP_NETWORK, stamp.flow);
+}
+
+static uint64_t received(const struct options *options, struct state *state) {
+  if (!options->answers) return atomic_load_explicit(&state->counts->received, memory_order_acquire);
+  take_answers(state);
+  return state->answered;
+}
+
+/* Datagrams under way; those that are lost count until nothing has moved for a while. */
+static uint64_t under_way(const struct options *options, struct state *state) {
+  uint64_t now_received = received(options, state);
+  if (now_received + state->given_up >= state->sent) state->given_up = 0;
+  if (now_received >= state->sent) return 0;
+  if (now_received != state->last_received) {
+    state->last_received = now_received;
+    state->last_progress = nanoseconds();
+  } else if (nanoseconds() - state->last_progress > STALL_NS) {
+    state->given_up = state->sent - now_received;
+    state->last_progress = nanoseconds();
+  }
+  uint64_t out = now_received + state->given_up;
+  return out >= state->sent ? 0 : state->sent - out;
+}
+
+/* ---- when to send ---------------------------------------------------------------------------------------- */
+
+static void wait_for_room(const struct options *options, struct state *state) {
+  while (under_way(options, state) + options->burst > options->window)
+    if (!options->answers || state->answered == state->last_received) sched_yield();
+}
+
+static void wait_until(const struct options *options, struct state *state, uint64_t due) {
+  for (uint64_t now = nanoseconds(); now < due; now = nanoseconds()) {
+    if (options->answers) take_answers(state);
+    struct timespec time = {.tv_sec = (time_t)(due / 1000000000u), .tv_nsec = (long)(due % 1000000000u)};
+    if (due - now > SLEEP_NS) clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &time, NULL);
+    else sched_yield();
+  }
+}
+
+/* Sends from now on until `end`. */
+static void send_until(const struct options *options, struct state *state, uint64_t end) {
+  uint64_t start = nanoseconds();
+  for (uint64_t bursts = 0; nanoseconds() < end; bursts++) {
+    if (options->window > 0) wait_for_room(options, state);
+    else wait_until(options, state, start + bursts * options->burst * 1000000000u / options->rate);
+    send_burst(options, state);
+  }
+}
+
+/* Waits for what is still under way. */
+static void settle(const struct options *options, struct state *state) {
+  state->given_up = 0;
+  state->last_progress = nanoseconds();
+  while (under_way(options, state) > 0) sched_yield();
+}
+
+static struct options read_options(int count, char **argument) {
+  if (count < 10) exit(64);
+  struct options options = {
+      .flows = (uint32_t)atoi(argument[2]),
+      .size = (uint32_t)atoi(argument[3]),
+      .burst = (uint32_t)atoi(argument[4]),
+      .segments = strcmp(argument[5], "segments") == 0,
+      .warm_up = (uint64_t)(atof(argument[6]) * 1e9),
+      .duration = (uint64_t)(atof(argument[7]) * 1e9),
+      .answers = count > 10 && strcmp(argument[10], "answers") == 0,
+  };
+  if (strcmp(argument[8], "window") == 0) options.window = strtoul(argument[9], NULL, 10);
+  else options.rate = strtoul(argument[9], NULL, 10);
+  int fits = options.flows > 0 && options.flows <= MAX_FLOWS && options.size >= sizeof(struct stamp) &&
+             options.size <= 2048 && options.burst > 0 && options.burst <= MAX_BURST &&
+             (!options.segments || options.size * options.burst <= LARGEST) &&
+             (options.window >= options.burst || options.rate > 0);
+  if (!fits) exit(64);
+  return options;
+}
+
+int main(int count, char **argument) {
+  struct options options = read_options(count, argument);
+  struct state state = {.fd = open_lip_socket(), .counts = map_counts(argument[1])};
+  prctl(PR_SET_TIMERSLACK, 1);
+  prepare(&options, state.fd);
+  state.last_progress = nanoseconds();
+
+  uint64_t start = nanoseconds();
+  send_until(&options, &state, start + options.warm_up);
+  uint64_t received_before = received(&options, &state), sent_before = state.sent, begin = nanoseconds();
+  send_until(&options, &state, begin + options.duration);
+  uint64_t received_then = received(&options, &state), sent_then = state.sent, end = nanoseconds();
+  settle(&options, &state);
+
+  printf("{\"seconds\":%.6f,\"sent\":%lu,\"received\":%lu,\"sentInAll\":%lu,\"receivedInAll\":%lu,\"looks\":%lu,\"strangers\":%lu}\n",
+         (double)(end - begin) / 1e9, sent_then - sent_before, received_then - received_before, state.sent,
+         received(&options, &state), state.looks, state.strangers);
+  return 0;
+}

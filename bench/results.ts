@@ -1,0 +1,64 @@
+/** What a run found out: the shape of its JSON file. */
+import { readFileSync } from 'node:fs';
+import { cpus } from 'node:os';
+import type { Measurement } from './measure.js';
+import type { MicroFigure } from './micro/scenarios.js';
+import type { Options } from './options.js';
+import type { Traffic } from './traffic.js';
+
+export interface LoadFigures {
+  candidate: string;
+  traffic: string;
+  /** In the order of the rounds, which are those of the other candidates too. */
+  rounds: Measurement[];
+}
+
+export interface SoakFigures {
+  candidate: string;
+  traffic: string;
+  seconds: number;
+  /** Datagrams a second: asked for, and received. */
+  rate: number;
+  received: number;
+  sent: number;
+  lost: number;
+  /** Of those: found no room in the TUN, in the application's socket. */
+  tunDrops: number;
+  socketDrops: number;
+  rssBefore: number;
+  rssAfter: number;
+}
+
+export interface Goal {
+  what: string;
+  /** Such as `<= 1.25`. */
+  wanted: string;
+  /** What was found; null: not measured. */
+  found: number | null;
+  unit: string;
+  met: boolean | null;
+}
+
+export interface Results {
+  machine: { cpu: string; cores: number; kernel: string; node: string };
+  version: string;
+  options: Omit<Options, 'out'>;
+  traffic: Traffic[];
+  candidates: { name: string; about: string; rssBefore: number | null; rssAfter: number | null }[];
+  load: LoadFigures[];
+  latency: LoadFigures[];
+  soak: SoakFigures[];
+  micro: MicroFigure[];
+  goals: Goal[];
+}
+
+export function describeMachine(): Results['machine'] {
+  const kernel = readFileSync('/proc/sys/kernel/osrelease', 'utf8').split('.').slice(0, 2).join('.');
+  const [{ model }] = cpus();
+  return { cpu: model, cores: cpus().length, kernel: `Linux ${kernel}`, node: process.version };
+}
+
+/** A candidate's rounds with this traffic, if it was measured. */
+export function find(figures: readonly LoadFigures[], candidate: string, traffic: string): Measurement[] {
+  return figures.find(one => one.candidate === candidate && one.traffic === traffic)?.rounds ?? [];
+}

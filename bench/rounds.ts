@@ -1,0 +1,100 @@
+/** The order of measurements: in each round every candidate once, so that what changes meanwhile changes for all. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Candidate } from './candidates.js';
+import { type Measurement, measure } from './measure.js';
+import type { Options } from './options.js';
+import { find, type LoadFigures, type SoakFigures } from './results.js';
+import { median } from './statistics.js';
+import type { Traffic } from './traffic.js';
+import { residentBytes } from './usage.js';
+
+const LATENCY_RATE = 2000;
+const LATENCY: Traffic = { name: 'latency', size: 64, flows: 1, burst: 1, sender: 'plain' };
+const SOAKED = ['shim', 'c-loop'];
+const SOAK_TRAFFIC = ['plain-64', 'segments-64'];
+const SOAK_SHARE = 0.8;
+/** Memory is looked at when nothing goes on. */
+const REST_MS = 300;
+
+type Say = (text: string) => void;
+
+export interface Bench {
+  candidates: readonly Candidate[];
+  directory: string;
+  options: Options;
+  /** Tells how far it is. */
+  say: Say;
+}
+
+/** As fast as they can. */
+export async function measureLoad(bench: Bench, all: readonly Traffic[]): Promise<LoadFigures[]> {
+  const figures: LoadFigures[] = [];
+  for (const traffic of all)
+    figures.push(...(await measureRounds(bench, traffic, { seconds: bench.options.seconds })));
+  return figures;
+}
+
+/** The age of datagrams that come one by one, slowly. */
+export function measureLatency(bench: Bench): Promise<LoadFigures[]> {
+  const pace = { seconds: bench.options.seconds, rate: LATENCY_RATE, latency: true } as const;
+  return measureRounds(bench, LATENCY, pace);
+}
+
+async function measureRounds(
+  { candidates, directory, options, say }: Bench,
+  traffic: Traffic,
+  pace: Parameters<typeof measure>[2],
+): Promise<LoadFigures[]> {
+  const takers = candidates.filter(candidate => candidate.takes(traffic));
+  const rounds = new Map<Candidate, Measurement[]>(takers.map(candidate => [candidate, []]));
+  // The first one counts for nothing: compilers and caches get to know this traffic.
+  for (let round = 0; round <= options.rounds; round++) {
+    say(`${traffic.name}: ${round === 0 ? 'warming up' : `round ${round} of ${options.rounds}`}`);
+    for (let i = 0; i < takers.length; i++) {
+      // Nobody is always the first, or always behind the same neighbour's heat.
+      const candidate = takers[(i + round) % takers.length];
+      const one = await measure(candidate, traffic, pace, directory, options);
+      if (round > 0) rounds.get(candidate)?.push(one);
+    }
+  }
+  return takers.map(candidate => ({
+    candidate: candidate.name,
+    traffic: traffic.name,
+    rounds: rounds.get(candidate) ?? [],
+  }));
+}
+
+/** For long, at a part of what they can. */
+export async function measureSoak(
+  { candidates, directory, options, say }: Bench,
+  all: readonly Traffic[],
+  load: readonly LoadFigures[],
+): Promise<SoakFigures[]> {
+  const figures: SoakFigures[] = [];
+  const seconds = options.soakSeconds;
+  for (const traffic of all.filter(({ name }) => SOAK_TRAFFIC.includes(name)))
+    for (const candidate of candidates.filter(({ name }) => SOAKED.includes(name))) {
+      const { place, program } = candidate;
+      if (program === undefined || seconds === 0) continue;
+      say(`${traffic.name}: ${candidate.name} for ${seconds} s`);
+      const rate = median(find(load, candidate.name, traffic.name).map(one => one.rate)) * SOAK_SHARE;
+      const rssBefore = residentBytes(program.pid);
+      const dropsBefore = place.tunDrops();
+      const one = await measure(candidate, traffic, { seconds, rate }, directory, options);
+      await sleep(REST_MS);
+      figures.push({
+        candidate: candidate.name,
+        traffic: traffic.name,
+        seconds,
+        rate,
+        received: one.rate,
+        sent: one.sent,
+        lost: one.sent - one.received,
+        tunDrops: place.tunDrops() - dropsBefore,
+        socketDrops: one.socketDrops,
+        rssBefore,
+        rssAfter: residentBytes(program.pid),
+      });
+    }
+  return figures;
+}

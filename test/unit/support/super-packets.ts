@@ -1,0 +1,97 @@
+/**
+ * Super-packets and unfinished checksums the slow, obvious way: what the kernel would make of a packet, and lists of
+ * packets as a pipeline has them.
+ */
+import { Checksum, Packet } from '../../../src/codec/packet.js';
+import { Arena, PacketList } from '../../../src/io/device.js';
+import { be16, checksum, type DatagramFields, datagram, type Octets, split, udpChecksum } from './wire.js';
+
+/** A packet, and what is left to be done to it. */
+export interface Unfinished {
+  bytes: Uint8Array;
+  checksum: Checksum;
+  /** Bytes of payload per datagram; 0: it is one datagram. */
+  segment: number;
+}
+
+/** Where the UDP header is: behind the IP header, and `opp` if there is one. */
+function udpAt(packet: Octets): number {
+  const { header, body, protocol } = split(packet);
+  return header.length + (protocol === 248 ? body[2] * 256 + body[3] : 0);
+}
+
+/** The packet with the sum of its pseudo header in place of its UDP checksum, as whoever offloads it leaves it. */
+export function partial(packet: Octets): Uint8Array {
+  const { source, destination } = split(packet);
+  const at = udpAt(packet);
+  const sum = 0xffff - checksum([...source, ...destination, 0, 17, ...be16(packet.length - at)]);
+  const bytes = Uint8Array.from(packet);
+  bytes.set(be16(sum), at + 6);
+  return bytes;
+}
+
+/** One datagram with its checksum: right, and known to be, or not there yet. */
+export function single(fields: DatagramFields, state: Checksum = Checksum.full): Unfinished {
+  const bytes = datagram(fields);
+  return { bytes: state === Checksum.partial ? partial(bytes) : bytes, checksum: state, segment: 0 };
+}
+
+/** A super-packet as the kernel has it: one packet with the payload of all. */
+export function superPacket(fields: DatagramFields, segment: number): Unfinished {
+  return { bytes: partial(datagram(fields)), checksum: Checksum.partial, segment };
+}
+
+/** The datagrams that the kernel makes of a packet: segments with headers of their own, and whole checksums. */
+export function datagramsOf({ bytes, checksum: state, segment }: Unfinished): Uint8Array[] {
+  if (segment === 0 && state !== Checksum.partial) return [bytes];
+  const { header: ip, source, destination } = split(bytes);
+  const at = udpAt(bytes);
+  const headers = Array.from(bytes.slice(0, at + 8));
+  const payload = Array.from(bytes.slice(at + 8));
+  const size = segment || payload.length || 1;
+  const pieces: Uint8Array[] = [];
+  for (let from = 0; from === 0 || from < payload.length; from += size) {
+    const part = payload.slice(from, from + size);
+    const datagramBytes = [...headers.slice(at, at + 4), ...be16(8 + part.length), 0, 0, ...part];
+    datagramBytes.splice(6, 2, ...be16(udpChecksum(source, destination, datagramBytes)));
+    const front = headers.slice(0, at);
+    if (front[0] >> 4 === 6) front.splice(4, 2, ...be16(at - 40 + datagramBytes.length));
+    else {
+      front.splice(2, 2, ...be16(at + datagramBytes.length));
+      front.splice(4, 2, ...be16((front[4] * 256 + front[5] + pieces.length) % 65536));
+      front.splice(10, 2, 0, 0);
+      front.splice(10, 2, ...be16(checksum(front.slice(0, ip.length))));
+    }
+    pieces.push(Uint8Array.from([...front, ...datagramBytes]));
+  }
+  return pieces;
+}
+
+/** Packets where a pipeline has them: in slots of an arena, and in a list. */
+export class Place {
+  readonly arena = new Arena();
+  readonly view = new DataView(this.arena.buffer);
+  private readonly packet = new Packet(this.arena.buffer);
+
+  /** `apart` is how many bytes are between the packets' beginnings, if not those of a slot. */
+  list(packets: readonly Unfinished[], apart?: number): PacketList {
+    const { arena, packet } = this;
+    const list = new PacketList(Math.max(packets.length, 1));
+    packets.forEach(({ bytes, checksum: state, segment }, i) => {
+      const start = apart === undefined ? arena.packetOffset(i) : 128 + i * apart;
+      arena.bytes.set(bytes, start);
+      packet.parse(start, start + bytes.length, state, segment);
+      list.addPacket(packet);
+    });
+    return list;
+  }
+
+  /** What is in a list now. */
+  read(list: PacketList): Unfinished[] {
+    return Array.from({ length: list.count }, (_, i) => ({
+      bytes: this.arena.bytes.slice(list.offsets[i], list.offsets[i] + list.lengths[i]),
+      checksum: list.checksums[i] as Checksum,
+      segment: list.segments[i],
+    }));
+  }
+}
