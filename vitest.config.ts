@@ -18,7 +18,8 @@ export default defineConfig({
           // Each file makes its own namespaces; processes inside them take their time to come up.
           testTimeout: 60_000,
           hookTimeout: 60_000,
-          fileParallelism: false,
+          // They wait more than they work; more of them at once would wait for each other.
+          maxWorkers: 2,
         },
       },
     ],
