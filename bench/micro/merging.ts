@@ -19,7 +19,7 @@ export function merging(): MicroFigure[] {
 
 function mergeOne(size: number): number {
   const arena = new Arena();
-  const merger = new Merger(arena));
+  const merger = new Merger(arena);
   const packet = makePacket(toService(1), size);
   const headers = packet.subarray(0, HEADER + 8);
   for (let i = 0; i < BATCH; i++) arena.bytes.set(packet, arena.packetOffset(i));
