@@ -44,6 +44,13 @@ export class HashIndex {
     return this.slots[at * 2 + 1] - 1;
   }
 
+  /** The first record with this hash, or -1. */
+  candidate(hash: number): number {
+    let at = this.first(hash);
+    while (this.record(at) >= 0 && this.hash(at) !== hash) at = this.next(at);
+    return this.record(at);
+  }
+
   insert(hash: number, record: number): void {
     let at = this.first(hash);
     while (this.record(at) >= 0) at = this.next(at);

@@ -165,17 +165,25 @@ export class FlowTable extends FlowRecords {
     }
   }
 
-  /**
-   * The record at which a search for a flow would look first, or -1: `fetch` then has it brought. Done for a whole batch
-   * ahead of its handling, the cache misses of its packets overlap.
-   */
-  likelyFlow(words: Int32Array, lb: number, server: number, ports: number): number {
-    return this.byFlow.record(this.byFlow.first(this.hash(words, lb, server, ports)));
+  // ---- looking ahead -------------------------------------------------------------------------------------
+  //
+  // Done in three steps for a whole batch ahead of its handling, so that the cache misses of its packets overlap: the
+  // hash, which record has it, and that record. Each step has to be a loop of its own, and a short one, or else the
+  // processor does not see the next packet's load while it waits for this one's.
+
+  /** The hash of a flow. `ports` is lport << 16 | rport. */
+  flowHash(words: Int32Array, lb: number, server: number, ports: number): number {
+    return this.hash(words, lb, server, ports);
   }
 
-  /** The same for the flow of a reply. */
-  likelyReply(words: Int32Array, server: number, client: number, ports: number): number {
-    return this.byClient.record(this.byClient.first(this.hash(words, client, server, ports)));
+  /** The hash of a reply. `ports` is cport << 16 | rport. */
+  replyHash(words: Int32Array, server: number, client: number, ports: number): number {
+    return this.hash(words, client, server, ports);
+  }
+
+  /** The record of the flow with this hash, or of the reply, probably; or -1. */
+  likelyRecord(hash: number, isReply: boolean): number {
+    return isReply ? this.byClient.candidate(hash) : this.byFlow.candidate(hash);
   }
 
   /** Has a record (or -1) brought to the cache. Gives something that depends on it. */

@@ -87,7 +87,9 @@ export class RealServer implements Role {
   private readonly knownMtus: PathMtus;
   /** New source and destination of a packet that goes over to the other family. */
   private readonly ends = new Int32Array(2 * ADDRESS_WORDS);
-  /** The records that a batch will probably look at. */
+  /** Of a batch: where its packets will look, and what they will probably find. */
+  private readonly hashes = new Int32Array(LARGEST_BATCH);
+  private readonly areReplies = new Uint8Array(LARGEST_BATCH);
   private readonly likely = new Int32Array(LARGEST_BATCH);
   /** Kept so that nobody finds the loads that it comes from superfluous. */
   protected fetched = 0;
@@ -140,16 +142,17 @@ export class RealServer implements Role {
 
   /** Has memory fetched for all of them at once: their cache misses overlap. */
   foresee({ view }: Packet, offsets: Int32Array, _lengths: Int32Array, count: number): void {
-    const { flows, likely } = this;
+    const { flows, hashes, areReplies, likely } = this;
     if (flows.count < FORESIGHT_FROM) return;
-    for (let i = 0; i < count; i++) likely[i] = this.likelyRecord(view, offsets[i]);
+    for (let i = 0; i < count; i++) this.foreseePacket(view, offsets[i], i);
+    for (let i = 0; i < count; i++) likely[i] = flows.likelyRecord(hashes[i], areReplies[i] !== 0);
     let fetched = 0;
     for (let i = 0; i < count; i++) fetched ^= flows.fetch(likely[i]);
     this.fetched = fetched;
   }
 
   /** What has extension headers, options or no UDP in it is taken for something else: a look at the wrong place. */
-  private likelyRecord(view: DataView, offset: number): number {
+  private foreseePacket(view: DataView, offset: number, i: number): void {
     const { flows, ends } = this;
     const isV6 = view.getUint8(offset) >>> 4 === 6;
     const ports = view.getInt32(offset + (isV6 ? ipv6.HEADER : ipv4.MIN_HEADER));
@@ -160,8 +163,11 @@ export class RealServer implements Role {
       readAddress4(view, offset + ipv4.SOURCE, ends, SOURCE);
       readAddress4(view, offset + ipv4.DESTINATION, ends, DESTINATION);
     }
-    if (!this.services.hasAddress(ends, SOURCE)) return flows.likelyFlow(ends, SOURCE, DESTINATION, ports);
-    return flows.likelyReply(ends, SOURCE, DESTINATION, (ports << 16) | (ports >>> 16));
+    const isReply = this.services.hasAddress(ends, SOURCE);
+    this.areReplies[i] = isReply ? 1 : 0;
+    this.hashes[i] = isReply
+      ? flows.replyHash(ends, SOURCE, DESTINATION, (ports << 16) | (ports >>> 16))
+      : flows.flowHash(ends, SOURCE, DESTINATION, ports);
   }
 
   // ---- 1. which way --------------------------------------------------------------------------------------
