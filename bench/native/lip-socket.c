@@ -31,3 +31,13 @@ uint32_t received_at(struct msghdr *header) {
   memcpy(&info, CMSG_DATA(control), sizeof info);
   return ntohl(info.ipi_addr.s_addr);
 }
+
+int open_flow_socket(uint32_t flow) {
+  int fd = must(socket(AF_INET, SOCK_DGRAM, 0), "socket");
+  int size = BUFFER;
+  struct sockaddr_in own = end_point(flow_address(LIP_NETWORK, flow), LIP_PORT), target = end_point(RIP, RPORT);
+  must(setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size), "SO_SNDBUFFORCE");
+  must(bind(fd, (struct sockaddr *)&own, sizeof own), "bind");
+  must(connect(fd, (struct sockaddr *)&target, sizeof target), "connect");
+  return fd;
+}

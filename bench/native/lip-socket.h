@@ -14,6 +14,9 @@ union lip_control {
 /* One socket for all flows: their LIPs share a port. */
 int open_lip_socket(void);
 
+/* A socket for one flow, which can only send: it knows its route, so a datagram costs the sender less. */
+int open_flow_socket(uint32_t flow);
+
 /* Lets a message leave from a flow's LIP, and gives the bytes of `control` that are used. */
 size_t set_lip(union lip_control *control, uint32_t flow);
 

@@ -14,6 +14,7 @@
 #include <sched.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 
 #include "counts.h"
 #include "lip-socket.h"
@@ -34,7 +35,9 @@ struct options {
 };
 
 struct state {
+  /* For all flows; or, where no answers are to come, one for each. */
   int fd;
+  int *flow_fd;
   struct counts *counts;
   uint32_t flow;
   uint64_t sent, given_up, answered, looks, strangers;
@@ -47,33 +50,55 @@ static struct iovec piece[MAX_BURST];
 static union lip_control control;
 static struct sockaddr_in target;
 
-static void prepare(const struct options *options, int fd) {
+static void set_segment(const struct options *options, int fd) {
+  int size = (int)options->size;
+  if (options->segments) must(setsockopt(fd, SOL_UDP, UDP_SEGMENT, &size, sizeof size), "UDP_SEGMENT");
+}
+
+static void open_sockets(const struct options *options, struct state *state) {
+  if (options->answers) {
+    state->fd = open_lip_socket();
+    set_segment(options, state->fd);
+    return;
+  }
+  struct rlimit most;
+  must(getrlimit(RLIMIT_NOFILE, &most), "RLIMIT_NOFILE");
+  most.rlim_cur = most.rlim_max;
+  must(setrlimit(RLIMIT_NOFILE, &most), "RLIMIT_NOFILE");
+  state->flow_fd = calloc(options->flows, sizeof *state->flow_fd);
+  for (uint32_t flow = 0; flow < options->flows; flow++) {
+    state->flow_fd[flow] = open_flow_socket(flow);
+    set_segment(options, state->flow_fd[flow]);
+  }
+}
+
+static void prepare(const struct options *options) {
   target = end_point(RIP, RPORT);
   uint32_t messages = options->segments ? 1 : options->burst;
   for (uint32_t i = 0; i < messages; i++) {
     size_t length = options->segments ? (size_t)options->size * options->burst : options->size;
     piece[i] = (struct iovec){.iov_base = payload + i * options->size, .iov_len = length};
-    message[i].msg_hdr = (struct msghdr){.msg_name = &target,
-                                         .msg_namelen = sizeof target,
-                                         .msg_iov = &piece[i],
-                                         .msg_iovlen = 1,
-                                         .msg_control = control.bytes,
-                                         .msg_controllen = set_lip(&control, 0)};
+    struct msghdr *header = &message[i].msg_hdr;
+    *header = (struct msghdr){.msg_iov = &piece[i], .msg_iovlen = 1};
+    if (!options->answers) continue;
+    header->msg_name = &target;
+    header->msg_namelen = sizeof target;
+    header->msg_control = control.bytes;
+    header->msg_controllen = set_lip(&control, 0);
   }
-  int size = (int)options->size;
-  if (options->segments) must(setsockopt(fd, SOL_UDP, UDP_SEGMENT, &size, sizeof size), "UDP_SEGMENT");
 }
 
 static void send_burst(const struct options *options, struct state *state) {
   struct stamp stamp = {.nanoseconds = nanoseconds(), .flow = state->flow};
   for (uint32_t i = 0; i < options->burst; i++) memcpy(payload + i * options->size, &stamp, sizeof stamp);
-  set_lip(&control, state->flow);
+  if (options->answers) set_lip(&control, state->flow);
+  int fd = options->answers ? state->fd : state->flow_fd[state->flow];
   if (++state->flow == options->flows) state->flow = 0;
   if (options->segments) {
-    must((int)sendmsg(state->fd, &message[0].msg_hdr, 0), "sendmsg");
+    must((int)sendmsg(fd, &message[0].msg_hdr, 0), "sendmsg");
   } else {
     for (uint32_t done = 0; done < options->burst;)
-      done += (uint32_t)must(sendmmsg(state->fd, message + done, options->burst - done, 0), "sendmmsg");
+      done += (uint32_t)must(sendmmsg(fd, message + done, options->burst - done, 0), "sendmmsg");
   }
   state->sent += options->burst;
 }
@@ -180,9 +205,10 @@ static struct options read_options(int count, char **argument) {
 
 int main(int count, char **argument) {
   struct options options = read_options(count, argument);
-  struct state state = {.fd = open_lip_socket(), .counts = map_counts(argument[1])};
+  struct state state = {.counts = map_counts(argument[1])};
   prctl(PR_SET_TIMERSLACK, 1);
-  prepare(&options, state.fd);
+  open_sockets(&options, &state);
+  prepare(&options);
   state.last_progress = nanoseconds();
 
   uint64_t start = nanoseconds();
