@@ -33,6 +33,11 @@ interface Rule {
   expr: Expression[];
 }
 
+export interface RulesetObject {
+  chain?: Chain;
+  rule?: Rule;
+}
+
 type Expression = Record<string, unknown>;
 type Verdict = 'accept' | 'drop';
 
@@ -44,7 +49,11 @@ export class Firewall {
 
   /** Reads the rules; there are none where nft isn't installed or may not be asked. */
   static async read(): Promise<Firewall> {
-    const objects = await readRuleset();
+    return Firewall.of(await readRuleset());
+  }
+
+  /** Of what `nft -j list ruleset` prints. */
+  static of(objects: readonly RulesetObject[]): Firewall {
     return new Firewall(
       objects.flatMap(({ chain }) => chain ?? []),
       objects.flatMap(({ rule }) => rule ?? []),
@@ -78,11 +87,11 @@ export class Firewall {
 /** Chains that jump to each other may go on for ever. */
 const DEEPEST = 16;
 
-async function readRuleset(): Promise<{ chain?: Chain; rule?: Rule }[]> {
+async function readRuleset(): Promise<RulesetObject[]> {
   try {
     const { status, stdout } = await run('nft', ['-j', 'list', 'ruleset']);
     if (status !== 0 || stdout.trim() === '') return [];
-    return (JSON.parse(stdout) as { nftables: { chain?: Chain; rule?: Rule }[] }).nftables;
+    return (JSON.parse(stdout) as { nftables: RulesetObject[] }).nftables;
   } catch {
     return [];
   }
