@@ -135,6 +135,24 @@ describe.skipIf(missing() !== undefined)('command line', () => {
     }),
   );
 
+  it('check says which way of steering suits the host, and why', async () => {
+    const nft = (script: string) => lab.rs.must(['nft', '-f', '-'], script);
+    const advice = async (steering: string): Promise<string> => {
+      let said = '';
+      await withShim({ routing: { steering } }, async other => {
+        await nft('table inet host { chain f { type filter hook forward priority 0; policy drop; }\n}\n');
+        said = (await other.cli('check')).stdout;
+        await nft('delete table inet host');
+      });
+      return said;
+    };
+    expect((await shim.cli('check')).stdout).toContain('policy-routing suits this host');
+    expect(await advice('nft-ingress')).toContain('nft-ingress suits this host');
+    expect(await advice('policy-routing')).toMatch(
+      /nft-ingress would suit this host better than policy-routing: the chain inet host f /,
+    );
+  });
+
   it('check takes IPv6 beside IPv4', () =>
     withShim(
       {
