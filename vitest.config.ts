@@ -20,6 +20,7 @@ export default defineConfig({
           hookTimeout: 60_000,
           // They wait more than they work; more of them at once would wait for each other.
           maxWorkers: 2,
+          sequence: { groupOrder: 1 },
         },
       },
     ],
