@@ -1,7 +1,7 @@
 /** The data plane's thread: blocks in poll, sees packets through, and looks up only when the main thread wakes it. */
-import { setFlagsFromString } from 'node:v8';
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { ADDRESS_WORDS } from './codec/addresses.js';
+import { inlineMore } from './compiler.js';
 import { type DataPlaneSetup, type PathMtuNews, READY } from './dataplane-messages.js';
 import { makeRole, type RoleSettings } from './dataplane-role.js';
 import { Signal } from './dataplane-signals.js';
@@ -52,10 +52,6 @@ function serve(setup: DataPlaneSetup, port: MessagePort): void {
   device.close();
 }
 
-/**
- * What happens to a packet is spread over many small functions, more than the optimising compiler would draw together
- * into one by default: measured, that is a fifth of JavaScript's share.
- */
-setFlagsFromString('--max-inlined-bytecode-size-cumulative=4000');
+inlineMore();
 
 if (parentPort !== null) serve(workerData as DataPlaneSetup, parentPort);
