@@ -2,9 +2,10 @@
 import type { FlowTable } from './flow/table.js';
 import { Conntrack } from './io/conntrack.js';
 import { PathMtu } from './io/path-mtu.js';
+import type { TellPathMtu } from './role/client-mtus.js';
 import type { Counters } from './role/counters.js';
 import { type Connections, LoadBalancer, type LoadBalancerOptions } from './role/load-balancer.js';
-import { RealServer, type RealServerOptions, type TellPathMtu } from './role/real-server.js';
+import { RealServer, type RealServerOptions } from './role/real-server.js';
 import type { Role } from './role/verdict.js';
 
 /** Plain data: it goes from thread to thread. */

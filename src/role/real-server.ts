@@ -9,17 +9,8 @@
  *   5. later fragments follow the first one, either way
  *   6. ICMP errors about translated packets, either way, are translated in what they quote
  */
-import {
-  ADDRESS_WORDS,
-  copyAddress,
-  isMapped,
-  readAddress4,
-  readAddress6,
-  sameAddress,
-} from '../codec/addresses.js';
+import { ADDRESS_WORDS, copyAddress, isMapped, sameAddress } from '../codec/addresses.js';
 import * as icmp from '../codec/icmp.js';
-import * as ipv4 from '../codec/ipv4.js';
-import * as ipv6 from '../codec/ipv6.js';
 import { strip } from '../codec/marks.js';
 import { DESTINATION, Kind, Mark, type Packet, SOURCE } from '../codec/packet.js';
 import {
@@ -32,25 +23,19 @@ import {
 import { writeAck } from '../codec/standalone.js';
 import { GROWTH, SHRINKAGE, toIpv4, toIpv6 } from '../codec/translate.js';
 import * as uoa from '../codec/uoa.js';
-import { PathMtus } from '../flow/path-mtus.js';
 import { type Prefix, PrefixList } from '../flow/prefixes.js';
 import { CLIENT, LB, SERVER } from '../flow/records.js';
 import { type FlowTable, Learned } from '../flow/table.js';
+import { ClientMtus, type TellPathMtu } from './client-mtus.js';
 import { isImpossible } from './clients.js';
 import { Counter, type Counters } from './counters.js';
+import { Foresight } from './foresight.js';
 import { Fragments } from './fragments.js';
 import { type Service, ServiceList } from './services.js';
 import { type Role, Verdict } from './verdict.js';
 
 /** Records looked at in one tick: some 100 microseconds. */
 const EXPIRY_BUDGET = 1024;
-
-/** Fewer flows than these are in the cache anyway. */
-const FORESIGHT_FROM = 20_000;
-const LARGEST_BATCH = 64;
-
-/** Milliseconds after which a path's MTU is passed on once more, should the network still complain. */
-const TELL_AGAIN = 1000;
 
 /** Flags of a flow's record: its carrier in the low bits, and whether the client is of the other family (NAT64). */
 export const CARRIER_FLAGS = 0x03;
@@ -75,24 +60,14 @@ export interface RealServerOptions {
   translates: boolean;
 }
 
-/** Hears that the path to the client at `at` in `words` takes no packets of more than `mtu` bytes. */
-export type TellPathMtu = (words: Int32Array, at: number, mtu: number) => void;
-
 export class RealServer implements Role {
   extraLength = 0;
 
   private readonly fragments: Fragments;
-  /** What was passed on just now, and what the sockets were told of. */
-  private readonly toldMtus: PathMtus;
-  private readonly knownMtus: PathMtus;
+  private readonly clientMtus: ClientMtus;
+  private readonly foresight: Foresight;
   /** New source and destination of a packet that goes over to the other family. */
   private readonly ends = new Int32Array(2 * ADDRESS_WORDS);
-  /** Of a batch: where its packets will look, and what they will probably find. */
-  private readonly hashes = new Int32Array(LARGEST_BATCH);
-  private readonly areReplies = new Uint8Array(LARGEST_BATCH);
-  private readonly likely = new Int32Array(LARGEST_BATCH);
-  /** Kept so that nobody finds the loads that it comes from superfluous. */
-  protected fetched = 0;
   private loadBalancers!: readonly LoadBalancer[];
   private prefixes!: PrefixList;
   private services!: ServiceList;
@@ -104,12 +79,12 @@ export class RealServer implements Role {
     options: RealServerOptions,
     private readonly flows: FlowTable,
     private readonly counters: Counters,
-    private readonly tellPathMtu: TellPathMtu,
+    tellPathMtu: TellPathMtu,
     seed: number,
   ) {
     this.fragments = new Fragments(seed);
-    this.toldMtus = new PathMtus(seed, TELL_AGAIN);
-    this.knownMtus = new PathMtus(seed);
+    this.clientMtus = new ClientMtus(seed, tellPathMtu);
+    this.foresight = new Foresight(flows);
     this.configure(options);
   }
 
@@ -140,34 +115,8 @@ export class RealServer implements Role {
     this.counters[Counter.dropped_io] += refused;
   }
 
-  /** Has memory fetched for all of them at once: their cache misses overlap. */
   foresee({ view }: Packet, offsets: Int32Array, _lengths: Int32Array, count: number): void {
-    const { flows, hashes, areReplies, likely } = this;
-    if (flows.count < FORESIGHT_FROM) return;
-    for (let i = 0; i < count; i++) this.foreseePacket(view, offsets[i], i);
-    for (let i = 0; i < count; i++) likely[i] = flows.likelyRecord(hashes[i], areReplies[i] !== 0);
-    let fetched = 0;
-    for (let i = 0; i < count; i++) fetched ^= flows.fetch(likely[i]);
-    this.fetched = fetched;
-  }
-
-  /** What has extension headers, options or no UDP in it is taken for something else: a look at the wrong place. */
-  private foreseePacket(view: DataView, offset: number, i: number): void {
-    const { flows, ends } = this;
-    const isV6 = view.getUint8(offset) >>> 4 === 6;
-    const ports = view.getInt32(offset + (isV6 ? ipv6.HEADER : ipv4.MIN_HEADER));
-    if (isV6) {
-      readAddress6(view, offset + ipv6.SOURCE, ends, SOURCE);
-      readAddress6(view, offset + ipv6.DESTINATION, ends, DESTINATION);
-    } else {
-      readAddress4(view, offset + ipv4.SOURCE, ends, SOURCE);
-      readAddress4(view, offset + ipv4.DESTINATION, ends, DESTINATION);
-    }
-    const isReply = this.services.hasAddress(ends, SOURCE);
-    this.areReplies[i] = isReply ? 1 : 0;
-    this.hashes[i] = isReply
-      ? flows.replyHash(ends, SOURCE, DESTINATION, (ports << 16) | (ports >>> 16))
-      : flows.flowHash(ends, SOURCE, DESTINATION, ports);
+    this.foresight.look(view, offsets, count, this.services);
   }
 
   // ---- 1. which way --------------------------------------------------------------------------------------
@@ -436,23 +385,15 @@ export class RealServer implements Role {
     return Verdict.deliver;
   }
 
+  private learnMtu(flow: number, mtu: number, now: number): boolean {
+    const { flows } = this;
+    return this.clientMtus.learn(flows.records, flows.addressAt(flow, CLIENT), mtu, now);
+  }
+
   /** By how many bytes less a reply has when it leaves than when its socket sent it; below 0: more. */
   private growthOnTheWay(flow: number, { v6 }: Packet): number {
     if (!this.isForeign(flow)) return 0;
     return v6 ? -GROWTH : SHRINKAGE;
-  }
-
-  /** Has it passed on, and says whether it is news. */
-  private learnMtu(flow: number, mtu: number, now: number): boolean {
-    const { flows, toldMtus, knownMtus } = this;
-    const client = flows.addressAt(flow, CLIENT);
-    const told = toldMtus.get(flows.records, client, now);
-    if (told > 0 && told <= mtu) return false;
-    toldMtus.learn(flows.records, client, mtu, now);
-    this.tellPathMtu(flows.records, client, mtu);
-    const known = knownMtus.get(flows.records, client, now);
-    knownMtus.learn(flows.records, client, mtu, now);
-    return known === 0 || known > mtu;
   }
 
   /** About a datagram that this host could not deliver, for its client: the load balancer knows LIP:lport. */

@@ -16,13 +16,14 @@ import { FlowTable, type TableSize } from '../../../src/flow/table.js';
 import { formatAddress, formatEndpoint } from '../../../src/host/addresses.js';
 import { MemoryDevice } from '../../../src/io/memory.js';
 import { Pipeline } from '../../../src/pipeline.js';
+import type { TellPathMtu } from '../../../src/role/client-mtus.js';
 import {
   makeCounters,
   REAL_SERVER_COUNTERS,
   type RealServerCounter,
   readCounters,
 } from '../../../src/role/counters.js';
-import { RealServer, type RealServerOptions, type TellPathMtu } from '../../../src/role/real-server.js';
+import { RealServer, type RealServerOptions } from '../../../src/role/real-server.js';
 import { type Family, inFamily } from './families.js';
 import { endpoint, int32, type Octets, prefix, toHex, words } from './wire.js';
 
