@@ -18,6 +18,5 @@ export const VIRTIO_HEADER = 12;
 export const NEEDS_CHECKSUM = 1;
 export const DATA_VALID = 2;
 
-export const GSO_NONE = 0;
 /** UDP datagrams of one flow in one packet, GSO_SIZE bytes of payload each but for the last. */
 export const GSO_UDP = 5;

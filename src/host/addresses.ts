@@ -1,5 +1,6 @@
 /** Addresses between configuration text and the four 32-bit words that the packet code works with. */
 import { Address4, Address6 } from 'ip-address';
+import { isMapped } from '../codec/addresses.js';
 import type { Prefix } from '../flow/prefixes.js';
 
 const MAPPED = 0x0000ffff;
@@ -29,8 +30,7 @@ export function parseAddress(text: string): number[] {
 
 /** Words as text. */
 export function formatAddress(words: readonly number[]): string {
-  if (words[0] === 0 && words[1] === 0 && words[2] === MAPPED)
-    return [24, 16, 8, 0].map(shift => (words[3] >>> shift) & 0xff).join('.');
+  if (isMapped(words, 0)) return [24, 16, 8, 0].map(shift => (words[3] >>> shift) & 0xff).join('.');
   const groups = words.flatMap(word => [word >>> 16, word & 0xffff]);
   return new Address6(groups.map(group => group.toString(16)).join(':')).correctForm();
 }

@@ -2,7 +2,7 @@
 import { ExitCode, OperatorError } from '../errors.js';
 import type { Prefix } from '../flow/prefixes.js';
 import { type Family, familyOf, parsePrefix } from './addresses.js';
-import { FAMILIES, type Facts, familyFlag, Originals, readFacts, readJson, readRoute } from './facts.js';
+import { type Facts, familyFlag, hostFamilies, Originals, readFacts, readJson, readRoute } from './facts.js';
 import { type Forwarding, readForwarding } from './forwarding.js';
 import { addressInside } from './probe.js';
 import { type ReplySource, readReplySources } from './reply-sources.js';
@@ -50,7 +50,7 @@ export async function readRealServerFacts(question: RealServerQuestion): Promise
     const rpFilter = originals.sysctl(interfaceKey(name, 'rp_filter'));
     towardsLb.push({ name, family, mtu, forwarding, rpFilter });
   }
-  const families = FAMILIES.filter(family => family === 4 || facts.hasIpv6);
+  const families = hostFamilies();
   const localRules = families.map(async family => originals.localRule(family) ?? readLocalRule(family));
   const sourcesIn = (family: Family): Promise<ReplySource[]> =>
     readReplySources(family, question.tun, towardsLbFrom.get(family), facts.ownAddresses);

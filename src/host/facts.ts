@@ -25,8 +25,13 @@ export function familyFlag(family: Family): string {
 
 export const FAMILIES: readonly Family[] = [4, 6];
 
+/** Those that this kernel has: it may have been started without IPv6. */
+export function hostFamilies(): readonly Family[] {
+  return existsSync('/proc/sys/net/ipv6') ? FAMILIES : [4];
+}
+
 export async function readFacts(): Promise<Facts> {
-  return { ...(await readLocalAddresses()), hasIpv6: existsSync('/proc/sys/net/ipv6') };
+  return { ...(await readLocalAddresses()), hasIpv6: hostFamilies().includes(6) };
 }
 
 export interface JsonRoute {
@@ -39,10 +44,12 @@ export interface JsonRoute {
 
 /** The routes of the table local: the addresses that packets to or from are the host's own. */
 export async function readLocalRoutes(): Promise<JsonRoute[]> {
-  const [routes4, routes6] = await Promise.all(
-    FAMILIES.map(family => readJson<JsonRoute>([familyFlag(family), 'route', 'show', 'table', 'local'])),
+  const routes = await Promise.all(
+    hostFamilies().map(family =>
+      readJson<JsonRoute>([familyFlag(family), 'route', 'show', 'table', 'local']),
+    ),
   );
-  return [...routes4, ...routes6];
+  return routes.flat();
 }
 
 export async function readLocalAddresses(): Promise<Pick<Facts, 'ownAddresses' | 'broadcastAddresses'>> {
@@ -69,7 +76,7 @@ export async function readJson<T>(args: string[]): Promise<T[]> {
 /** Whether a routing table has routes. */
 export async function tableHasRoutes(table: number): Promise<boolean> {
   const shown = await Promise.all(
-    FAMILIES.map(family => run('ip', [familyFlag(family), 'route', 'show', 'table', String(table)])),
+    hostFamilies().map(family => run('ip', [familyFlag(family), 'route', 'show', 'table', String(table)])),
   );
   return shown.some(({ stdout }) => stdout.trim() !== '');
 }

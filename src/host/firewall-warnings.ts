@@ -4,7 +4,7 @@ import { type Family, familyOf, parsePrefix } from './addresses.js';
 import { distinct } from './change.js';
 import { run } from './command.js';
 import type { RealServerFacts } from './facts-real-server.js';
-import { type Chain, Firewall, type Probe } from './firewall.js';
+import type { Chain, Firewall, Probe } from './firewall.js';
 import { addressInside } from './probe.js';
 
 export interface FirewallQuestion {
@@ -27,8 +27,8 @@ const ANY_PORT = 9;
 export async function forwardObstacles(
   question: FirewallQuestion,
   facts: RealServerFacts,
+  firewall: Firewall,
 ): Promise<Obstacle[]> {
-  const firewall = await Firewall.read();
   const found = fromLoadBalancers(question, facts).flatMap(probe =>
     firewall
       .droppers('forward', { ...probe, oifname: question.tun })
@@ -41,11 +41,11 @@ export async function forwardObstacles(
 }
 
 /** Chains that let the load balancers in, and would keep out what comes from the TUN. */
-export async function inputObstacles(
+export function inputObstacles(
   question: FirewallQuestion,
   facts: RealServerFacts,
-): Promise<Obstacle[]> {
-  const firewall = await Firewall.read();
+  firewall: Firewall,
+): Obstacle[] {
   const found = fromLoadBalancers(question, facts).flatMap(probe => {
     const before = firewall.droppers('input', probe).map(nameOf);
     return firewall

@@ -5,7 +5,7 @@
 
 import type { Family } from './addresses.js';
 import { run } from './command.js';
-import { FAMILIES, familyFlag } from './facts.js';
+import { familyFlag, hostFamilies } from './facts.js';
 import { readSysctl } from './sysctl.js';
 
 /** A setting that has to stay as it was set. */
@@ -39,7 +39,7 @@ export class Integrity {
 
 async function look(tables: readonly number[]): Promise<Set<string>> {
   const found = new Set<string>();
-  for (const family of FAMILIES) {
+  for (const family of hostFamilies()) {
     const flag = familyFlag(family);
     const rules = (await run('ip', [flag, 'rule', 'show'])).stdout.split('\n').map(line => line.trim());
     const ours = rules.filter(line => tables.some(table => line.endsWith(`lookup ${table}`)));

@@ -1,6 +1,7 @@
 /** Which of the two ways of steering suits a real server's host. */
 import { run } from './command.js';
 import type { RealServerFacts } from './facts-real-server.js';
+import { Firewall } from './firewall.js';
 import { type FirewallQuestion, forwardObstacles } from './firewall-warnings.js';
 
 export type Steering = 'policy-routing' | 'nft-ingress';
@@ -12,7 +13,7 @@ export async function steeringObstacles(
   question: FirewallQuestion,
   facts: RealServerFacts,
 ): Promise<Obstacles> {
-  const dropping = (await forwardObstacles(question, facts)).map(
+  const dropping = (await forwardObstacles(question, facts, await Firewall.read())).map(
     ({ chain }) => `the chain ${chain} would not forward to the TUN`,
   );
   return {

@@ -2,6 +2,7 @@
 import { readdirSync } from 'node:fs';
 import { run } from './command.js';
 import type { RealServerFacts } from './facts-real-server.js';
+import { Firewall } from './firewall.js';
 import {
   type FirewallQuestion,
   forwardObstacles,
@@ -17,9 +18,10 @@ export async function realServerWarnings(
   steering: Steering,
 ): Promise<string[]> {
   const isRouted = steering === 'policy-routing';
+  const firewall = await Firewall.read();
   return [
-    ...(isRouted ? (await forwardObstacles(question, facts)).map(notForwarded(question.tun)) : []),
-    ...(await inputObstacles(question, facts)).map(notLetIn(question.tun)),
+    ...(isRouted ? (await forwardObstacles(question, facts, firewall)).map(notForwarded(question.tun)) : []),
+    ...inputObstacles(question, facts, firewall).map(notLetIn(question.tun)),
     ...(isRouted ? strictInterfaces(facts, question.tun) : []),
   ];
 }

@@ -34,7 +34,7 @@ import { Fragments } from './fragments.js';
 import { type Service, ServiceList } from './services.js';
 import { type Role, Verdict } from './verdict.js';
 
-/** Records looked at in one tick: some 100 microseconds. */
+/** Records looked at in one tick: a third of a millisecond if all of them expire. */
 const EXPIRY_BUDGET = 1024;
 
 /** Flags of a flow's record: its carrier in the low bits, and whether the client is of the other family (NAT64). */
