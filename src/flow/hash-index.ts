@@ -46,9 +46,10 @@ export class HashIndex {
 
   /** The first record with this hash, or -1. */
   candidate(hash: number): number {
-    let at = this.first(hash);
-    while (this.record(at) >= 0 && this.hash(at) !== hash) at = this.next(at);
-    return this.record(at);
+    const { slots, mask } = this;
+    let at = hash & mask;
+    while (slots[at * 2 + 1] !== 0 && slots[at * 2] !== hash) at = (at + 1) & mask;
+    return slots[at * 2 + 1] - 1;
   }
 
   insert(hash: number, record: number): void {

@@ -53,6 +53,8 @@ export class FlowTable extends FlowRecords {
   /** Flows pushed out by newer ones because the table was full, since this object was made. */
   evictions = 0;
 
+  /** Kept so that nobody finds the loads superfluous that it comes from. */
+  protected fetched = 0;
   private readonly header: Int32Array;
   private readonly byFlow: HashIndex;
   private readonly byClient: HashIndex;
@@ -125,51 +127,80 @@ export class FlowTable extends FlowRecords {
     return this.searchReply(key, SERVER, CLIENT, replyPorts(key, 0));
   }
 
-  /** As `findFlow`, without a key: for what is asked of each packet. */
-  flowOf(words: Int32Array, lb: number, lbPort: number, server: number, serverPort: number): number {
-    return this.searchFlow(words, lb, server, (lbPort << 16) | serverPort);
+  /** As `findFlow`, without a key: for what is asked of each packet. `likely` is a record to look at first, or -1. */
+  flowOf(
+    words: Int32Array,
+    lb: number,
+    lbPort: number,
+    server: number,
+    serverPort: number,
+    likely: number,
+  ): number {
+    const ports = (lbPort << 16) | serverPort;
+    if (likely >= 0 && this.isFlow(likely, words, lb, server, ports)) return likely;
+    return this.searchFlow(words, lb, server, ports);
+  }
+
+  /** As `findReply`, likewise. */
+  replyOf(
+    words: Int32Array,
+    server: number,
+    serverPort: number,
+    client: number,
+    clientPort: number,
+    likely: number,
+  ): number {
+    const ports = (clientPort << 16) | serverPort;
+    if (likely >= 0 && this.answers(likely, words, server, client, ports)) return likely;
+    return this.searchReply(words, server, client, ports);
   }
 
   private searchFlow(words: Int32Array, lb: number, server: number, ports: number): number {
-    const { byFlow, records } = this;
+    const { byFlow } = this;
     const hash = this.hash(words, lb, server, ports);
     for (let at = byFlow.first(hash); ; at = byFlow.next(at)) {
       const record = byFlow.record(at);
       if (record < 0) return -1;
-      if (byFlow.hash(at) !== hash) continue;
-      const base = record * RECORD_WORDS;
-      if (
-        records[base + PORTS] === ports &&
-        sameAddress(records, base + LB, words, lb) &&
-        sameAddress(records, base + SERVER, words, server)
-      )
-        return record;
+      if (byFlow.hash(at) === hash && this.isFlow(record, words, lb, server, ports)) return record;
     }
   }
 
   /** `ports` is cport << 16 | rport. */
   private searchReply(words: Int32Array, server: number, client: number, ports: number): number {
-    const { byClient, records } = this;
+    const { byClient } = this;
     const hash = this.hash(words, client, server, ports);
     for (let at = byClient.first(hash); ; at = byClient.next(at)) {
       const record = byClient.record(at);
       if (record < 0) return -1;
-      if (byClient.hash(at) !== hash) continue;
-      const base = record * RECORD_WORDS;
-      if (
-        replyPorts(records, base) === ports &&
-        sameAddress(records, base + CLIENT, words, client) &&
-        sameAddress(records, base + SERVER, words, server)
-      )
-        return record;
+      if (byClient.hash(at) === hash && this.answers(record, words, server, client, ports)) return record;
     }
   }
 
+  /** Whether a record, which may be a free one, is that of this flow. */
+  private isFlow(record: number, words: Int32Array, lb: number, server: number, ports: number): boolean {
+    const { records } = this;
+    const base = record * RECORD_WORDS;
+    return (
+      records[base + PORTS] === ports &&
+      (records[base + CLIENT_PORT] & LIVE) !== 0 &&
+      sameAddress(records, base + LB, words, lb) &&
+      sameAddress(records, base + SERVER, words, server)
+    );
+  }
+
+  /** Whether a record, which may be a free one, is what this reply goes by. */
+  private answers(record: number, words: Int32Array, server: number, client: number, ports: number): boolean {
+    const { records } = this;
+    const base = record * RECORD_WORDS;
+    return (
+      replyPorts(records, base) === ports &&
+      (records[base + CLIENT_PORT] & ANSWERS) !== 0 &&
+      sameAddress(records, base + CLIENT, words, client) &&
+      sameAddress(records, base + SERVER, words, server)
+    );
+  }
+
   // ---- looking ahead -------------------------------------------------------------------------------------
-  //
-  // Done in three steps for a whole batch ahead of its handling, so that the cache misses of its packets overlap: the
-  // hash, which record has it, and that record. Each step has to be a loop of its own, and a short one, or else the
-  // processor does not see the next packet's load while it waits for this one's.
 
   /** The hash of a flow. `ports` is lport << 16 | rport. */
   flowHash(words: Int32Array, lb: number, server: number, ports: number): number {
@@ -181,14 +212,27 @@ export class FlowTable extends FlowRecords {
     return this.hash(words, client, server, ports);
   }
 
-  /** The record of the flow with this hash, or of the reply, probably; or -1. */
-  likelyRecord(hash: number, isReply: boolean): number {
-    return isReply ? this.byClient.candidate(hash) : this.byFlow.candidate(hash);
-  }
-
-  /** Has a record (or -1) brought to the cache. Gives something that depends on it. */
-  fetch(record: number): number {
-    return record < 0 ? 0 : this.records[record * RECORD_WORDS + PORTS];
+  /**
+   * Has the memory behind `count` hashes, of flows (`areReplies` 0) or replies (1), brought to the cache, so that their
+   * misses overlap: a packet needs two lines, of an index and of a record. Puts the record that each of them probably has
+   * into `likely`, or -1.
+   */
+  fetch(hashes: Int32Array, areReplies: Uint8Array, count: number, likely: Int32Array): void {
+    const { byFlow, byClient, records } = this;
+    let fetched = 0;
+    // A loop for each step, and nothing in the first that depends on what it loads: a branch guessed wrong would make the
+    // processor wait for this packet's line before it asks for the next one's.
+    for (let i = 0; i < count; i++) {
+      const index = areReplies[i] === 0 ? byFlow : byClient;
+      fetched ^= index.hash(index.first(hashes[i]));
+    }
+    for (let i = 0; i < count; i++) {
+      const index = areReplies[i] === 0 ? byFlow : byClient;
+      const record = index.candidate(hashes[i]);
+      likely[i] = record;
+      if (record >= 0) fetched ^= records[record * RECORD_WORDS + PORTS];
+    }
+    this.fetched = fetched;
   }
 
   // ---- hot path ------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 /**
  * A look at a whole batch before its packets are handled one by one: it has the flow table's memory fetched for all of
- * them at once, so that their cache misses overlap.
+ * them at once, so that their cache misses overlap, and remembers which records they probably have.
  */
 import { ADDRESS_WORDS, readAddress4, readAddress6 } from '../codec/addresses.js';
 import { DESTINATION, SOURCE } from '../codec/ip-header.js';
@@ -18,20 +18,33 @@ export class Foresight {
   private readonly areReplies = new Uint8Array(LARGEST_BATCH);
   private readonly likely = new Int32Array(LARGEST_BATCH);
   private readonly ends = new Int32Array(2 * ADDRESS_WORDS);
-  /** Kept so that nobody finds the loads that it comes from superfluous. */
-  protected fetched = 0;
+  /** Where the packets are that were looked at, how many, and the first that nothing was asked of yet. */
+  private offsets: Int32Array = this.likely;
+  private count = 0;
+  private next = 0;
 
   constructor(private readonly flows: FlowTable) {}
 
   /** Looks at `count` packets, unparsed, at these offsets in `view`. */
   look(view: DataView, offsets: Int32Array, count: number, services: ServiceList): void {
     const { flows, hashes, areReplies, likely } = this;
-    if (flows.count < FORESIGHT_FROM) return;
+    this.next = 0;
+    this.count = flows.count < FORESIGHT_FROM ? 0 : count;
+    if (this.count === 0) return;
+    this.offsets = offsets;
     for (let i = 0; i < count; i++) this.lookAt(view, offsets[i], i, services);
-    for (let i = 0; i < count; i++) likely[i] = flows.likelyRecord(hashes[i], areReplies[i] !== 0);
-    let fetched = 0;
-    for (let i = 0; i < count; i++) fetched ^= flows.fetch(likely[i]);
-    this.fetched = fetched;
+    flows.fetch(hashes, areReplies, count, likely);
+  }
+
+  /** The record that the packet at `offset` probably has, or -1. To be asked in the order of the batch. */
+  recall(offset: number): number {
+    const { offsets, count } = this;
+    for (let i = this.next; i < count; i++) {
+      if (offsets[i] !== offset) continue;
+      this.next = i + 1;
+      return this.likely[i];
+    }
+    return -1;
   }
 
   /** What has extension headers, options or no UDP in it is taken for something else: a look at the wrong place. */

@@ -194,7 +194,8 @@ export class RealServer implements Role {
     counters[packet.mark === Mark.none ? Counter.uoa_none : Counter.uoa_invalid] += packet.datagrams;
 
     const { addresses, sourcePort, destinationPort } = packet;
-    const flow = flows.flowOf(addresses, SOURCE, sourcePort, DESTINATION, destinationPort);
+    const likely = this.foresight.recall(packet.start);
+    const flow = flows.flowOf(addresses, SOURCE, sourcePort, DESTINATION, destinationPort, likely);
     if (flow >= 0) return this.deliverAsClient(packet, flow, now);
     if (packet.mark === Mark.none && this.isServed(packet)) counters[Counter.uoa_miss] += packet.datagrams;
     return this.deliver(packet);
@@ -286,7 +287,15 @@ export class RealServer implements Role {
   private reply(packet: Packet, now: number): number {
     const { flows, counters, ends } = this;
     const { addresses } = packet;
-    const flow = this.findReply(addresses, SOURCE, packet.sourcePort, DESTINATION, packet.destinationPort);
+    const likely = this.foresight.recall(packet.start);
+    const flow = this.findReply(
+      addresses,
+      SOURCE,
+      packet.sourcePort,
+      DESTINATION,
+      packet.destinationPort,
+      likely,
+    );
     if (flow < 0) {
       counters[Counter.replies_passed] += packet.datagrams;
       return Verdict.emit;
@@ -322,13 +331,14 @@ export class RealServer implements Role {
     serverPort: number,
     client: number,
     clientPort: number,
+    likely = -1,
   ): number {
     const { flows, services, translates } = this;
-    flows.setReply(words, server, serverPort, client, clientPort);
-    const flow = flows.findReply();
+    const flow = flows.replyOf(words, server, serverPort, client, clientPort, likely);
     if (flow >= 0) return flow;
     const isWildcard = this.wildcardSources.has(words, server);
     if (!isWildcard && !translates) return -1;
+    flows.setReply(words, server, serverPort, client, clientPort);
     const isIpv4 = isMapped(words, server);
     for (let i = 0; i < services.count; i++) {
       const at = services.addressAt(i);
