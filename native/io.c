@@ -17,6 +17,7 @@
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -246,6 +247,23 @@ static napi_value wait_readable(napi_env env, napi_callback_info info) {
   return give_int(env, bits);
 }
 
+/* sleep(microseconds): 0, or -EINTR. */
+static napi_value sleep_for(napi_env env, napi_callback_info info) {
+  napi_value argument[MAX_ARGUMENTS];
+  int32_t microseconds;
+  if (!read_arguments(env, info, 1, argument) || !read_int(env, argument[0], &microseconds)) return NULL;
+  struct timespec length = {.tv_sec = microseconds / 1000000, .tv_nsec = microseconds % 1000000 * 1000l};
+  return give_result(env, nanosleep(&length, NULL));
+}
+
+/* setTimerSlack(nanoseconds): 0. How late a sleep of this thread may end (prctl(2)). */
+static napi_value set_timer_slack(napi_env env, napi_callback_info info) {
+  napi_value argument[MAX_ARGUMENTS];
+  int32_t slack;
+  if (!read_arguments(env, info, 1, argument) || !read_int(env, argument[0], &slack)) return NULL;
+  return give_result(env, prctl(PR_SET_TIMERSLACK, (unsigned long)slack));
+}
+
 /* ---- single messages ---------------------------------------------------------------------------------- */
 
 struct message {
@@ -428,13 +446,17 @@ static napi_value initialize(napi_env env, napi_value exports) {
     const char *name;
     napi_callback call;
   } table[] = {
-      {"openTun", open_tun}, {"setTunOffload", set_tun_offload}, {"receiveBatch", receive_batch}, {"adviseHugePages", advise_huge_pages},           {"openSocket", open_socket},     {"setSocketOption", set_socket_option},
+      {"openTun", open_tun}, {"setTunOffload", set_tun_offload},
+      {"openSocket", open_socket}, {"setSocketOption", set_socket_option},
       {"getSocketOption", get_socket_option}, {"getSocketOption64", get_socket_option64},
-      {"connectTo", connect_to},
-      {"openEvent", open_event},       {"signalEvent", signal_event},   {"lockFile", lock_file},
-      {"closeDescriptor", close_descriptor}, {"wait", wait_readable},   {"readBatch", read_batch},
-      {"writeBatch", write_batch},     {"sendBatch", send_batch},
-      {"sendMessage", send_message},   {"receiveMessage", receive_message},
+      {"connectTo", connect_to}, {"openEvent", open_event},
+      {"signalEvent", signal_event}, {"lockFile", lock_file},
+      {"closeDescriptor", close_descriptor}, {"adviseHugePages", advise_huge_pages},
+      {"wait", wait_readable}, {"sleep", sleep_for},
+      {"setTimerSlack", set_timer_slack}, {"sendMessage", send_message},
+      {"receiveMessage", receive_message}, {"readBatch", read_batch},
+      {"receiveBatch", receive_batch}, {"writeBatch", write_batch},
+      {"sendBatch", send_batch},
   };
   for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
     napi_value function;

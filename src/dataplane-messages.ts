@@ -8,6 +8,7 @@ export interface DataPlaneSetup {
   wakeFd: number;
   mark: number;
   merges: boolean;
+  coalesce: number;
   size: TableSize;
   seed: number;
   role: RoleSettings;

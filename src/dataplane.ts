@@ -20,6 +20,8 @@ export interface DataPlaneOptions {
   mark: number;
   /** Whether neighbours of one flow may become one super-packet. */
   merges: boolean;
+  /** Microseconds that a packet may wait under load for others to be merged with; 0: none does. */
+  coalesce: number;
   size: TableSize;
   role: RoleSettings;
   /** The path to a client takes no packets of more than so many bytes. */

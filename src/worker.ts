@@ -20,6 +20,7 @@ function serve(setup: DataPlaneSetup, port: MessagePort): void {
     wakeFd: setup.wakeFd,
     mark: setup.mark,
     merges: setup.merges,
+    coalesce: setup.coalesce,
   });
   const counters = makeCounters(setup.counters);
   const flows = new FlowTable(setup.flows, setup.size, setup.seed, device.now());

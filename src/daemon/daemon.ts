@@ -82,9 +82,11 @@ export class Daemon implements ControlHandler {
     // A load balancer's packets leave by raw sockets, one datagram at a time: the kernel cuts super-packets better.
     const offloads =
       config.tun.offload === 'auto' && config.role === 'real-server' && offloadTun(tunFd, true);
+    const merges = offloads && config.tun.merge;
     this.plane = await DataPlane.start({
       tunFd,
-      merges: offloads && config.tun.merge,
+      merges,
+      coalesce: merges ? config.tun.coalesce : 0,
       mark: config.routing.mark,
       size: { maxFlows, timeout: flowTimeout * 1000 },
       role: kit.settings(config, plan.facts),

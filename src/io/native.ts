@@ -27,6 +27,9 @@ interface Native {
   adviseHugePages(memory: Uint8Array): number;
   /** Waits for either descriptor: WAIT_... bits. `clock[0]` becomes the time in ticks. */
   wait(dataFd: number, eventFd: number, timeoutMs: number, clock: Int32Array): number;
+  sleep(microseconds: number): number;
+  /** How late, in nanoseconds, a sleep of this thread may end. */
+  setTimerSlack(nanoseconds: number): number;
   /** Sends `length` bytes: how many went. */
   sendMessage(fd: number, memory: Uint8Array, length: number): number;
   /** Receives up to `length` bytes: how many came. */

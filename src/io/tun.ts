@@ -12,12 +12,16 @@ import { VIRTIO_HEADER } from '../codec/virtio.js';
 import { Arena, BATCH, type Device, type PacketList } from './device.js';
 import { Finisher } from './finisher.js';
 import { Merger } from './merge.js';
+import { Moderation } from './moderation.js';
 import { check, native, SystemCallError, WAIT_BROKEN, WAIT_DATA } from './native.js';
 import { putHeader, takeHeader } from './offload.js';
 import { RawSockets } from './raw.js';
 
 const BUSY_RETRIES = 20;
 const BUSY_PAUSE_MS = 50;
+
+/** Nanoseconds; the default of 50 µs is as long as what is slept for. */
+const TIMER_SLACK = 1000;
 
 const TUN_F_CSUM = 0x01;
 const TUN_F_USO4 = 0x20;
@@ -53,6 +57,8 @@ export interface TunDeviceOptions {
   mark: number;
   /** Whether neighbours of one flow become one write. */
   merges: boolean;
+  /** Microseconds that a packet may wait for company; 0: none does. */
+  coalesce: number;
 }
 
 export class TunDevice implements Device {
@@ -63,6 +69,7 @@ export class TunDevice implements Device {
   private readonly toNetwork: Finisher;
   private readonly toStack: Finisher;
   private readonly merger = new Merger(this.arena);
+  private readonly moderation: Moderation;
   private readonly slots = new Int32Array(BATCH);
   private readonly lengths = new Int32Array(BATCH);
   /** The kernel refused a super-packet once: from then on it gets datagrams. */
@@ -70,6 +77,8 @@ export class TunDevice implements Device {
 
   constructor(private readonly options: TunDeviceOptions) {
     this.raw = new RawSockets(options.mark);
+    this.moderation = new Moderation(options.coalesce);
+    if (options.coalesce > 0) check('set timer slack', native.setTimerSlack(TIMER_SLACK));
     this.toNetwork = new Finisher(this.arena, 0, packets => this.raw.send(this.arena.bytes, packets));
     this.toStack = new Finisher(this.arena, VIRTIO_HEADER, packets => this.write(packets));
     for (let i = 0; i < BATCH; i++) this.slots[i] = this.arena.packetOffset(i) - VIRTIO_HEADER;
@@ -84,15 +93,25 @@ export class TunDevice implements Device {
   receive(packets: PacketList, timeoutMs: number): void {
     const { tunFd, wakeFd } = this.options;
     packets.count = 0;
+    this.rest(timeoutMs);
     const ready = check('poll', native.wait(tunFd, wakeFd, timeoutMs, this.clock));
     if ((ready & WAIT_BROKEN) !== 0) throw new Error('the TUN device is gone');
-    if ((ready & WAIT_DATA) === 0) return;
+    if ((ready & WAIT_DATA) !== 0) this.read(packets);
+    this.moderation.note(packets.count, this.clock[0]);
+  }
 
+  /** Lets company for the next packet come, unless somebody has something else to do meanwhile. */
+  private rest(timeoutMs: number): void {
+    const { pause } = this.moderation;
+    if (pause > 0 && timeoutMs > 0) native.sleep(pause);
+  }
+
+  private read(packets: PacketList): void {
     packets.lengths.fill(this.arena.room + VIRTIO_HEADER);
     packets.offsets.set(this.slots);
     packets.count = check(
       'read TUN',
-      native.readBatch(tunFd, this.arena.bytes, packets.offsets, packets.lengths, BATCH),
+      native.readBatch(this.options.tunFd, this.arena.bytes, packets.offsets, packets.lengths, BATCH),
     );
     for (let i = 0; i < packets.count; i++) takeHeader(this.view, packets, i);
   }

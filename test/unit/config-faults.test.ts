@@ -12,7 +12,7 @@ const json = join(directory, 'config.json');
 
 const GOOD = {
   role: 'real-server',
-  tun: { name: 'uoa0', address: '192.0.2.254/32', offload: 'auto', merge: true },
+  tun: { name: 'uoa0', address: '192.0.2.254/32', offload: 'auto', merge: true, coalesce: 50 },
   log: { level: 'info', format: 'text' },
   control: { socket: '/run/uoa-shim/uoa0.sock' },
   metrics: { listen: '' },
@@ -126,6 +126,7 @@ const REFUSED: [string, unknown[], string][] = [
   ],
   ['tun.offload', ['on', 'AUTO', '', true, false, 1, null], 'auto or off'],
   ['tun.merge', ['True', 'auto', '', 0, 1, null], 'true or false'],
+  ['tun.coalesce', [-1, 1001, 0.5, 'much', '', true, null], 'microseconds from 0 to 1000'],
   ['log.level', ['', 'trace', 'INFO', 1, true], 'error, warn, info or debug'],
   ['log.format', ['xml', null], 'text or json'],
   [
@@ -226,6 +227,7 @@ test.each([
   ['tun.address', ['10.1.2.3/24', '10.1.2.3']],
   ['tun.offload', ['auto', 'off']],
   ['tun.merge', [true, false, 'true', 'false']],
+  ['tun.coalesce', [0, 1, 1000, '50']],
   ['control.socket', [`/${'x'.repeat(106)}`]],
   ['routing.table', [1, 251, 256, 4294967293, '0x200', '7']],
   ['routing.mark', [1, 0xffffffff]],
@@ -591,7 +593,7 @@ const REAL_SERVER = 'interface, loadBalancers, services, datapath, flowTimeout, 
 const TOP = 'role, tun, log, control, metrics, routing, realServer, loadBalancer';
 
 test.each([
-  ['tun.mtu', 'tun.mtu: unknown key; allowed: name, address, offload, merge'],
+  ['tun.mtu', 'tun.mtu: unknown key; allowed: name, address, offload, merge, coalesce'],
   [
     'realServer.flowTimout',
     `realServer.flowTimout: unknown key (did you mean flowTimeout?); allowed: ${REAL_SERVER}`,

@@ -44,7 +44,7 @@ function refusal(from: Sources): string[] {
 test('defaults fill what a file leaves out', () => {
   expect(load(MINIMAL)).toEqual({
     role: 'real-server',
-    tun: { name: 'uoa0', address: '192.0.2.254/32', offload: 'auto', merge: true },
+    tun: { name: 'uoa0', address: '192.0.2.254/32', offload: 'auto', merge: true, coalesce: 50 },
     log: { level: 'info', format: 'text' },
     control: { socket: '/run/uoa-shim/uoa0.sock' },
     metrics: { listen: '' },
@@ -74,7 +74,7 @@ test('defaults fill what a file leaves out', () => {
 test('every value of a file arrives, in one spelling', () => {
   const config = load(`
 role: real-server
-tun: { name: shim1, address: 192.0.2.1, offload: off, merge: false }
+tun: { name: shim1, address: 192.0.2.1, offload: off, merge: false, coalesce: 20 }
 log: { level: debug, format: json }
 control: { socket: /tmp/shim.sock }
 metrics: { listen: "" }
@@ -112,7 +112,13 @@ loadBalancer:
   flowTimeout: 20
   maxFlows: 32
 `);
-  expect(config.tun).toEqual({ name: 'shim1', address: '192.0.2.1/32', offload: 'off', merge: false });
+  expect(config.tun).toEqual({
+    name: 'shim1',
+    address: '192.0.2.1/32',
+    offload: 'off',
+    merge: false,
+    coalesce: 20,
+  });
   expect(config.log).toEqual({ level: 'debug', format: 'json' });
   expect(config.control.socket).toBe('/tmp/shim.sock');
   expect(config.routing).toMatchObject({ table: 1000, priority: 7, localPriority: 9, mark: 64 });
@@ -357,7 +363,7 @@ test('a key that is there twice is a fault, in JSON too, beside all others', () 
   ]);
   expect(refusal(sources('{"tun": {},\n "tun": {"mtu": 1}, "realServer": []}', {}, 'config.json'))).toEqual([
     'config.json: line 2: tun is there twice',
-    'tun.mtu: unknown key; allowed: name, address, offload, merge',
+    'tun.mtu: unknown key; allowed: name, address, offload, merge, coalesce',
     expect.stringMatching(
       /^realServer: \[\] is not allowed; allowed: a mapping with interface, loadBalancers/,
     ),

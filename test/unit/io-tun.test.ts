@@ -11,6 +11,9 @@ const kernel = vi.hoisted(() => ({
   written: [] as string[],
   sent: [] as string[],
   toRead: [] as number[][],
+  now: 77,
+  /** Microseconds. */
+  sleeps: [] as number[],
   refuses: (_packet: Uint8Array): number => 0,
   offloads: [] as number[],
   offloadAnswer: 0,
@@ -37,8 +40,10 @@ vi.mock('../../src/io/native.js', async importOriginal => {
       kernel.offloads.push(flags);
       return kernel.offloadAnswer;
     },
+    setTimerSlack: () => 0,
+    sleep: (microseconds: number) => kernel.sleeps.push(microseconds),
     wait: (_data: number, _event: number, _timeout: number, clock: Int32Array) => {
-      clock[0] = 77;
+      clock[0] = kernel.now;
       return kernel.toRead.length > 0 ? 1 : 0;
     },
     readBatch: (_fd: number, memory: Uint8Array, offsets: Int32Array, lengths: Int32Array) => {
@@ -67,6 +72,8 @@ beforeEach(() => {
   kernel.written.length = 0;
   kernel.sent.length = 0;
   kernel.toRead.length = 0;
+  kernel.sleeps.length = 0;
+  kernel.now = 77;
   kernel.offloads.length = 0;
   kernel.offloadAnswer = 0;
   kernel.refuses = () => 0;
@@ -75,8 +82,8 @@ beforeEach(() => {
 const USUAL: DatagramFields = { from: '203.0.113.7:5555', to: '10.10.1.2:53', ttl: 63 };
 const USUAL6: DatagramFields = { from: '[2001:db8::7]:5555', to: '[fd00:1::2]:53', ttl: 63 };
 
-function make(merges = true) {
-  const device = new TunDevice({ tunFd: 5, wakeFd: 6, mark: 1, merges });
+function make(merges = true, coalesce = 0) {
+  const device = new TunDevice({ tunFd: 5, wakeFd: 6, mark: 1, merges, coalesce });
   const packet = new Packet(device.arena.buffer);
   const listOf = (packets: readonly Unfinished[]): PacketList => {
     const list = new PacketList(BATCH);
@@ -201,6 +208,38 @@ describe('what is received', () => {
     expect(toHex(device.arena.bytes.slice(offset, offset + 278))).toBe(toHex(whole.bytes));
     device.receive(list, 100);
     expect(list.count).toBe(0);
+  });
+});
+
+describe('a pause before reading', () => {
+  const list = new PacketList(BATCH);
+
+  /** 100,000 packets a second for some milliseconds, ten at a time. */
+  function make100k(coalesce: number) {
+    const { device } = make(true, coalesce);
+    device.receive(list, 100);
+    for (let i = 0; i < 200; i++) {
+      kernel.now = 78 + Math.floor(i / 10);
+      for (let k = 0; k < 10; k++) kernel.toRead.push([...Buffer.alloc(12), ...one(k).bytes]);
+      device.receive(list, 100);
+    }
+    kernel.sleeps.length = 0;
+    return device;
+  }
+
+  it('is made under load', () => {
+    make100k(50).receive(list, 100);
+    expect(kernel.sleeps).toEqual([50]);
+  });
+
+  it('is not made when there is something else to do meanwhile', () => {
+    make100k(50).receive(list, 0);
+    expect(kernel.sleeps).toEqual([]);
+  });
+
+  it('is not made at all where no packet is to wait', () => {
+    make100k(0).receive(list, 100);
+    expect(kernel.sleeps).toEqual([]);
   });
 });
 

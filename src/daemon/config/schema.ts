@@ -44,6 +44,11 @@ export const schema = {
     address: text('address of the TUN interface', '192.0.2.254/32', interfaceAddress),
     offload: text('super-packets, where the kernel can', 'auto', choice(['auto', 'off'])),
     merge: truth('neighbours of one flow become a super-packet', true),
+    coalesce: number(
+      'microseconds that datagrams wait for their neighbours under load; 0: none',
+      50,
+      wholeNumber(0, 1000, 'microseconds'),
+    ),
   },
   log: {
     level: text('how much is logged', 'info', choice(['error', 'warn', 'info', 'debug'])),

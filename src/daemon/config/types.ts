@@ -13,6 +13,8 @@ export interface Config {
     offload: 'auto' | 'off';
     /** With offload: whether neighbours of one flow become one super-packet. */
     merge: boolean;
+    /** With merging: microseconds that a datagram may wait under load for its neighbours, 0 to 1000. */
+    coalesce: number;
   };
   log: { level: LogLevel; format: 'text' | 'json' };
   control: {
