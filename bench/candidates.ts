@@ -14,28 +14,61 @@ const FS_STREAM = fileURLToPath(new URL('./fs-stream.js', import.meta.url));
 
 type TunSettings = { merge?: boolean; offload?: 'auto' | 'off' };
 
+interface Where {
+  place: Place;
+  /** For files. */
+  directory: string;
+  cores: readonly number[];
+  options: Options;
+}
+
 interface Kind {
   name: string;
   about: string;
+  /** Measured only when it is asked for. */
+  onDemand?: true;
   /** Starts it in its place; without it there is nothing but the kernel. */
-  start?: (place: Place, directory: string, options: Options) => Promise<Program>;
-  /** Does not send answers back. */
-  oneWay?: true;
+  start?: (where: Where) => Promise<Program>;
+  /** Runs on the core of sender and receiver too. */
+  everywhere?: true;
+  /** Traffic that it has no part in. */
+  leaves?: (traffic: Traffic) => boolean;
 }
+
+const withAnswers = (traffic: Traffic): boolean => traffic.answers === true;
 
 const KINDS: readonly Kind[] = [
   { name: 'kernel', about: 'no TUN, no shim: plain delivery' },
   { name: 'shim', about: 'uoa-shim run, as it is', start: shim({}) },
-  { name: 'shim-nft', about: 'the same, steering: nft-ingress', start: shim({}, 'nft-ingress') },
+  {
+    name: 'shim-nft',
+    about: 'the same, steering: nft-ingress',
+    start: shim({}, 'nft-ingress'),
+    onDemand: true,
+  },
   { name: 'shim-no-merge', about: 'tun.merge: false', start: shim({ merge: false }) },
-  { name: 'shim-no-offload', about: 'tun.offload: off', start: shim({ offload: 'off' }) },
+  { name: 'shim-no-offload', about: 'tun.offload: off', start: shim({ offload: 'off' }), onDemand: true },
   { name: 'c-loop', about: 'C: poll, one read() and one write() a packet', start: cLoop() },
-  { name: 'c-loop-uso', about: 'the same with super-packets', start: cLoop('uso'), oneWay: true },
+  { name: 'c-loop-uso', about: 'the same with super-packets', start: cLoop('uso'), leaves: withAnswers },
+  {
+    name: 'c-loop-2',
+    about: 'c-loop as two threads with a queue each, on both cores',
+    start: cLoop('queues', '2'),
+    everywhere: true,
+    onDemand: true,
+  },
+  {
+    name: 'c-loop-1',
+    about: 'c-loop on whichever core has time',
+    start: cLoop('queues', '1'),
+    everywhere: true,
+    onDemand: true,
+  },
   {
     name: 'fs-stream',
     about: 'streams of Node’s fs on the TUN, like npm’s tuntap2',
     start: fsStream,
-    oneWay: true,
+    leaves: traffic => withAnswers(traffic) || traffic.sender === 'segments',
   },
 ];
 
@@ -46,15 +79,17 @@ export class Candidate {
     readonly place: Place,
     /** What handles the packets; the kernel needs none. */
     readonly program: Program | undefined,
-    private readonly oneWay: boolean,
+    private readonly leaves: (traffic: Traffic) => boolean,
   ) {}
 
   static async start(kind: Kind, parent: string, options: Options): Promise<Candidate> {
     const place = Place.make(kind.name);
     const directory = join(parent, kind.name);
     mkdirSync(directory);
-    const program = await kind.start?.(place, directory, options);
-    return new Candidate(kind.name, kind.about, place, program, kind.oneWay ?? false);
+    const { loadCore, shimCore } = options;
+    const cores = kind.everywhere ? [loadCore, shimCore] : [shimCore];
+    const program = await kind.start?.({ place, directory, cores, options });
+    return new Candidate(kind.name, kind.about, place, program, kind.leaves ?? (() => false));
   }
 
   /** Whose addresses the application sees. */
@@ -63,7 +98,7 @@ export class Candidate {
   }
 
   takes(traffic: Traffic): boolean {
-    return !(traffic.answers && this.oneWay);
+    return !this.leaves(traffic);
   }
 
   async end(): Promise<void> {
@@ -79,7 +114,7 @@ export async function startCandidates(directory: string, options: Options): Prom
     throw new RangeError(`--only ${unknown}: not one of ${KINDS.map(({ name }) => name).join(', ')}`);
   const candidates: Candidate[] = [];
   for (const kind of KINDS)
-    if (options.only.length === 0 || options.only.includes(kind.name))
+    if (options.only.length === 0 ? !kind.onDemand : options.only.includes(kind.name))
       candidates.push(await Candidate.start(kind, directory, options));
   return candidates;
 }
@@ -105,31 +140,32 @@ function writeConfig(directory: string, tun: TunSettings, steering: string): str
 }
 
 function shim(tun: TunSettings, steering = 'policy-routing'): NonNullable<Kind['start']> {
-  return async (place, directory, { shimCore, loadCore, flows }) => {
+  return async ({ place, directory, cores, options }) => {
     const config = writeConfig(directory, tun, steering);
     const program = new Program(
       place.command('rs', [process.execPath, MAIN, 'run', '--config', config]),
-      shimCore,
+      cores,
     );
     await program.says('serving as real-server');
-    const mark = new Program(place.command('lb', [programPath('mark'), String(flows)]), loadCore);
+    const mark = new Program(place.command('lb', [programPath('mark'), String(options.flows)]), [
+      options.loadCore,
+    ]);
     await mark.result();
     return program;
   };
 }
 
 function cLoop(...args: string[]): NonNullable<Kind['start']> {
-  return (place, directory, { shimCore }) =>
-    startLoop(place, directory, shimCore, [programPath('c-loop'), TUN, ...args]);
+  return where => startLoop(where, [programPath('c-loop'), TUN, ...args]);
 }
 
-function fsStream(place: Place, directory: string, { shimCore }: Options): Promise<Program> {
-  return startLoop(place, directory, shimCore, [programPath('with-tun'), TUN, process.execPath, FS_STREAM]);
+function fsStream(where: Where): Promise<Program> {
+  return startLoop(where, [programPath('with-tun'), TUN, process.execPath, FS_STREAM]);
 }
 
 /** Starts what makes the TUN itself, and then makes the routes that the shim would. */
-async function startLoop(place: Place, directory: string, core: number, command: string[]): Promise<Program> {
-  const program = new Program(place.command('rs', command), core);
+async function startLoop({ place, directory, cores }: Where, command: string[]): Promise<Program> {
+  const program = new Program(place.command('rs', command), cores);
   while (!must(place.command('rs', ['ip', '-br', 'link'])).includes(TUN)) await sleep(10);
   const config = writeConfig(directory, {}, 'policy-routing');
   const plan = must(place.command('rs', [process.execPath, MAIN, 'plan', '--up', '--config', config]));

@@ -20,7 +20,9 @@ export function compileAll(): void {
   mkdirSync(BUILD, { recursive: true });
   for (const [name, parts] of Object.entries(PROGRAMS)) {
     const sources = [name, ...parts].map(part => `${SOURCES}${part}.c`);
-    execFileSync('cc', ['-O2', '-Wall', '-Wextra', '-o', BUILD + name, ...sources], { stdio: 'inherit' });
+    execFileSync('cc', ['-O2', '-pthread', '-Wall', '-Wextra', '-o', BUILD + name, ...sources], {
+      stdio: 'inherit',
+    });
   }
 }
 

@@ -62,6 +62,7 @@ export async function measure(
 ): Promise<Measurement> {
   const { place, program } = candidate;
   const { loadCore } = options;
+  place.setSegmentation(traffic.sender === 'segments');
   const counts = join(directory, 'counts');
   rmSync(counts, { force: true });
   const modes = [traffic.answers && 'answer', traffic.gro && 'gro', pace.latency && 'latency'].filter(
@@ -74,13 +75,13 @@ export async function measure(
       ...(candidate.showsClients ? CLIENTS : LIPS),
       ...(modes as string[]),
     ]),
-    loadCore,
+    [loadCore],
   );
   await receiver.says('ready');
   const before = program && cpuNanoseconds(program.pid);
   const sender = new Program(
     place.command('lb', [programPath('send'), counts, ...senderArguments(traffic, pace, options)]),
-    loadCore,
+    [loadCore],
   );
   const sent = await sender.result<Sent>();
   const after = program && cpuNanoseconds(program.pid);
@@ -106,8 +107,9 @@ function senderArguments(
   { seconds, rate }: Pace,
   { warmUp, window, segmentWindow }: Options,
 ): string[] {
-  const datagrams = sender === 'segments' ? segmentWindow : window;
+  const datagrams = sender === 'sendmmsg' ? window : segmentWindow;
   const pace = rate === undefined ? ['window', datagrams] : ['rate', Math.round(rate)];
-  const numbers = [flows, size, burst, sender, warmUp, seconds, ...pace];
+  const calls = sender === 'sendmmsg' ? 'plain' : 'segments';
+  const numbers = [flows, size, burst, calls, warmUp, seconds, ...pace];
   return [...numbers.map(String), ...(answers ? ['answers'] : [])];
 }

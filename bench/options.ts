@@ -31,7 +31,7 @@ export const HELP = `npm run bench [-- OPTION...]     (as root)
   --soak S            seconds at 80 % of the capacity; 0: none
   --flows N           for the traffic of many flows (1000)
   --window N          datagrams under way at most (400)
-  --only NAMES        candidates, with commas between them
+  --only NAMES        candidates, with commas between them: some of the usual ones, or others
   --traffic NAMES     kinds of traffic, likewise
   --cores A,B         A: sender and receiver, B: what is measured (0,1)
   --no-micro          no micro-benchmarks
@@ -66,7 +66,7 @@ export function readOptions(args: string[]): Options {
   return {
     quick,
     rounds: whole('rounds', values.rounds ?? (quick ? '2' : '5')),
-    seconds: positive('seconds', values.seconds ?? (quick ? '0.3' : '2')),
+    seconds: positive('seconds', values.seconds ?? (quick ? '0.3' : '1')),
     warmUp: quick ? 0.1 : 0.3,
     soakSeconds: whole('soak', values.soak ?? (quick ? '2' : '60')),
     flows: whole('flows', values.flows),

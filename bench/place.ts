@@ -22,6 +22,7 @@ const places = new Set<Place>();
 
 export class Place {
   private readonly names: { lb: string; rs: string };
+  private segments = true;
 
   private constructor(candidate: string) {
     const name = `${PREFIX}${process.pid}-${candidate}`;
@@ -55,6 +56,13 @@ export class Place {
 
   ip(side: 'lb' | 'rs', args: string): string {
     return must(['ip', '-n', this.names[side], ...args.split(' ')]);
+  }
+
+  /** Whether super-packets of the sender's stay whole on their way, as on a NIC that cuts them (UDP segmentation offload). */
+  setSegmentation(wanted: boolean): void {
+    if (wanted === this.segments) return;
+    must(this.command('lb', ['ethtool', '-K', 'eth0', 'tx-udp-segmentation', wanted ? 'on' : 'off']));
+    this.segments = wanted;
   }
 
   /** Packets that found no room in the TUN so far. */

@@ -14,10 +14,10 @@ export class Program {
   private readonly child: ChildProcess;
   private isOver = false;
 
-  /** Starts `command`, pinned to a core. */
-  constructor(command: readonly string[], core: number) {
+  /** Starts `command`, pinned to cores. */
+  constructor(command: readonly string[], cores: readonly number[]) {
     // The kernel ends it if this process is gone.
-    const [file, ...args] = ['setpriv', '--pdeathsig', 'TERM', 'taskset', '-c', String(core), ...command];
+    const [file, ...args] = ['setpriv', '--pdeathsig', 'TERM', 'taskset', '-c', cores.join(), ...command];
     this.child = spawn(file, args, { stdio: ['ignore', 'pipe', 'pipe'] });
     this.pid = this.child.pid ?? 0;
     running.add(this);

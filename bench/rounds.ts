@@ -9,7 +9,7 @@ import type { Traffic } from './traffic.js';
 import { residentBytes } from './usage.js';
 
 const LATENCY_RATE = 2000;
-const LATENCY: Traffic = { name: 'latency', size: 64, flows: 1, burst: 1, sender: 'plain' };
+const LATENCY: Traffic = { name: 'latency', size: 64, flows: 1, burst: 1, sender: 'sendmmsg' };
 const SOAKED = ['shim', 'c-loop'];
 const SOAK_TRAFFIC = ['plain-64', 'segments-64'];
 const SOAK_SHARE = 0.8;

@@ -3,9 +3,10 @@
  * the source becomes the client's (worked out, not looked up), its checksums by the difference. Replies go the other
  * way, by a raw socket.
  *
- *     c-loop NAME [uso]
+ *     c-loop NAME [uso | queues N]
  *
- * With `uso` the TUN brings super-packets and unfinished checksums, and gets them back as they are.
+ * With `uso` the TUN brings super-packets and unfinished checksums, and gets them back as they are. With `queues` there
+ * are N threads, each with a queue of the TUN to itself; the kernel gives each flow a queue.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -13,6 +14,7 @@
 #include <linux/if_tun.h>
 #include <linux/virtio_net.h>
 #include <poll.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -42,8 +44,8 @@
 #define UDP_HEADER 20
 #define UDP_CHECKSUM 26
 
-static uint8_t packet[BATCH][ROOM];
-static size_t length[BATCH];
+static _Thread_local uint8_t packet[BATCH][ROOM];
+static _Thread_local size_t length[BATCH];
 
 static uint32_t read32(const uint8_t *at) { return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3]; }
 static uint16_t read16(const uint8_t *at) { return (uint16_t)(at[0] << 8 | at[1]); }
@@ -96,10 +98,10 @@ static enum way handle(uint8_t *whole, size_t size) {
 
 /* ---- replies ----------------------------------------------------------------------------------------------- */
 
-static struct mmsghdr message[BATCH];
-static struct iovec piece[BATCH];
-static struct sockaddr_in target[BATCH];
-static unsigned replies;
+static _Thread_local struct mmsghdr message[BATCH];
+static _Thread_local struct iovec piece[BATCH];
+static _Thread_local struct sockaddr_in target[BATCH];
+static _Thread_local unsigned replies;
 
 static void add_reply(uint8_t *whole, size_t size) {
   target[replies] = end_point(read32(whole + VIRTIO_HEADER + DESTINATION), 0);
@@ -127,14 +129,8 @@ static int open_raw(void) {
   return fd;
 }
 
-int main(int count, char **argument) {
-  if (count < 2) return 64;
-  int uso = count > 2 && strcmp(argument[2], "uso") == 0;
-  int tun = open_tun(argument[1], IFF_TUN | IFF_NO_PI | IFF_VNET_HDR, VIRTIO_HEADER);
-  must(ioctl(tun, TUNSETOFFLOAD, uso ? TUN_F_CSUM | TUN_F_USO4 | TUN_F_USO6 : 0), "TUNSETOFFLOAD");
-  must(fcntl(tun, F_SETFL, O_NONBLOCK), "O_NONBLOCK");
-  int raw = open_raw();
-
+static void *serve(void *descriptor) {
+  int tun = (int)(intptr_t)descriptor, raw = open_raw();
   for (;;) {
     struct pollfd readable = {.fd = tun, .events = POLLIN};
     poll(&readable, 1, -1);
@@ -157,5 +153,21 @@ int main(int count, char **argument) {
       }
     }
     if (replies > 0) send_replies(raw);
+  }
+  return NULL;
+}
+
+int main(int count, char **argument) {
+  if (count < 2) return 64;
+  int uso = count > 2 && strcmp(argument[2], "uso") == 0;
+  int queues = count > 3 && strcmp(argument[2], "queues") == 0 ? atoi(argument[3]) : 1;
+  int flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR | (queues > 1 ? IFF_MULTI_QUEUE : 0);
+  for (int i = 0; i < queues; i++) {
+    int tun = open_tun(argument[1], flags, VIRTIO_HEADER);
+    must(ioctl(tun, TUNSETOFFLOAD, uso ? TUN_F_CSUM | TUN_F_USO4 | TUN_F_USO6 : 0), "TUNSETOFFLOAD");
+    must(fcntl(tun, F_SETFL, O_NONBLOCK), "O_NONBLOCK");
+    pthread_t thread;
+    if (i < queues - 1) must(-pthread_create(&thread, NULL, serve, (void *)(intptr_t)tun), "pthread_create");
+    else serve((void *)(intptr_t)tun);
   }
 }
