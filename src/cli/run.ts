@@ -1,3 +1,4 @@
+import { constants, getPriority, setPriority } from 'node:os';
 import { Command } from 'commander';
 import { loadConfig } from '../daemon/config/index.js';
 import { Daemon } from '../daemon/daemon.js';
@@ -17,9 +18,22 @@ export function runCommand(): Command {
       const signals = new Signals();
       log.info(`uoa-shim ${VERSION}, ${config.role}, process ${process.pid}`);
       const daemon = await Daemon.start(config, log);
+      giveWay();
       process.exitCode = await serve(daemon, signals, log, () => loadConfig(sources(command)));
       log.info('stopped');
     });
+}
+
+/** By how much this thread is nicer than that of the data plane. */
+const NICENESS = 10;
+
+/**
+ * Lets packets go first where there are not cores enough: this thread, and every command that it starts to look after
+ * the host, become nicer. The data plane's thread, which is there already, does not (sched(7): Linux has a nice value a
+ * thread).
+ */
+function giveWay(): void {
+  setPriority(Math.min(getPriority() + NICENESS, constants.priority.PRIORITY_LOW));
 }
 
 async function serve(

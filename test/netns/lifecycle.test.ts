@@ -8,7 +8,7 @@
  *
  * Every test has namespaces of its own.
  */
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { App, pattern } from '../support/apps.js';
@@ -25,6 +25,17 @@ const BEHIND_MAC = '02:00:00:63:02:02';
 let number = 0;
 const freshPort = () => 44000 + ++number;
 const freshText = () => text(`datagram ${++number}`);
+
+const read = (file: string) => readFileSync(file, 'utf8');
+const threads = (pid: number) => readdirSync(`/proc/${pid}/task`).map(Number);
+
+/** Of a thread: proc_pid_stat(5), field 19. */
+const niceness = (thread: number) =>
+  Number(
+    read(`/proc/${thread}/stat`)
+      .replace(/^.*\) /, '')
+      .split(' ')[16],
+  );
 
 /** Namespaces with an echo, for one test. */
 class Stage {
@@ -137,6 +148,19 @@ describe.skipIf(missing() !== undefined)('lifecycle', () => {
       expect(await shim.program?.ended).toBe(1);
       expect(await lab.rs.snapshot()).toEqual(before);
       expect((await stage.exchange({ sourcePort: 1234 })).client).toBe(`${LIP}:1234`);
+    }));
+
+  it('what looks after the host gives way to the packets', () =>
+    Stage.in({}, async stage => {
+      const shim = stage.shim();
+      await shim.start();
+      const { pid } = await shim.status();
+      const usual = niceness(process.pid);
+      await eventually('the main thread is nicer', () => niceness(pid) === usual + 10 || undefined);
+      const dataPlane = await eventually('a thread waits in poll()', () =>
+        threads(pid).find(thread => /^(?!.*epoll).*poll/.test(read(`/proc/${thread}/wchan`))),
+      );
+      expect(niceness(dataPlane)).toBe(usual);
     }));
 
   it('serves on when nobody reads its log any more, and still ends well', () =>
