@@ -6,10 +6,9 @@ import { fileURLToPath } from 'node:url';
 import { programPath } from './compile.js';
 import type { Options } from './options.js';
 import { LIPS, Place, RIP, RPORT, TUN } from './place.js';
-import { must, Program } from './program.js';
+import { must, Program, SHIM } from './program.js';
 import type { Traffic } from './traffic.js';
 
-const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 const FS_STREAM = fileURLToPath(new URL('./fs-stream.js', import.meta.url));
 
 type TunSettings = { merge?: boolean; offload?: 'auto' | 'off' };
@@ -83,7 +82,7 @@ export class Candidate {
   ) {}
 
   static async start(kind: Kind, parent: string, options: Options): Promise<Candidate> {
-    const place = Place.make(kind.name);
+    const place = new Place(kind.name);
     const directory = join(parent, kind.name);
     mkdirSync(directory);
     const { loadCore, shimCore } = options;
@@ -142,10 +141,7 @@ function writeConfig(directory: string, tun: TunSettings, steering: string): str
 function shim(tun: TunSettings, steering = 'policy-routing'): NonNullable<Kind['start']> {
   return async ({ place, directory, cores, options }) => {
     const config = writeConfig(directory, tun, steering);
-    const program = new Program(
-      place.command('rs', [process.execPath, MAIN, 'run', '--config', config]),
-      cores,
-    );
+    const program = new Program(place.command('rs', [...SHIM, 'run', '--config', config]), cores);
     await program.says('serving as real-server');
     const mark = new Program(place.command('lb', [programPath('mark'), String(options.flows)]), [
       options.loadCore,
@@ -168,7 +164,7 @@ async function startLoop({ place, directory, cores }: Where, command: string[]):
   const program = new Program(place.command('rs', command), cores);
   while (!must(place.command('rs', ['ip', '-br', 'link'])).includes(TUN)) await sleep(10);
   const config = writeConfig(directory, {}, 'policy-routing');
-  const plan = must(place.command('rs', [process.execPath, MAIN, 'plan', '--up', '--config', config]));
+  const plan = must(place.command('rs', [...SHIM, 'plan', '--up', '--config', config]));
   must(place.command('rs', ['sh']), plan.replace(/^ip tuntap add .*$/m, ''));
   rmSync(config);
   return program;

@@ -8,12 +8,13 @@ import { type Candidate, startCandidates } from './candidates.js';
 import { compileAll } from './compile.js';
 import { judge } from './goals.js';
 import { runMicro } from './micro/run.js';
+import { PREFIX, removeAllNamespaces, removeForsaken } from './namespaces.js';
 import { type Options, readOptions } from './options.js';
-import { PREFIX, removeAllPlaces, removeForsaken } from './place.js';
 import { endAllNow } from './program.js';
 import { report } from './report.js';
 import { describeMachine, type Results } from './results.js';
 import { type Bench, measureLatency, measureLoad, measureSoak } from './rounds.js';
+import { measureSetUp } from './set-up.js';
 import { allTraffic } from './traffic.js';
 import { residentBytes } from './usage.js';
 
@@ -41,7 +42,11 @@ async function run(options: Options, directory: string): Promise<Results> {
   const load = await measureLoad(bench, traffic);
   const latency = await measureLatency(bench);
   const soak = await measureSoak(bench, traffic, load);
-  const found = { load, latency, soak, micro };
+  const memory = candidates.map(resident);
+  say('taking down');
+  for (const candidate of candidates) await candidate.end();
+  const setUp = options.setUp ? await measureSetUp(options, directory, say) : [];
+  const found = { load, latency, soak, setUp, micro };
   const { out: _, ...settings } = options;
   const results: Results = {
     machine: describeMachine(),
@@ -52,13 +57,11 @@ async function run(options: Options, directory: string): Promise<Results> {
       name: candidate.name,
       about: candidate.about,
       rssBefore: rssBefore[i],
-      rssAfter: resident(candidate),
+      rssAfter: memory[i],
     })),
     ...found,
     goals: judge(found),
   };
-  say('taking down');
-  for (const candidate of candidates) await candidate.end();
   return results;
 }
 
@@ -72,7 +75,7 @@ async function main(): Promise<void> {
   const directory = mkdtempSync(join(tmpdir(), `${PREFIX}${process.pid}-`));
   process.on('exit', () => {
     endAllNow();
-    removeAllPlaces();
+    removeAllNamespaces();
     rmSync(directory, { recursive: true, force: true });
   });
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => process.exit(1));

@@ -19,6 +19,8 @@ export interface Options {
   loadCore: number;
   shimCore: number;
   micro: boolean;
+  /** Whether new flows at the load balancer are measured. */
+  setUp: boolean;
   /** The file that the results go to. */
   out: string;
 }
@@ -34,6 +36,7 @@ export const HELP = `npm run bench [-- OPTION...]     (as root)
   --only NAMES        candidates, with commas between them: some of the usual ones, or others
   --traffic NAMES     kinds of traffic, likewise
   --cores A,B         A: sender and receiver, B: what is measured (0,1)
+  --no-set-up         no new flows at the load balancer
   --no-micro          no micro-benchmarks
   --out FILE          for the results (bench/results/latest.json)
 `;
@@ -52,6 +55,7 @@ export function readOptions(args: string[]): Options {
       traffic: { type: 'string', default: '' },
       cores: { type: 'string', default: '0,1' },
       'no-micro': { type: 'boolean', default: false },
+      'no-set-up': { type: 'boolean', default: false },
       out: { type: 'string', default: new URL('../results/latest.json', import.meta.url).pathname },
       help: { type: 'boolean', default: false },
     },
@@ -77,6 +81,7 @@ export function readOptions(args: string[]): Options {
     loadCore,
     shimCore,
     micro: !values['no-micro'],
+    setUp: !values['no-set-up'],
     out: values.out,
   };
 }

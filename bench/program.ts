@@ -1,6 +1,10 @@
 /** Programs that this one starts. They end when it does, however that comes about. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+
+/** The command that is measured. */
+export const SHIM = [process.execPath, fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))];
 
 const PATIENCE_MS = 10_000;
 

@@ -1,7 +1,14 @@
 /** The results as text. */
 import type { Measurement } from './measure.js';
 import type { MicroFigure } from './micro/scenarios.js';
-import { find, type Goal, type LoadFigures, type Results, type SoakFigures } from './results.js';
+import {
+  find,
+  type Goal,
+  type LoadFigures,
+  type Results,
+  type SetUpFigures,
+  type SoakFigures,
+} from './results.js';
 import { median, pairedRatio, type Spread, spread } from './statistics.js';
 import { describeTraffic } from './traffic.js';
 
@@ -20,6 +27,7 @@ export function report(results: Results): string {
     ),
     heading('64 B, 1 flow, 2000 datagrams a second: age at the receiver', latencyTable(results.latency)),
     heading('at 80 % of what they can', soakTable(results.soak)),
+    heading('new flows at the load balancer, a mark on each', setUpTable(results.setUp)),
     heading('memory that they hold', memoryTable(results.candidates)),
     reportMicro(results.micro),
     reportGoals(results.goals),
@@ -68,6 +76,21 @@ function loadTable(load: readonly LoadFigures[], traffic: string): string {
       strangersIn(rounds),
     ]);
   const head = ['', 'kpps', 'of kernel', 'loss %', 'CPU ns/packet', 'of c-loop', 'wrong sources'];
+  return rows.length === 0 ? '' : table([head, ...rows]);
+}
+
+function setUpTable(figures: readonly SetUpFigures[]): string {
+  const rates = (candidate: string) =>
+    figures.find(one => one.candidate === candidate)?.rounds.map(({ rate }) => rate) ?? [];
+  const rows = figures.map(({ candidate, rounds }) => [
+    candidate,
+    withSpread(spread(rounds.map(({ rate }) => rate / 1000))),
+    withSpread(pairedRatio(rates(candidate), rates('kernel'))),
+    number(median(rounds.map(({ loss }) => loss))),
+    number(median(rounds.map(({ marked }) => marked))),
+    rounds[0].cpu === null ? NONE : number(median(rounds.map(({ cpu }) => cpu ?? Number.NaN))),
+  ]);
+  const head = ['', '1000 flows/s', 'of kernel', 'loss %', 'marked %', 'CPU ns/flow'];
   return rows.length === 0 ? '' : table([head, ...rows]);
 }
 

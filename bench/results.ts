@@ -29,6 +29,22 @@ export interface SoakFigures {
   rssAfter: number;
 }
 
+/** New flows at the load balancer. */
+export interface SetUpFigures {
+  candidate: string;
+  rounds: SetUpRound[];
+}
+
+export interface SetUpRound {
+  /** Flows a second. */
+  rate: number;
+  /** In percent: datagrams that never came, and that had a mark. */
+  loss: number;
+  marked: number;
+  /** Nanoseconds of the shim's CPU per flow. */
+  cpu: number | null;
+}
+
 export interface Goal {
   what: string;
   /** Such as `<= 1.25`. */
@@ -48,6 +64,7 @@ export interface Results {
   load: LoadFigures[];
   latency: LoadFigures[];
   soak: SoakFigures[];
+  setUp: SetUpFigures[];
   micro: MicroFigure[];
   goals: Goal[];
 }

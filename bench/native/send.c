@@ -4,7 +4,7 @@
  *     send COUNTS FLOWS SIZE BURST plain|segments WARM_UP SECONDS window|rate NUMBER [answers]
  *
  * BURST datagrams of SIZE bytes belong to one flow, the next ones to the next flow, in turns. `plain`: one sendmmsg() a
- * burst. `segments`: one sendmsg() with UDP_SEGMENT. `window N`: as fast as they are received, N of them under way at
+ * burst. `segments`: one sendmsg() with UDP_SEGMENT. For 0 SECONDS each flow has its turn once. `window N`: as fast as they are received, N of them under way at
  * most, so nothing is sent only to be dropped. `rate N`: N a second, whatever happens to them. The receiver's count is
  * in COUNTS; with `answers`, it is what comes back here that counts.
  */
@@ -22,6 +22,7 @@
 #define LARGEST 65507
 #define MAX_BURST 64
 #define BATCH 64
+#define MOST_SOCKETS 10000
 /* What has not come after so long without any progress never will. */
 #define STALL_NS 300000000u
 /* Less is not worth a sleep. */
@@ -29,13 +30,14 @@
 
 struct options {
   uint32_t flows, size, burst;
-  int segments, answers;
+  /* shared: one socket for all flows. */
+  int segments, answers, shared;
   uint64_t warm_up, duration; /* ns */
   uint64_t window, rate;
 };
 
 struct state {
-  /* For all flows; or, where no answers are to come, one for each. */
+  /* For all flows, or one for each. */
   int fd;
   int *flow_fd;
   struct counts *counts;
@@ -56,7 +58,7 @@ static void set_segment(const struct options *options, int fd) {
 }
 
 static void open_sockets(const struct options *options, struct state *state) {
-  if (options->answers) {
+  if (options->shared) {
     state->fd = open_lip_socket();
     set_segment(options, state->fd);
     return;
@@ -80,7 +82,7 @@ static void prepare(const struct options *options) {
     piece[i] = (struct iovec){.iov_base = payload + i * options->size, .iov_len = length};
     struct msghdr *header = &message[i].msg_hdr;
     *header = (struct msghdr){.msg_iov = &piece[i], .msg_iovlen = 1};
-    if (!options->answers) continue;
+    if (!options->shared) continue;
     header->msg_name = &target;
     header->msg_namelen = sizeof target;
     header->msg_control = control.bytes;
@@ -91,8 +93,8 @@ static void prepare(const struct options *options) {
 static void send_burst(const struct options *options, struct state *state) {
   struct stamp stamp = {.nanoseconds = nanoseconds(), .flow = state->flow};
   for (uint32_t i = 0; i < options->burst; i++) memcpy(payload + i * options->size, &stamp, sizeof stamp);
-  if (options->answers) set_lip(&control, state->flow);
-  int fd = options->answers ? state->fd : state->flow_fd[state->flow];
+  if (options->shared) set_lip(&control, state->flow);
+  int fd = options->shared ? state->fd : state->flow_fd[state->flow];
   if (++state->flow == options->flows) state->flow = 0;
   if (options->segments) {
     must((int)sendmsg(fd, &message[0].msg_hdr, 0), "sendmsg");
@@ -165,10 +167,10 @@ static void wait_until(const struct options *options, struct state *state, uint6
   }
 }
 
-/* Sends from now on until `end`. */
-static void send_until(const struct options *options, struct state *state, uint64_t end) {
+/* Sends for so many nanoseconds; for 0, one burst of each flow. */
+static void send_for(const struct options *options, struct state *state, uint64_t duration) {
   uint64_t start = nanoseconds();
-  for (uint64_t bursts = 0; nanoseconds() < end; bursts++) {
+  for (uint64_t bursts = 0; duration > 0 ? nanoseconds() < start + duration : bursts < options->flows; bursts++) {
     if (options->window > 0) wait_for_room(options, state);
     else wait_until(options, state, start + bursts * options->burst * 1000000000u / options->rate);
     send_burst(options, state);
@@ -195,6 +197,8 @@ static struct options read_options(int count, char **argument) {
   };
   if (strcmp(argument[8], "window") == 0) options.window = strtoul(argument[9], NULL, 10);
   else options.rate = strtoul(argument[9], NULL, 10);
+  /* Sockets that only send are faster each for itself, as long as there may be so many. */
+  options.shared = options.answers || options.flows > MOST_SOCKETS;
   int fits = options.flows > 0 && options.flows <= MAX_FLOWS && options.size >= sizeof(struct stamp) &&
              options.size <= 2048 && options.burst > 0 && options.burst <= MAX_BURST &&
              (!options.segments || options.size * options.burst <= LARGEST) &&
@@ -211,10 +215,9 @@ int main(int count, char **argument) {
   prepare(&options);
   state.last_progress = nanoseconds();
 
-  uint64_t start = nanoseconds();
-  send_until(&options, &state, start + options.warm_up);
+  if (options.warm_up > 0) send_for(&options, &state, options.warm_up);
   uint64_t received_before = received(&options, &state), sent_before = state.sent, begin = nanoseconds();
-  send_until(&options, &state, begin + options.duration);
+  send_for(&options, &state, options.duration);
   uint64_t received_then = received(&options, &state), sent_then = state.sent, end = nanoseconds();
   settle(&options, &state);
 
