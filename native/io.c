@@ -19,6 +19,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
@@ -325,6 +326,13 @@ static bool read_batch_arguments(napi_env env, napi_callback_info info, struct b
 }
 
 /*
+ * read(2) and write(2) past libc's functions, which are points where a thread may be cancelled: in a process of several
+ * threads they get ready for that before and after each packet.
+ */
+static ssize_t read_packet(int fd, void *packet, size_t room) { return syscall(SYS_read, fd, packet, room); }
+static ssize_t write_packet(int fd, const void *packet, size_t length) { return syscall(SYS_write, fd, packet, length); }
+
+/*
  * readBatch(fd, memory, offsets, lengths, count): how many were read, one read() each, until none is left.
  * lengths says how much room each has on the way in, and how much was read on the way out.
  */
@@ -333,7 +341,7 @@ static napi_value read_batch(napi_env env, napi_callback_info info) {
   if (!read_batch_arguments(env, info, &batch)) return NULL;
   int32_t *offset = batch.offsets.data, *length = batch.lengths.data, done = 0;
   while (done < batch.count) {
-    ssize_t got = read(batch.fd, (uint8_t *)batch.memory.data + offset[done], (size_t)length[done]);
+    ssize_t got = read_packet(batch.fd, (uint8_t *)batch.memory.data + offset[done], (size_t)length[done]);
     if (got <= 0) {
       if (got == 0 || errno == EAGAIN || errno == EINTR) break;
       return done > 0 ? give_int(env, done) : give_result(env, -1);
@@ -370,7 +378,7 @@ static napi_value write_batch(napi_env env, napi_callback_info info) {
   if (!read_batch_arguments(env, info, &batch)) return NULL;
   int32_t *offset = batch.offsets.data, *length = batch.lengths.data, failed = 0;
   for (int32_t i = 0; i < batch.count; i++) {
-    ssize_t put = write(batch.fd, (uint8_t *)batch.memory.data + offset[i], (size_t)length[i]);
+    ssize_t put = write_packet(batch.fd, (uint8_t *)batch.memory.data + offset[i], (size_t)length[i]);
     length[i] = put < 0 ? -errno : 0;
     failed += put < 0;
   }
