@@ -41,7 +41,7 @@ async function run(options: Options, directory: string): Promise<Results> {
   const rssBefore = candidates.map(resident);
   const load = await measureLoad(bench, traffic);
   const latency = await measureLatency(bench);
-  const soak = await measureSoak(bench, traffic, load);
+  const soak = await measureSoak(bench, traffic);
   const memory = candidates.map(resident);
   say('taking down');
   for (const candidate of candidates) await candidate.end();

@@ -18,7 +18,7 @@ export function runCommand(): Command {
       const signals = new Signals();
       log.info(`uoa-shim ${VERSION}, ${config.role}, process ${process.pid}`);
       const daemon = await Daemon.start(config, log);
-      giveWay();
+      giveWay(log);
       process.exitCode = await serve(daemon, signals, log, () => loadConfig(sources(command)));
       log.info('stopped');
     });
@@ -32,8 +32,12 @@ const NICENESS = 10;
  * the host, become nicer. The data plane's thread, which is there already, does not (sched(7): Linux has a nice value a
  * thread).
  */
-function giveWay(): void {
-  setPriority(Math.min(getPriority() + NICENESS, constants.priority.PRIORITY_LOW));
+function giveWay(log: Logger): void {
+  try {
+    setPriority(Math.min(getPriority() + NICENESS, constants.priority.PRIORITY_LOW));
+  } catch (error) {
+    log.debug(`the main thread keeps its priority: ${(error as Error).message}`);
+  }
 }
 
 async function serve(
