@@ -3,7 +3,6 @@ import { FlowTable } from '#shim/flow/table.js';
 import { native } from '#shim/io/native.js';
 import { Counter, type Counters, makeCounters } from '#shim/role/counters.js';
 import { RealServer } from '#shim/role/real-server.js';
-import { median } from '../statistics.js';
 import { CLIENT_NETWORK, CLIENT_PORT, LIP_NETWORK, LIP_PORT, RIP, RPORT } from './packets.js';
 
 const MAPPED = 0xffff;
@@ -73,7 +72,10 @@ export function cpuMilliseconds(): number {
   return (user + system) / 1000;
 }
 
-/** Nanoseconds that one of `count` takes when `act` does all of them: the median of several goes, after some others. */
+/**
+ * Nanoseconds that one of `count` takes when `act` does all of them: the quickest of several goes, after some others. A
+ * machine may be slowed down for a moment by what shares its processor, and is never faster than it is.
+ */
 export function nanosecondsEach(count: number, act: () => void): number {
   const samples: number[] = [];
   for (let i = -WARM_UPS; i < SAMPLES; i++) {
@@ -81,7 +83,7 @@ export function nanosecondsEach(count: number, act: () => void): number {
     act();
     if (i >= 0) samples.push(((cpuMilliseconds() - begin) * 1e6) / count);
   }
-  return median(samples);
+  return Math.min(...samples);
 }
 
 /** Stops a benchmark that does not do what it says. */

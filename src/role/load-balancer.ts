@@ -21,9 +21,7 @@ import { type Prefix, PrefixList } from '../flow/prefixes.js';
 import { CLIENT } from '../flow/records.js';
 import type { FlowTable } from '../flow/table.js';
 import { type Counters, LbCounter } from './counters.js';
-import { type Role, Verdict } from './verdict.js';
-
-const EXPIRY_BUDGET = 1024;
+import { EXPIRY_BUDGET, type Role, Verdict } from './verdict.js';
 
 /** Flags of a flow's record: marks sent so far, and whether one was acknowledged. */
 const TRAILS = 0x7f;

@@ -32,10 +32,7 @@ import { Counter, type Counters } from './counters.js';
 import { Foresight } from './foresight.js';
 import { Fragments } from './fragments.js';
 import { type Service, ServiceList } from './services.js';
-import { type Role, Verdict } from './verdict.js';
-
-/** Records looked at in one tick: a third of a millisecond if all of them expire. */
-const EXPIRY_BUDGET = 1024;
+import { EXPIRY_BUDGET, type Role, Verdict } from './verdict.js';
 
 /** Flags of a flow's record: its carrier in the low bits, and whether the client is of the other family (NAT64). */
 export const CARRIER_FLAGS = 0x03;

@@ -12,6 +12,12 @@ export const Verdict = {
   extra: 4,
 } as const;
 
+/**
+ * Flows looked at in one tick: some 50 microseconds if all of them expire. With a backlog there is a tick after each
+ * batch, so packets go on meanwhile, and flows go faster than a batch can bring new ones.
+ */
+export const EXPIRY_BUDGET = 128;
+
 /** What happens to packets: bytes and time in, a verdict out, no I/O. */
 export interface Role {
   /** Length in bytes of the packet that goes along with the last one (`Verdict.extra`). */

@@ -6,8 +6,10 @@
  *     10.99.1.1    LIP    eth0 ------------------------ eth0 10.99.1.2, fd00:99::2
  *     fd00:99::1                                          :7000 a plain socket, :7001 one with UDP_GRO
  */
+import { readdirSync, readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Lab, LIP, missing, RIP } from '../support/netns.js';
+import { eventually } from '../support/process.js';
 import { Shim, type ShimOptions } from '../support/shim.js';
 import { type End, ManyApp, ManyClient, Sniffer, totalOf } from '../support/super-packets.js';
 
@@ -123,6 +125,9 @@ const LOTS = 1001;
 async function halted({ shim }: Stage, act: () => Promise<void>): Promise<void> {
   shim.program?.signal('SIGSTOP');
   try {
+    const tasks = `/proc/${shim.program?.pid}/task`;
+    const isHalted = (thread: string) => / T /.test(readFileSync(`${tasks}/${thread}/stat`, 'utf8'));
+    await eventually('all of its threads stand still', () => readdirSync(tasks).every(isHalted) || undefined);
     await act();
   } finally {
     shim.program?.signal('SIGCONT');
