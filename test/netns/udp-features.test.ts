@@ -283,6 +283,8 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('UDP, by %s', steering 
       expect(await exchange(flow, {}, isFirst)).toMatchObject({
         ...{ source: RIP, destination: LIP, destinationPort: flow.sourcePort },
       });
+    // Its answers may be here before its own word of them.
+    await eventually('it has told of both', () => uoa0.datagrams.length >= 2 || undefined);
     expect(uoa0.datagrams.map(({ client, label }) => [client, label])).toEqual([
       [flow.client, 'uoa0'],
       [flow.client, 'uoa0'],
