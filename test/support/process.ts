@@ -2,9 +2,10 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 
 /** How long a test waits for what has to happen anyway, in milliseconds: a guard against hanging, no measure. */
-export const GUARD_MS = 10_000;
+export const GUARD_MS = 20_000;
 
 export interface Outcome {
   code: number;
@@ -45,6 +46,16 @@ export async function eventually<T>(
     if (performance.now() > deadline) throw new Error(`waited in vain: ${what}`);
     await new Promise(resolve => setTimeout(resolve, 5));
   }
+}
+
+/**
+ * Reads whatever was there to read: two turns of the event loop, as what came while one turn read is for the next.
+ * What one program says in answer to another (a packet seen, to a datagram reported) can be read before that, as each
+ * has its own pipe; who has waited for the answer may look at both afterwards.
+ */
+async function caughtUp(): Promise<void> {
+  await nextTurn();
+  await nextTurn();
 }
 
 // A signal ends the process without its 'exit' hooks, and those clean up.
@@ -155,20 +166,27 @@ export class JsonProgram<Event extends { event: string }> extends Program {
     });
   }
 
-  /** Sends a request and gives the answer with its id. */
-  ask(request: Record<string, unknown>): Promise<Record<string, unknown>> {
+  /** Sends a request and gives the answer with its id; what other programs said before that has been read then. */
+  async ask(request: Record<string, unknown>): Promise<Record<string, unknown>> {
     const id = this.nextId++;
-    if (this.hasEnded) return Promise.reject(this.silence());
-    return new Promise((resolve, reject) => {
+    if (this.hasEnded) throw this.silence();
+    const answer = await new Promise<Record<string, unknown>>((resolve, reject) => {
       this.waiting.set(id, { resolve, reject });
       this.write(JSON.stringify({ id, ...request }));
     });
+    await caughtUp();
+    return answer;
   }
 
-  /** The first event at or after `from` that `is` likes, waiting for it if need be. */
+  /**
+   * The first event at or after `from` that `is` likes, waiting for it if need be. What any program said before that
+   * one has been read by then.
+   */
   async event(what: string, is: (event: Event) => boolean, from = 0): Promise<Event> {
     try {
-      return await eventually(what, () => this.events.slice(from).find(is));
+      const event = await eventually(what, () => this.events.slice(from).find(is));
+      await caughtUp();
+      return event;
     } catch (error) {
       const seen = this.events
         .slice(from)
