@@ -12,7 +12,8 @@ const IDLE_WAIT = 100;
 const TICK_INTERVAL = 10;
 
 export class Pipeline {
-  private readonly packet: Packet;
+  /** What is decoded of each packet of a batch. */
+  private readonly packets: readonly Packet[];
   private readonly received = new PacketList(BATCH);
   private readonly toStack = new PacketList(BATCH);
   private readonly toNetwork = new PacketList(BATCH);
@@ -24,7 +25,9 @@ export class Pipeline {
     private readonly device: Device,
     private readonly role: Role,
   ) {
-    this.packet = new Packet(device.arena.buffer);
+    const { buffer, bytes } = device.arena;
+    const view = new DataView(buffer);
+    this.packets = Array.from({ length: BATCH }, () => new Packet(buffer, bytes, view));
   }
 
   /** Waits up to `wait` milliseconds for one batch (or a wake-up), sees it through, and says how many it held. */
@@ -59,25 +62,38 @@ export class Pipeline {
   }
 
   private handle(now: number): void {
-    const { device, role, packet, received, toStack, toNetwork, extras } = this;
+    this.parse();
+    this.role.foresee(this.packets, this.received.count, now);
+    this.decide(now);
+    this.send();
+  }
+
+  private parse(): void {
+    const { packets } = this;
+    const { count, offsets, lengths, checksums, segments } = this.received;
+    for (let i = 0; i < count; i++)
+      packets[i].parse(offsets[i], offsets[i] + lengths[i], checksums[i] as Checksum, segments[i]);
+  }
+
+  private decide(now: number): void {
+    const { role, packets, toStack, toNetwork, extras } = this;
+    const { arena } = this.device;
+    const { count } = this.received;
     toStack.count = 0;
     toNetwork.count = 0;
     extras.count = 0;
-    role.foresee(packet, received.offsets, received.lengths, received.count, now);
-    for (let i = 0; i < received.count; i++) {
-      const offset = received.offsets[i];
-      const extraOffset = device.arena.extraOffset(i);
-      packet.parse(
-        offset,
-        offset + received.lengths[i],
-        received.checksums[i] as Checksum,
-        received.segments[i],
-      );
+    for (let i = 0; i < count; i++) {
+      const packet = packets[i];
+      const extraOffset = arena.extraOffset(i);
       const verdict = role.process(packet, now, extraOffset);
       if ((verdict & Verdict.extra) !== 0) extras.add(extraOffset, role.extraLength);
       if ((verdict & Verdict.deliver) !== 0) toStack.addPacket(packet);
       else if ((verdict & Verdict.emit) !== 0) toNetwork.addPacket(packet);
     }
+  }
+
+  private send(): void {
+    const { device, role, toStack, toNetwork, extras } = this;
     const extrasRefused = extras.count > 0 ? device.emit(extras) : 0;
     let refused = 0;
     if (toStack.count > 0) refused += device.deliver(toStack);

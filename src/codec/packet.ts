@@ -1,5 +1,5 @@
 /**
- * One decoded view of a packet, made once and reused for every packet: numbers and offsets, no copies.
+ * A decoded view of a packet, made once and reused for packet after packet: numbers and offsets, no copies.
  *
  * `parse` is the only place where bounds are checked; whatever it says is there can be read without further
  * checks. Malformed input is an outcome (`Kind.malformed`), never an exception.
@@ -44,9 +44,6 @@ export const Checksum = {
 export type Checksum = (typeof Checksum)[keyof typeof Checksum];
 
 export class Packet extends IpHeader {
-  readonly bytes: Uint8Array;
-  readonly view: DataView;
-
   kind: Kind = Kind.malformed;
   checksum: Checksum = Checksum.full;
   /** A super-packet's bytes of payload per datagram, but for the last one; 0: it is one datagram. */
@@ -60,11 +57,16 @@ export class Packet extends IpHeader {
   /** Offset and length of the option, in an error of the one that is quoted; only for `Mark.found`. */
   option = 0;
   optionLength = 0;
+  /** What whoever looks at a batch of packets ahead of their handling found out about this one; -1: nothing. */
+  hint = -1;
 
-  constructor(buffer: ArrayBufferLike) {
+  /** A view of packets in `buffer`; several of one buffer may share `bytes` and `view`. */
+  constructor(
+    buffer: ArrayBufferLike,
+    readonly bytes = new Uint8Array(buffer),
+    readonly view = new DataView(buffer),
+  ) {
     super();
-    this.bytes = new Uint8Array(buffer);
-    this.view = new DataView(buffer);
   }
 
   get sourcePort(): number {
@@ -91,6 +93,7 @@ export class Packet extends IpHeader {
     this.segment = segment;
     this.carrier = uoa.Carrier.none;
     this.mark = Mark.none;
+    this.hint = -1;
     this.kind = this.classify(start, end);
     return this.kind;
   }
@@ -125,8 +128,15 @@ export class Packet extends IpHeader {
 
   /** Finds the UDP header behind `header`, and the mark that is with it; false if there is no whole UDP header. */
   private readUdp(header: IpHeader): boolean {
-    const { view } = this;
     this.udp = header.transport;
+    const isPlain = header.v6 ? header.options === 0 : header.headerLength === ipv4.MIN_HEADER;
+    if ((!isPlain || header.protocol === uoa.OPP_PROTOCOL) && !this.readCarrier(header)) return false;
+    return this.udp + udp.HEADER <= header.end;
+  }
+
+  /** Reads what stands in front of the UDP header; false if that contradicts itself. */
+  private readCarrier(header: IpHeader): boolean {
+    const { view } = this;
     if (header.protocol === uoa.OPP_PROTOCOL) {
       const length = uoa.oppLength(view, header.transport, header.end);
       this.carrier = uoa.Carrier.opp;
@@ -134,11 +144,9 @@ export class Packet extends IpHeader {
       if (length === 0) return false;
       this.udp += length;
       this.readMark(uoa.Carrier.opp, uoa.findMark(view, header.transport + uoa.OPP_HEADER, this.udp));
-    } else if (header.v6) {
-      if (header.options > 0) this.readMark(uoa.Carrier.dstopt, uoa.findMark6(view, header.options));
-    } else if (header.headerLength > ipv4.MIN_HEADER)
-      this.readMark(uoa.Carrier.ipo, uoa.findMark(view, header.start + ipv4.OPTIONS, header.transport));
-    return this.udp + udp.HEADER <= header.end;
+    } else if (header.v6) this.readMark(uoa.Carrier.dstopt, uoa.findMark6(view, header.options));
+    else this.readMark(uoa.Carrier.ipo, uoa.findMark(view, header.start + ipv4.OPTIONS, header.transport));
+    return true;
   }
 
   private readMark(carrier: uoa.Carrier, offset: number): void {

@@ -103,10 +103,11 @@ export class LoadBalancer implements Role {
   }
 
   /** Asks conntrack for all connections of a batch at once. */
-  foresee(packet: Packet, offsets: Int32Array, lengths: Int32Array, count: number, now: number): void {
+  foresee(packets: readonly Packet[], count: number, now: number): void {
     const { connections } = this;
     for (let i = 0; i < count; i++) {
-      if (packet.parse(offsets[i], offsets[i] + lengths[i]) !== Kind.udp) continue;
+      const packet = packets[i];
+      if (packet.kind !== Kind.udp) continue;
       if (this.ownAddresses.has(packet.addresses, DESTINATION) || this.isSure(this.known(packet), now))
         continue;
       this.setTuple(packet.addresses, DESTINATION, packet.destinationPort, SOURCE, packet.sourcePort);

@@ -112,8 +112,8 @@ export class RealServer implements Role {
     this.counters[Counter.dropped_io] += refused;
   }
 
-  foresee({ view }: Packet, offsets: Int32Array, _lengths: Int32Array, count: number): void {
-    this.foresight.look(view, offsets, count, this.services);
+  foresee(packets: readonly Packet[], count: number): void {
+    this.foresight.look(packets, count, this.services);
   }
 
   // ---- 1. which way --------------------------------------------------------------------------------------
@@ -190,9 +190,8 @@ export class RealServer implements Role {
     if (packet.mark === Mark.found) return this.receiveMarked(packet, lb, now, extraOffset);
     counters[packet.mark === Mark.none ? Counter.uoa_none : Counter.uoa_invalid] += packet.datagrams;
 
-    const { addresses, sourcePort, destinationPort } = packet;
-    const likely = this.foresight.recall(packet.start);
-    const flow = flows.flowOf(addresses, SOURCE, sourcePort, DESTINATION, destinationPort, likely);
+    const { addresses, sourcePort, destinationPort, hint } = packet;
+    const flow = flows.flowOf(addresses, SOURCE, sourcePort, DESTINATION, destinationPort, hint);
     if (flow >= 0) return this.deliverAsClient(packet, flow, now);
     if (packet.mark === Mark.none && this.isServed(packet)) counters[Counter.uoa_miss] += packet.datagrams;
     return this.deliver(packet);
@@ -283,16 +282,8 @@ export class RealServer implements Role {
 
   private reply(packet: Packet, now: number): number {
     const { flows, counters, ends } = this;
-    const { addresses } = packet;
-    const likely = this.foresight.recall(packet.start);
-    const flow = this.findReply(
-      addresses,
-      SOURCE,
-      packet.sourcePort,
-      DESTINATION,
-      packet.destinationPort,
-      likely,
-    );
+    const { addresses, sourcePort, destinationPort, hint } = packet;
+    const flow = this.findReply(addresses, SOURCE, sourcePort, DESTINATION, destinationPort, hint);
     if (flow < 0) {
       counters[Counter.replies_passed] += packet.datagrams;
       return Verdict.emit;

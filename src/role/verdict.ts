@@ -23,10 +23,10 @@ export interface Role {
   /** Length in bytes of the packet that goes along with the last one (`Verdict.extra`). */
   readonly extraLength: number;
   /**
-   * Sees a batch before its packets are handled one by one, so that what has to be waited for is waited for once. May
-   * parse them into `packet`.
+   * Sees a batch, the first `count` of these packets, before they are handled one by one, so that what has to be waited
+   * for is waited for once. May leave a hint with each.
    */
-  foresee(packet: Packet, offsets: Int32Array, lengths: Int32Array, count: number, now: number): void;
+  foresee(packets: readonly Packet[], count: number, now: number): void;
   /**
    * Handles a parsed packet, in place. `now` is in ticks (milliseconds, low 32 bits); `extraOffset` is where in
    * the packet's buffer the role may write a packet of its own.

@@ -15,12 +15,8 @@ class ScriptedRole implements Role {
   readonly foreseen: { payloads: number[]; handled: number; now: number }[] = [];
   backlog = 0;
 
-  foresee(packet: Packet, offsets: Int32Array, lengths: Int32Array, count: number, now: number): void {
-    const payloads: number[] = [];
-    for (let i = 0; i < count; i++) {
-      packet.parse(offsets[i], offsets[i] + lengths[i]);
-      payloads.push(packet.bytes[packet.end - 1]);
-    }
+  foresee(packets: readonly Packet[], count: number, now: number): void {
+    const payloads = packets.slice(0, count).map(({ bytes, end }) => bytes[end - 1]);
     this.foreseen.push({ payloads, handled: this.seen.length, now });
   }
 

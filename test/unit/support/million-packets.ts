@@ -92,8 +92,8 @@ class WastefulRole implements Role {
     return this.role.extraLength;
   }
 
-  foresee(packet: Packet, offsets: Int32Array, lengths: Int32Array, count: number): void {
-    this.role.foresee(packet, offsets, lengths, count);
+  foresee(packets: readonly Packet[], count: number): void {
+    this.role.foresee(packets, count);
   }
 
   process(packet: Packet, now: number, extraOffset: number): number {
