@@ -1,4 +1,4 @@
-/** All micro-benchmarks, one after the other. */
+/** All micro-benchmarks, round after round: a machine may be slow for a while. */
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { median } from '../statistics.js';
@@ -7,14 +7,14 @@ import { type MicroFigure, SCENARIOS } from './scenarios.js';
 const CHILD = fileURLToPath(new URL('./child.js', import.meta.url));
 
 /** What the compiler makes of it differs from start to start. */
-const STARTS = 3;
+const STARTS = 5;
 
 export function runMicro(isQuick: boolean, say: (text: string) => void): MicroFigure[] {
-  return Object.keys(SCENARIOS).flatMap(name => {
-    say(`micro: ${name}`);
-    const starts = Array.from({ length: isQuick ? 1 : STARTS }, () => runOne(name, isQuick));
-    return starts[0].map((figure, i) => ({ ...figure, value: median(starts.map(start => start[i].value)) }));
+  const rounds = Array.from({ length: isQuick ? 1 : STARTS }, (_, round) => {
+    say(`micro: round ${round + 1}`);
+    return Object.keys(SCENARIOS).flatMap(name => runOne(name, isQuick));
   });
+  return rounds[0].map((figure, i) => ({ ...figure, value: median(rounds.map(round => round[i].value)) }));
 }
 
 function runOne(name: string, isQuick: boolean): MicroFigure[] {

@@ -1,7 +1,7 @@
 /** The micro-benchmarks, each of which runs in a process of its own: what one has warmed up is no help to another. */
 import { forwarding } from './forwarding.js';
 import { lifetime } from './lifetime.js';
-import { lookups } from './lookups.js';
+import { batchedLookups, lookups } from './lookups.js';
 import { merging } from './merging.js';
 import { steps } from './steps.js';
 
@@ -21,6 +21,8 @@ export const SCENARIOS: Readonly<Record<string, () => MicroFigure[]>> = {
   'replies-many': () => forwarding(MANY, 'replies'),
   'lookup-few': () => lookups(FEW),
   'lookup-many': () => lookups(MANY),
+  'batched-lookup-few': () => batchedLookups(FEW),
+  'batched-lookup-many': () => batchedLookups(MANY),
   lifetime,
   steps,
   merging,

@@ -5,6 +5,7 @@
 import fc from 'fast-check';
 import { expect, it, vi } from 'vitest';
 import { makeCounters, REAL_SERVER_COUNTERS, readCounters } from '../../src/role/counters.js';
+import { CROWD } from '../unit/support/crowd.js';
 import { FAMILIES, type Family, inFamily } from '../unit/support/families.js';
 import { FlowModel } from '../unit/support/flow-model.js';
 import { OPTIONS, Rig } from '../unit/support/real-server.js';
@@ -344,8 +345,10 @@ it('random traffic comes out as the model says, packet by packet and counter by 
       fc.boolean(),
       fc.integer({ min: 1, max: BATCH }),
       fc.integer(),
-      (events, translates, batch, start) => {
-        const rig = new Rig({ start, options: { ...OPTIONS, translates } });
+      fc.oneof({ weight: 3, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.constant(CROWD) }),
+      (events, translates, batch, start, crowd) => {
+        const size = { maxFlows: 100 + crowd, timeout: 60_000 };
+        const rig = new Rig({ start, size, crowd, options: { ...OPTIONS, translates } });
         const model = new Model(translates);
         let packets: Uint8Array[] = [];
         let sent = 0;
@@ -376,7 +379,7 @@ it('random traffic comes out as the model says, packet by packet and counter by 
         expect(out + model.gone).toBe(sent);
         expect(readCounters(rig.counters, REAL_SERVER_COUNTERS)).toEqual({
           ...model.counts,
-          flows: model.flows.flows.size,
+          flows: crowd + model.flows.flows.size,
         });
       },
     ),

@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { CROWD } from './support/crowd.js';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 const PACKETS = 1_000_000;
@@ -66,6 +67,13 @@ it('a million packets of a thousand flows, and no collection', { timeout: 60_000
   expect(result.acks).toBeGreaterThan(PACKETS / 4);
   expect(result.replies).toBeGreaterThan(PACKETS / 4);
   expect(result.standalone).toBeGreaterThan(PACKETS / 30);
+  expect(result.evicted).toBe(0);
+});
+
+it('nor where flows are so many that it looks ahead', { timeout: 60_000 }, () => {
+  const result = run(PACKETS / 4, CROWD + 2048, 'crowded');
+  expect(result.collections).toBe(0);
+  expect(result.replies).toBeGreaterThan(PACKETS / 16);
   expect(result.evicted).toBe(0);
 });
 

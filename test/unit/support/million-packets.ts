@@ -2,9 +2,9 @@
  * Runs packets through the pipeline and prints, as JSON, how often the garbage collector ran meanwhile and what the
  * heap grew by. Compiled and started in a process of its own, whose only garbage is the pipeline's.
  *
- *     node million-packets.js PACKETS [MAX_FLOWS] [wasteful]
+ *     node million-packets.js PACKETS [MAX_FLOWS] [wasteful|crowded]
  *
- * `wasteful` makes an object per packet on purpose: with it the collector has to run.
+ * `crowded` has many more flows in the table, `wasteful` makes an object per packet on purpose: with it the collector has to run.
  */
 import { PerformanceObserver, performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -16,6 +16,7 @@ import { Pipeline } from '../../../src/pipeline.js';
 import { Counter, makeCounters } from '../../../src/role/counters.js';
 import { RealServer } from '../../../src/role/real-server.js';
 import type { Role } from '../../../src/role/verdict.js';
+import { CROWD, learnCrowd } from './crowd.js';
 import { datagramIn, FAMILIES, inFamily } from './families.js';
 import { prefix, words } from './wire.js';
 
@@ -139,6 +140,7 @@ const realServer = new RealServer(
   () => {},
   2,
 );
+if (process.argv[4] === 'crowded') learnCrowd(flows, CROWD, 0);
 const role = process.argv[4] === 'wasteful' ? new WastefulRole(realServer) : realServer;
 const pipeline = new Pipeline(new EndlessDevice(makePackets()), role);
 

@@ -24,6 +24,7 @@ import {
   readCounters,
 } from '../../../src/role/counters.js';
 import { RealServer, type RealServerOptions } from '../../../src/role/real-server.js';
+import { learnCrowd } from './crowd.js';
 import { type Family, inFamily } from './families.js';
 import { endpoint, int32, type Octets, prefix, toHex, words } from './wire.js';
 
@@ -74,11 +75,13 @@ export class Rig {
     options = OPTIONS,
     size = { maxFlows: 100, timeout: 60_000 },
     start = 1000,
-  }: { options?: RealServerOptions; size?: TableSize; start?: number } = {}) {
+    crowd = 0,
+  }: { options?: RealServerOptions; size?: TableSize; start?: number; crowd?: number } = {}) {
     this.device.clock[0] = start;
     this.flows = new FlowTable(new ArrayBuffer(FlowTable.byteLength(size)), size, 3, start | 0);
     const tellPathMtu: TellPathMtu = (words, at, mtu) =>
       this.toldMtus.push(`${formatAddress([...words.subarray(at, at + 4)])} ${mtu}`);
+    learnCrowd(this.flows, crowd, start | 0);
     this.role = new RealServer(options, this.flows, this.counters, tellPathMtu, 4);
     this.pipeline = new Pipeline(this.device, this.role);
   }
