@@ -1,12 +1,18 @@
 /** Devices without a kernel: packets of many flows come in a random order, and what goes out is gone. */
 import { applyChange, applyUdpChange, longChange } from '#shim/codec/checksum.js';
 import * as ipv4 from '#shim/codec/ipv4.js';
+import * as ipv6 from '#shim/codec/ipv6.js';
 import * as udp from '#shim/codec/udp.js';
 import { Arena, BATCH, type Device, type PacketList } from '#shim/io/device.js';
-import { type Ends, makePacket } from './packets.js';
+import { type Ends, type Family, makePacket, makePacket6 } from './packets.js';
 
 /** 320,000 packets a second: a tick each so many batches. */
 const BATCHES_PER_TICK = 20;
+/** Where UDP's header and the addresses' last words are: all before those is the same for everybody. */
+const OFFSETS = {
+  4: { header: ipv4.MIN_HEADER, source: ipv4.SOURCE, destination: ipv4.DESTINATION },
+  6: { header: ipv6.HEADER, source: ipv6.SOURCE + 12, destination: ipv6.DESTINATION + 12 },
+} as const;
 /** Packets made at a time: what a cache holds. */
 const PREPARED = 4096;
 
@@ -43,6 +49,8 @@ export class PlainFeed extends Feed {
   private readonly length: number;
   private readonly headerChecksums: Uint16Array;
   private readonly udpChecksums: Uint16Array;
+  private readonly isV4: boolean;
+  private readonly header: number;
   private readonly addressAt: number;
   private readonly portAt: number;
   private readonly first: number;
@@ -53,15 +61,17 @@ export class PlainFeed extends Feed {
     ends: (flow: number) => Ends,
     side: 'source' | 'destination',
     payload: number,
+    family: Family,
   ) {
     super();
-    const template = makePacket(ends(0), payload);
+    this.isV4 = family === 4;
+    const template = this.isV4 ? makePacket(ends(0), payload) : makePacket6(ends(0), payload);
     this.template = new DataView(template.buffer);
     this.length = template.length;
-    const isSource = side === 'source';
     this.first = ends(0)[side];
-    this.addressAt = isSource ? ipv4.SOURCE : ipv4.DESTINATION;
-    this.portAt = ipv4.MIN_HEADER + (isSource ? udp.SOURCE_PORT : udp.DESTINATION_PORT);
+    this.header = OFFSETS[family].header;
+    this.addressAt = OFFSETS[family][side];
+    this.portAt = this.header + (side === 'source' ? udp.SOURCE_PORT : udp.DESTINATION_PORT);
     this.headerChecksums = new Uint16Array(order.length);
     this.udpChecksums = new Uint16Array(order.length);
     for (let i = 0; i < order.length; i++) this.writeChecksums(i);
@@ -72,20 +82,21 @@ export class PlainFeed extends Feed {
     const { template } = this;
     const change = longChange(this.first, this.first + this.order[i]);
     this.headerChecksums[i] = applyChange(template.getUint16(ipv4.CHECKSUM), change);
-    this.udpChecksums[i] = applyUdpChange(template.getUint16(ipv4.MIN_HEADER + udp.CHECKSUM), change);
+    this.udpChecksums[i] = applyUdpChange(template.getUint16(this.header + udp.CHECKSUM), change);
   }
 
   receive(packets: PacketList): void {
     const { arena, view, order, length, addressAt, portAt, headerChecksums, udpChecksums, first } = this;
+    const { isV4, header } = this;
     const port = this.template.getUint16(portAt);
     packets.count = 0;
     for (let i = 0; i < BATCH; i++) {
       const k = this.next;
       const offset = arena.packetOffset(i);
       view.setInt32(offset + addressAt, first + order[k]);
-      view.setUint16(offset + ipv4.CHECKSUM, headerChecksums[k]);
+      if (isV4) view.setUint16(offset + ipv4.CHECKSUM, headerChecksums[k]);
       view.setUint16(offset + portAt, port);
-      view.setUint16(offset + ipv4.MIN_HEADER + udp.CHECKSUM, udpChecksums[k]);
+      view.setUint16(offset + header + udp.CHECKSUM, udpChecksums[k]);
       packets.add(offset, length);
       this.next = k + 1 === order.length ? 0 : k + 1;
     }

@@ -2,30 +2,36 @@
 import { Packet } from '#shim/codec/packet.js';
 import { BATCH, PacketList } from '#shim/io/device.js';
 import { Pipeline } from '#shim/pipeline.js';
+import { Counter } from '#shim/role/counters.js';
 import { PlainFeed } from './feeds.js';
 import { expectCount, learnFlows, makeKit, nanosecondsEach } from './kit.js';
-import { shuffled, toClient, toService } from './packets.js';
+import { type Family, shuffled, toClient, toService } from './packets.js';
 import type { MicroFigure } from './scenarios.js';
 
 const PAYLOAD = 64;
 const PACKETS = 1_000_000;
 
 /** Packets to the service, or replies to clients, each of another flow than the one before. */
-export function forwarding(flowCount: number, direction: 'inbound' | 'replies'): MicroFigure[] {
-  const kit = makeKit();
+export function forwarding(
+  flowCount: number,
+  direction: 'inbound' | 'replies',
+  family: Family = 4,
+): MicroFigure[] {
+  const kit = makeKit(family);
   const order = shuffled(flowCount);
   learnFlows(kit, shuffled(flowCount));
   const isInbound = direction === 'inbound';
   const makeFeed = () =>
     isInbound
-      ? new PlainFeed(order, toService, 'source', PAYLOAD)
-      : new PlainFeed(order, toClient, 'destination', PAYLOAD);
+      ? new PlainFeed(order, toService, 'source', PAYLOAD, family)
+      : new PlainFeed(order, toClient, 'destination', PAYLOAD, family);
 
   const feed = makeFeed();
   const pipeline = new Pipeline(feed, kit.role);
   const throughPipeline = nanosecondsEach(PACKETS, () => {
     for (let left = PACKETS; left > 0; left -= BATCH) pipeline.turn();
   });
+  if (kit.counters[Counter.uoa_miss] > 0) throw new Error('flows were not found');
   expectCount(kit.counters, isInbound ? 'packets_delivered' : 'replies_translated', PACKETS);
 
   const list = new PacketList(BATCH);
@@ -42,7 +48,7 @@ export function forwarding(flowCount: number, direction: 'inbound' | 'replies'):
   const feeding = nanosecondsEach(PACKETS, () => {
     for (let left = PACKETS; left > 0; left -= BATCH) feed.receive(list);
   });
-  const name = `${direction}-${flowCount}`;
+  const name = `${direction}-${flowCount}${family === 6 ? ', IPv6' : ''}`;
   return [
     { name: `${name}/pipeline`, value: throughPipeline - feeding, unit: 'ns/packet' },
     { name: `${name}/parse and role`, value: throughRole - feeding, unit: 'ns/packet' },

@@ -3,9 +3,17 @@ import { FlowTable } from '#shim/flow/table.js';
 import { native } from '#shim/io/native.js';
 import { Counter, type Counters, makeCounters } from '#shim/role/counters.js';
 import { RealServer } from '#shim/role/real-server.js';
-import { CLIENT_NETWORK, CLIENT_PORT, LIP_NETWORK, LIP_PORT, RIP, RPORT } from './packets.js';
+import {
+  CLIENT_NETWORK,
+  CLIENT_PORT,
+  type Family,
+  LIP_NETWORK,
+  LIP_PORT,
+  NETWORK,
+  RIP,
+  RPORT,
+} from './packets.js';
 
-const MAPPED = 0xffff;
 /** Set by `--quick`. */
 const IS_QUICK = process.argv.includes('quick');
 const SAMPLES = IS_QUICK ? 3 : 9;
@@ -15,6 +23,7 @@ export const TIMEOUT = 360_000;
 export const MAX_FLOWS = 1_048_576;
 
 export interface Kit {
+  family: Family;
   role: RealServer;
   flows: FlowTable;
   counters: Counters;
@@ -22,21 +31,23 @@ export interface Kit {
 }
 
 /** As the daemon makes them: shared memory, in large pages where there are such. */
-export function makeKit(): Kit {
+export function makeKit(family: Family = 4): Kit {
   const size = { maxFlows: MAX_FLOWS, timeout: TIMEOUT };
   const memory = new SharedArrayBuffer(FlowTable.byteLength(size));
   native.adviseHugePages(new Uint8Array(memory));
   const flows = new FlowTable(memory, size, 1, 0);
   const counters = makeCounters();
-  const prefix = { words: [0, 0, MAPPED, LIP_NETWORK], length: 96 + 8 };
+  const prefix = { words: [...NETWORK[family], LIP_NETWORK], length: 96 + 8 };
+  const server = [...NETWORK[family], RIP];
   const options = {
     loadBalancers: [{ prefix, ack: true, deliverEmpty: false }],
-    services: [{ words: [0, 0, MAPPED, RIP], from: RPORT, to: RPORT }],
+    services: [{ words: server, from: RPORT, to: RPORT }],
     ownAddresses: [],
-    wildcardSources: [[0, 0, MAPPED, RIP]],
+    wildcardSources: [server],
     translates: false,
   };
   return {
+    family,
     role: new RealServer(options, flows, counters, () => {}, 1),
     flows,
     counters,
@@ -49,13 +60,14 @@ export const LB = 0;
 export const SERVER = 4;
 const CLIENT = 8;
 
-export function makeEnds(): Int32Array {
-  return Int32Array.of(0, 0, MAPPED, 0, 0, 0, MAPPED, RIP, 0, 0, MAPPED, 0);
+export function makeEnds(family: Family): Int32Array {
+  const network = NETWORK[family];
+  return Int32Array.of(...network, 0, ...network, RIP, ...network, 0);
 }
 
 /** Puts flows into the table without any packets. */
-export function learnFlows({ flows }: Kit, order: Uint32Array): void {
-  const ends = makeEnds();
+export function learnFlows({ flows, family }: Kit, order: Uint32Array): void {
+  const ends = makeEnds(family);
   for (const flow of order) {
     ends[LB + 3] = LIP_NETWORK + flow;
     ends[CLIENT + 3] = CLIENT_NETWORK + flow;

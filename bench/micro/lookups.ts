@@ -8,9 +8,9 @@ const LOOKUPS = 1_000_000;
 
 /** Looks flows up, each another one than before: with many of them, in memory that no cache holds. */
 export function lookups(flowCount: number): MicroFigure[] {
-  const { flows } = makeTable(flowCount);
+  const { flows, family } = makeTable(flowCount);
   const order = shuffled(flowCount);
-  const ends = makeEnds();
+  const ends = makeEnds(family);
   let next = 0;
   let missed = 0;
   const each = nanosecondsEach(LOOKUPS, () => {
@@ -27,9 +27,9 @@ export function lookups(flowCount: number): MicroFigure[] {
 
 /** The same a batch at a time, as the role does it: all of it is looked at ahead, so that misses overlap. */
 export function batchedLookups(flowCount: number): MicroFigure[] {
-  const { flows } = makeTable(flowCount);
+  const { flows, family } = makeTable(flowCount);
   const order = shuffled(flowCount);
-  const ends = makeEnds();
+  const ends = makeEnds(family);
   const ports = (LIP_PORT << 16) | RPORT;
   const hashes = new Int32Array(BATCH);
   const areReplies = new Uint8Array(BATCH);

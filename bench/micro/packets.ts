@@ -1,9 +1,10 @@
 /**
  * Packets for the micro-benchmarks: flow f is LIP 10.98.0.0 + f, port 40000, to 10.97.0.2:7000; its client is
- * 198.0.0.0 + f, port 5555.
+ * 198.0.0.0 + f, port 5555. In IPv6 these are the last words of addresses in fd00:97::/64.
  */
 import { complement, sumWords } from '#shim/codec/checksum.js';
 import * as ipv4 from '#shim/codec/ipv4.js';
+import * as ipv6 from '#shim/codec/ipv6.js';
 import * as udp from '#shim/codec/udp.js';
 import { completeChecksum } from '#shim/io/cut.js';
 
@@ -32,7 +33,32 @@ export function toClient(flow: number): Ends {
   return { source: RIP, sourcePort: RPORT, destination: CLIENT_NETWORK + flow, destinationPort: CLIENT_PORT };
 }
 
-/** A UDP packet, all its checksums right; with a mark in its header if it names a client. */
+export type Family = 4 | 6;
+
+/** All but the last word of the addresses of a family. */
+export const NETWORK: Readonly<Record<Family, readonly number[]>> = {
+  4: [0, 0, 0xffff],
+  6: [0xfd000097, 0, 0],
+};
+
+/** A UDP packet by IPv6. */
+export function makePacket6(ends: Ends, payload: number): Uint8Array {
+  const bytes = new Uint8Array(ipv6.HEADER + udp.HEADER + payload).fill(0x61, ipv6.HEADER + udp.HEADER);
+  const view = new DataView(bytes.buffer);
+  view.setUint8(ipv6.VERSION_CLASS_FLOW, 0x60);
+  view.setUint16(ipv6.PAYLOAD_LENGTH, udp.HEADER + payload);
+  view.setUint8(ipv6.NEXT_HEADER, udp.PROTOCOL);
+  view.setUint8(ipv6.HOP_LIMIT, 63);
+  for (const [at, last] of [
+    [ipv6.SOURCE, ends.source],
+    [ipv6.DESTINATION, ends.destination],
+  ])
+    for (const [i, word] of [...NETWORK[6], last].entries()) view.setUint32(at + i * 4, word);
+  writeUdp(view, ipv6.HEADER, ends, payload);
+  return bytes;
+}
+
+/** A UDP packet by IPv4, all its checksums right; with a mark in its header if it names a client. */
 export function makePacket(ends: Ends, payload: number, client?: number): Uint8Array {
   const header = client === undefined ? ipv4.MIN_HEADER : MARKED_HEADER;
   const bytes = new Uint8Array(header + udp.HEADER + payload).fill(0x61, header + udp.HEADER);
@@ -49,12 +75,16 @@ export function makePacket(ends: Ends, payload: number, client?: number): Uint8A
     view.setUint32(ipv4.OPTIONS + 4, client);
   }
   view.setUint16(ipv4.CHECKSUM, complement(sumWords(view, 0, header)));
+  writeUdp(view, header, ends, payload);
+  return bytes;
+}
+
+function writeUdp(view: DataView, header: number, ends: Ends, payload: number): void {
   view.setUint16(header + udp.SOURCE_PORT, ends.sourcePort);
   view.setUint16(header + udp.DESTINATION_PORT, ends.destinationPort);
   view.setUint16(header + udp.LENGTH, udp.HEADER + payload);
-  // The sum over the addresses is made from the fixed header's, wherever the option stands.
-  completeChecksum(view, 0, header, bytes.length);
-  return bytes;
+  // The sum over the addresses is made from the fixed header's, wherever an option stands.
+  completeChecksum(view, 0, header, view.byteLength);
 }
 
 /** 0 to count - 1 in a random order, the same in every run. */

@@ -17,6 +17,8 @@ export const MANY = 1_000_000;
 export const SCENARIOS: Readonly<Record<string, () => MicroFigure[]>> = {
   'inbound-few': () => forwarding(FEW, 'inbound'),
   'inbound-many': () => forwarding(MANY, 'inbound'),
+  'inbound6-few': () => forwarding(FEW, 'inbound', 6),
+  'inbound6-many': () => forwarding(MANY, 'inbound', 6),
   'replies-few': () => forwarding(FEW, 'replies'),
   'replies-many': () => forwarding(MANY, 'replies'),
   'lookup-few': () => lookups(FEW),
