@@ -1,5 +1,5 @@
 /**
- * The load balancer in an IPv6 network, and in both at once: the chain, marks byte for byte, and what others forge.
+ * The load balancer in an IPv6 network, and in both at once: the chain, and marks byte for byte.
  *
  *   clients                         LB: nftables and uoa-shim                       RS, each an echo on 7000, wire.py
  *   2001:db8:71::1 ... ::c8 ------ eth0 2001:db8:64::10 VIP6   eth1 fd00:10:2::1 ----+---- RS 1 fd00:10:2::2
@@ -18,7 +18,6 @@ import {
   client,
   client6,
   intoTun,
-  LB_CLIENTS_MAC,
   LIP,
   LIP6,
   LIP6_2,
@@ -29,16 +28,16 @@ import {
   VIP6,
   VIP6_2,
 } from '../support/lb-lab.js';
+import { addressOf, nameOf } from '../support/lb-sides.js';
 import { missing } from '../support/netns.js';
 import { eventually, Program, run } from '../support/process.js';
-import { endpoint, type Mark, mark, type PacketSpec, type Seen, text, Wire } from '../support/wire.js';
+import { endpoint, mark, type PacketSpec, type Seen, text } from '../support/wire.js';
 
 /** What travels in IPv6 packets; the one in a configuration that brings it about; and what IPv4 ones get with that. */
 const CARRIERS = [
   { carrier: 'dstopt', configured: 'ipo', carrier4: 'ipo' },
   { carrier: 'opp', configured: 'opp', carrier4: 'opp' },
 ] as const;
-const OTHER = { dstopt: 'opp', opp: 'dstopt' } as const;
 
 /** To the RS with a shim, and to the one without. */
 const MARKED = `[${VIP6}]:7001`;
@@ -60,10 +59,6 @@ if (NO_TOOLS)
   console.warn(
     '\n*** SKIPPED: what tshark and conntrack say; apt-get install tcpdump tshark conntrack ***\n',
   );
-
-/** Whose a mark is; without one there is no telling. */
-const nameOf = (found: Mark | null | undefined) => (found ? endpoint(found.client, found.port) : undefined);
-const addressOf = (name: string) => name.slice(0, name.lastIndexOf(':'));
 
 // ---- the chain -------------------------------------------------------------------------------------------------
 
@@ -481,321 +476,6 @@ describe.skipIf(missing() !== undefined).each(CARRIERS)('on an IPv6 wire, $carri
     }
   });
 });
-
-// ---- what others forge -----------------------------------------------------------------------------------------
-
-const SOMEBODY_ELSE = '[2001:db8::99]:4242';
-
-describe.skipIf(missing() !== undefined).each(CARRIERS)(
-  'forged IPv6 ACKs, $carrier in use',
-  ({ carrier }) => {
-    const bench = useLbBench({ ...HALF, loadBalancer: { carrier, services: SERVICES } });
-
-    type Way = Required<
-      Pick<PacketSpec, 'source' | 'sourcePort' | 'destination' | 'destinationPort' | 'payload'>
-    >;
-
-    /** The way of a packet from the second RS to whom `seen` came from. */
-    const answering = (seen: Seen): Way => ({
-      ...{ source: RIPS6[1], sourcePort: seen.destinationPort ?? 0 },
-      ...{ destination: seen.source, destinationPort: seen.sourcePort ?? 0, payload: '' },
-    });
-
-    /** Everything that may look like an ACK of a flow, except for the right one. */
-    function wrong(to: Way, whose: string): PacketSpec[] {
-      const ends = { source: to.source, destination: to.destination };
-      const ports = `${hex16(to.sourcePort)}${hex16(to.destinationPort)}`;
-      return [
-        ...(['dstopt', 'opp'] as const).flatMap(kind => [
-          { ...to, mark: mark(SOMEBODY_ELSE, kind) },
-          { ...to, mark: mark(`${addressOf(whose)}:1`, kind) },
-          { ...to, mark: mark('192.0.2.99:4242', kind) },
-          { ...to, mark: mark('[::]:0', kind) },
-        ]),
-        { ...to, mark: mark(whose, OTHER[carrier]) },
-        // Lengths that no mark has, others around it, and a list that ends in the middle of one.
-        ...['1f00', '1f04cafe0102', '1f10', '1f14', '1fff', '01001f12', '1e02cafe1f12', '00001f12'].map(
-          before => ({
-            ...to,
-            before: before.padEnd(44, '0'),
-          }),
-        ),
-        { ...to, before: '1e02cafe', mark: mark(SOMEBODY_ELSE, 'dstopt') },
-        { ...to, mark: mark(SOMEBODY_ELSE, 'dstopt'), extensions: [{ type: 60, options: '1e02cafe' }] },
-        { ...to, mark: mark(SOMEBODY_ELSE, 'dstopt'), extensions: [{ type: 0, options: '1e02cafe' }] },
-        // A fragment that is the whole of it.
-        { ...to, mark: mark(SOMEBODY_ELSE, 'dstopt'), fragmentAt: 2000 },
-        // opp with headers that contradict themselves, and with nothing in them.
-        ...[
-          '20110018',
-          '20110014',
-          '20110004',
-          '2011ffff',
-          '10110018',
-          '20060018',
-          '00110018',
-          'ffffffff',
-        ].map(head => ({ ...ends, protocol: 248, body: `${head}1f14${'ab'.repeat(18)}${ports}00080000` })),
-        ...['', '20'].map(body => ({ ...ends, protocol: 248, body })),
-      ];
-    }
-
-    /** Flows to both RS, as the second one saw its half of them: of the client and where to answer. */
-    async function flows(count: number): Promise<{ client: string; seen: Seen }[]> {
-      const from = bench.now;
-      const clients = Array.from({ length: count }, () => bench.freshClient6());
-      for (const whose of clients)
-        await bench.clients.send({ from: whose, target: PLAIN, payloads: [text(whose)] });
-      await bench.clients.talk([bench.freshClient6()], MARKED);
-      const seen = await bench.arrived(1, from);
-      expect(seen.map(({ mark: found }) => nameOf(found)).sort()).toEqual([...clients].sort());
-      return seen.map(packet => ({ client: nameOf(packet.mark) ?? '', seen: packet }));
-    }
-
-    /** Sends them and waits until they must have been seen to. */
-    async function flood(packets: PacketSpec[]): Promise<void> {
-      for (let i = 0; i < packets.length; i += 500) await bench.wires[1].send(...packets.slice(i, i + 500));
-      await bench.clients.talk([bench.freshClient6()], MARKED, { rounds: 3 });
-    }
-
-    /** What the clients got that was no answer, and the echo of what they said to the RS without a shim. */
-    async function uncalledFor(from: number): Promise<string[]> {
-      const seen = await bench.clients.unasked(from);
-      return seen
-        .filter(({ client: whose, payload }) => said(payload) !== whose)
-        .map(({ event, client: whose, payload }) => `${event} ${whose} ${payload}`);
-    }
-
-    it('never reach a client, whatever is in them', async () => {
-      const from = bench.now;
-      const known = await flows(20);
-      const forged = [
-        ...known.flatMap(({ client: whose, seen }) => wrong(answering(seen), whose)),
-        // From somebody who is no RS, and the right bytes in the wrong place.
-        ...known.flatMap(({ client: whose, seen }) => [
-          { ...answering(seen), source: 'fd00:10:2::99', mark: mark(whose, carrier) },
-          { ...answering(seen), sourcePort: 9, mark: mark(whose, carrier) },
-        ]),
-      ];
-      const counted = await bench.shim.counted(async () => {
-        for (let round = 0; round < 3; round++) await flood(forged);
-      });
-      expect(await uncalledFor(from.clients)).toEqual([]);
-      // What is no UOA at all is no ACK, and counted as malformed.
-      expect((counted.acks_unmatched ?? 0) + (counted.dropped_malformed ?? 0)).toBeGreaterThan(
-        forged.length * 2,
-      );
-      expect(counted.acks_received).toBe(3);
-      // None of that was one flow's ACK.
-      const clients = new Set(known.map(({ client: whose }) => whose));
-      const listed = (await bench.shim.flows()).filter(({ client: whose }) => clients.has(whose));
-      expect(listed).toHaveLength(known.length);
-      for (const flow of listed) expect(flow).toMatchObject({ packets: 1, replies: 0, datapath: 'tun' });
-    });
-
-    it('and neither do right ones, of which the first counts', async () => {
-      const from = bench.now;
-      const known = await flows(10);
-      const right = known.map(({ client: whose, seen }) => ({
-        ...answering(seen),
-        mark: mark(whose, carrier),
-      }));
-      const counted = await bench.shim.counted(() => flood([...right, ...right, ...right]));
-      expect(counted).toMatchObject({ acks_received: right.length * 3 + 1, flows_acked: right.length + 1 });
-      expect(counted.acks_unmatched).toBeUndefined();
-      expect(await uncalledFor(from.clients)).toEqual([]);
-
-      // Acknowledged, if not by a shim: no more marks.
-      const [later, before] = [bench.now, await intoTun(bench.lab.lb)];
-      for (const { client: whose } of known)
-        await bench.clients.send({ from: whose, target: PLAIN, payloads: [text(whose)] });
-      for (const { client: whose } of known) await bench.clients.got(whose, text(whose), later.clients);
-      expect((await bench.arrived(1, later)).map(({ mark: found }) => found)).toEqual(known.map(() => null));
-      expect(await intoTun(bench.lab.lb)).toBe(before);
-    });
-
-    it('an answer with a mark in it reaches the client without', async () => {
-      const [{ client: whose, seen }] = await flows(1);
-      const from = bench.now;
-      for (const kind of ['dstopt', 'opp'] as const) {
-        const payload = text(`an answer in ${kind}`);
-        await bench.wires[1].send({ ...answering(seen), payload, mark: mark(SOMEBODY_ELSE, kind) });
-        expect(await bench.clients.got(whose, payload, from.clients)).toMatchObject({ peer: PLAIN });
-      }
-    });
-
-    it('do not reach a client when the shim is killed', async () => {
-      const known = await flows(10);
-      expect(await bench.shim.stop('SIGKILL')).toBe(-1);
-      const from = bench.now;
-      const forged = known.flatMap(({ client: whose, seen }) => [
-        ...wrong(answering(seen), whose),
-        ...(['dstopt', 'opp'] as const).map(kind => ({ ...answering(seen), mark: mark(whose, kind) })),
-      ]);
-      await flood(forged);
-      expect(await uncalledFor(from.clients)).toEqual([]);
-      // Nor is there an answer to the RS: what does not go through is dropped without a word.
-      const errors = bench.wires[1].events
-        .slice(from.wires[1])
-        .filter(({ protocol, icmp }) => protocol === ICMPV6 && (icmp?.type ?? 0) < 128);
-      expect(errors).toEqual([]);
-      await bench.shim.start();
-      await bench.clients.talk([bench.freshClient6()], MARKED);
-    });
-  },
-);
-
-describe.skipIf(missing() !== undefined).each(CARRIERS)(
-  'marks that a client forges by IPv6, $carrier in use',
-  variant => {
-    const { carrier } = variant;
-    /** wire.py among the clients: it sends what no socket would. */
-    let outside: Wire;
-    const bench = useLbBench({
-      ...HALF,
-      loadBalancer: { carrier, services: SERVICES },
-      prepare: async ({ lab }) => {
-        outside = await Wire.start(lab.clients, LB_CLIENTS_MAC);
-      },
-    });
-
-    const [address, port] = ['20010db8000000000000000000000099', '1092'];
-    const forged = `1f12${port}${address}`;
-    const variants: [string, string, number][] = [
-      ['alone', forged, 1],
-      ['behind padding', `0102000000${forged}`, 1],
-      ['twice', forged + forged, 2],
-      ['among others', `1e02cafe${forged}1e02f00d`, 1],
-      ['of an IPv4 client', `1f06${port}c0000263`, 1],
-      ['of a strange length', '1f04abcdef01', 1],
-      ['of a strange length, and a right one behind it', `1f04abcdef01${forged}`, 2],
-    ];
-
-    it.each(variants)('are taken out of a first datagram and a tenth one: %s', async (_, options, marks) => {
-      const from = bench.now;
-      const whose = bench.freshClient6();
-      const talk = () => bench.clients.talk([whose], MARKED, { rounds: 4 });
-      const send = async (payload: string) => {
-        await bench.clients.send({ from: whose, target: MARKED, payloads: [text(payload)], options });
-        await bench.clients.got(whose, text(payload), from.clients);
-        await bench.clients.send({ from: whose, target: MARKED, payloads: [] });
-      };
-      const counted = await bench.shim.counted(async () => {
-        await send('first');
-        await talk();
-        await talk();
-        await send('tenth');
-      });
-      expect(counted.marks_forged).toBe(marks * 2);
-      expect((counted.marks_inserted ?? 0) + (counted.marks_standalone ?? 0)).toBe(1);
-
-      const received = await bench.received(0, from);
-      expect(received).toHaveLength(10);
-      for (const { client: seen } of received) expect(seen).toBe(whose);
-      const arrived = await bench.arrived(0, from);
-      expect(arrived.flatMap(({ mark: found }) => nameOf(found) ?? [])).toEqual([whose]);
-      const last = arrived.find(({ payload }) => payload === text('tenth'));
-      expect(last).toMatchObject({ udpChecksum: 'good', mark: null });
-      expect(last?.options).not.toMatch(/1f(12|06|04)/);
-    });
-
-    it('are taken out of the first of several fragments', async () => {
-      const from = bench.now;
-      const [whose, payload] = [bench.freshClient6(), pattern(4000)];
-      const big = { from: whose, target: MARKED, payloads: [payload], options: forged, dontFragment: false };
-      const counted = await bench.shim.counted(async () => {
-        await bench.clients.send(big);
-        await bench.clients.got(whose, payload, from.clients);
-      });
-      expect(counted).toMatchObject({ marks_forged: 1, marks_standalone: 1 });
-      expect(await bench.received(0, from)).toMatchObject([{ client: whose, payload }]);
-      const marks = (await bench.arrived(0, from)).flatMap(({ mark: found }) => nameOf(found) ?? []);
-      expect(marks).toEqual([whose]);
-    });
-
-    it('do not slip by with a hop too few, in another header, nor as a protocol of their own', async () => {
-      const from = bench.now;
-      const whose = bench.freshClient6();
-      // The LB's own hop is the last but one: none is left for the way into the TUN.
-      await bench.clients.send({
-        from: whose,
-        target: MARKED,
-        payloads: [text('low')],
-        options: forged,
-        ttl: 2,
-      });
-      await bench.clients.send({ from: whose, target: MARKED, payloads: [] });
-      // Whoever comes ahead of the first mark, by another way than the TUN, has the LB's address.
-      expect(await bench.clients.talk([whose], MARKED)).toMatchObject({ answered: 1 });
-      const way = {
-        ...{
-          source: mark(whose).client,
-          sourcePort: mark(whose).port,
-          destination: VIP6,
-          destinationPort: 7001,
-        },
-        mark: mark(SOMEBODY_ELSE, 'dstopt'),
-      };
-      await outside.send(
-        { ...way, payload: text('opp'), mark: mark(SOMEBODY_ELSE, 'opp') },
-        {
-          ...way,
-          payload: text('opp behind'),
-          mark: mark(SOMEBODY_ELSE, 'opp'),
-          extensions: [{ type: 60, options: forged }],
-        },
-        { ...way, payload: text('behind') },
-        { ...way, payload: text('behind options'), extensions: [{ type: 60, options: '1e02cafe' }] },
-        { ...way, payload: text('behind hops'), extensions: [{ type: 0, options: '1e02cafe' }] },
-        { ...way, payload: text('a fragment'), fragmentAt: 2000 },
-      );
-      // These come through the TUN; what is said after them does not.
-      for (const words of ['behind', 'behind options', 'behind hops'])
-        await bench.wires[0].answer(text(words), from.wires[0]);
-      expect(await bench.clients.talk([whose], MARKED, { rounds: 3 })).toMatchObject({ answered: 3 });
-      const arrived = await bench.arrived(0, from);
-      expect(arrived.flatMap(({ mark: found }) => nameOf(found) ?? [])).toContain(whose);
-      for (const { mark: found } of arrived) expect([undefined, whose]).toContain(nameOf(found));
-      expect(arrived.map(({ payload }) => said(payload))).not.toContain('low');
-      for (const { client: seen } of await bench.received(0, from)) expect(seen).toBe(whose);
-    });
-
-    it('do not get through when the shim is killed', async () => {
-      const whose = bench.freshClient6();
-      expect(await bench.clients.talk([whose], MARKED, { rounds: 3 })).toMatchObject({ answered: 3 });
-      expect(await bench.shim.stop('SIGKILL')).toBe(-1);
-      const from = bench.now;
-      const fresh = bench.freshClient6();
-      for (const name of [whose, fresh]) {
-        const datagram = { from: name, target: MARKED, payloads: [text('dead')], options: forged };
-        await bench.clients.send(datagram);
-        await bench.clients.send({ ...datagram, options: `0102000000${forged}` });
-        await bench.clients.send({ from: name, target: MARKED, payloads: [] });
-        // Without options everything goes on.
-        expect(await bench.clients.talk([name], MARKED)).toMatchObject({ answered: 1 });
-      }
-      expect((await bench.arrived(0, from)).map(({ payload }) => said(payload))).toEqual([
-        `${whose} 0`,
-        `${fresh} 0`,
-      ]);
-      expect((await bench.received(0, from)).map(({ client: seen }) => seen)).toEqual([
-        whose,
-        expect.stringMatching(`\\[${LIP6}\\]`),
-      ]);
-      await bench.shim.start();
-    });
-
-    it('are taken out where there are to be no marks at all', async () => {
-      const other = bench.freshClient6();
-      const from = bench.now;
-      await bench.reload({ services: SERVICES, carrier, maxTrails: 0 });
-      await bench.clients.send({ from: other, target: MARKED, payloads: [text('who?')], options: forged });
-      await bench.clients.got(other, text('who?'), from.clients);
-      const [seen] = await bench.received(0, from);
-      expect(addressOf(seen.client)).toBe(`[${LIP6}]`);
-    });
-  },
-);
 
 // ---- somebody else's opinion -----------------------------------------------------------------------------------
 
