@@ -2,21 +2,19 @@
  * What the load balancer changes on an IPv6 host, what it stands beside there, and what is left when it goes.
  *
  *   clients                       LB: nftables and uoa-shim, now and then          RS 1 and 2: uoa-shim, echo on 7000
- *   2001:db8:71::1 ... ::c8 ---- eth0 2001:db8:64::10 VIP6   eth1 fd00:10:2::1 ---+---- fd00:10:2::2, and behind it
- *                                 no forwarding                                   |     fd00:20::1
+ *   2001:db8:71::1 ... ::c8 ---- eth0 2001:db8:64::10 VIP6   eth1 fd00:10:2::1 ---+---- fd00:10:2::2
+ *                                 no forwarding                                   |
  *                                                                                 `---- fd00:10:2::3
  */
-import { existsSync } from 'node:fs';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { App } from '../support/apps.js';
 import { said, useLbBench } from '../support/lb-bench.js';
 import {
   CLIENTS,
+  canForceForwarding,
   client6,
-  intoTun,
-  LB_CLIENTS_MAC,
   LIP6,
   PORT,
+  planned,
   RIPS6,
   service6,
   TARGET,
@@ -24,10 +22,9 @@ import {
   VIP6,
   VIP6_2,
 } from '../support/lb-lab.js';
+import { addressOf } from '../support/lb-sides.js';
 import { missing } from '../support/netns.js';
-import { endpoint, mark, type Seen, text, Wire } from '../support/wire.js';
-
-const addressOf = (name: string) => name.slice(0, name.lastIndexOf(':'));
+import { endpoint } from '../support/wire.js';
 
 // ---- beside somebody else's NAT --------------------------------------------------------------------------------
 
@@ -137,32 +134,14 @@ describe.skipIf(missing() !== undefined).each(['dstopt', 'opp'] as const)(
 
 // ---- coming and going ------------------------------------------------------------------------------------------
 
-const BEHIND = 'fd00:20::1';
-const PING = '8000f7ff00000000';
-const ICMPV6 = 58;
-const FORCE = '/proc/sys/net/ipv6/conf/default/force_forwarding';
-
-/** The host's own switch for all of IPv6, and those of its interfaces (Linux 6.17). */
-const HOST = 'net.ipv6.conf.all.forwarding';
-const by = (name: string) => `net.ipv6.conf.${name}.force_forwarding`;
-const hasForce = existsSync(FORCE);
-if (!hasForce) console.warn('\n*** SKIPPED: forwarding by interface, which needs Linux 6.17 ***\n');
-
-describe.skipIf(missing() !== undefined || !hasForce)(
+describe.skipIf(missing() !== undefined || !canForceForwarding())(
   'the load balancer’s lifecycle in an IPv6 network',
   () => {
     const bench = useLbBench({ lab: { ipv6: true }, stopped: true });
     let before: string[];
-    let behindClients: Wire;
 
     beforeAll(async () => {
-      const { lab } = bench;
-      await lab.rs[0].ip(`address add ${BEHIND}/128 dev lo`);
-      await lab.lb.ip(`-6 route add ${BEHIND}/128 via ${RIPS6[0]}`);
-      for (const rs of lab.rs) await rs.ip(`-6 route add 2001:db8:71::/64 via ${LIP6}`);
-      behindClients = await Wire.start(lab.clients, LB_CLIENTS_MAC);
-      await App.start(lab.lb, 'echo', 7777, '--bind', '::');
-      before = await lab.snapshot();
+      before = await bench.lab.snapshot();
     });
     afterEach(async () => {
       const { program } = bench.shim;
@@ -190,8 +169,8 @@ describe.skipIf(missing() !== undefined || !hasForce)(
       await bench.shim.start();
       const running = await bench.lab.snapshot();
       for (const name of ['eth0', 'eth1']) {
-        expect(before).toContain(`sysctls: ${by(name)} = 0`);
-        expect(running).toContain(`sysctls: ${by(name)} = 1`);
+        expect(before).toContain(`sysctls: net.ipv6.conf.${name}.force_forwarding = 0`);
+        expect(running).toContain(`sysctls: net.ipv6.conf.${name}.force_forwarding = 1`);
       }
       // It is no router otherwise: that would change what it does with advertisements, redirects and solicitations.
       for (const lines of [before, running])
@@ -256,14 +235,6 @@ describe.skipIf(missing() !== undefined || !hasForce)(
       expect(await bench.lab.snapshot()).toEqual(before);
     });
 
-    /** What `plan` has to bring about as `run` does: the TUN itself apart, which nobody serves. */
-    const comparable = (snapshot: string[]) =>
-      snapshot
-        .filter(line => /^(rules6?|routes6?|sysctls|nft): /.test(line))
-        // What the kernel adds for a link that is up.
-        .filter(line => !/^routes6: (multicast )?(ff00|fe80)::/.test(line))
-        .map(line => line.replace(/ linkdown| dead/g, ''));
-
     it('`plan` prints what `run` does, and what undoes it', async () => {
       const { lb } = bench.lab;
       const other = { vip: VIP6_2, schedule: 'source-hash', realServers: [{ address: RIPS6[1] }] };
@@ -281,119 +252,9 @@ describe.skipIf(missing() !== undefined || !hasForce)(
       await bench.shim.stop();
 
       await lb.must(['sh', '-e'], up.stdout);
-      expect(comparable(await bench.lab.snapshot())).toEqual(comparable(running));
+      expect(planned(await bench.lab.snapshot())).toEqual(planned(running));
       await lb.must(['sh', '-e'], down.stdout);
       expect(await bench.lab.snapshot()).toEqual(before);
-    });
-
-    // ---- no router -----------------------------------------------------------------------------------------------
-
-    /** Whatever may want to pass through the LB that isn't balanced: the sources of what did, by direction. */
-    async function passing(): Promise<{ in: string[]; out: string[] }> {
-      const [first, second] = bench.wires;
-      const from = [first.now, second.now, behindClients.now];
-      const payload = text('through');
-      const other = '[2001:db8::9]:9';
-      for (const destination of [BEHIND, ...RIPS6]) {
-        const packet = { source: client6(3), destination, destinationPort: PORT, payload };
-        await behindClients.send(
-          packet,
-          { ...packet, mark: mark(other, 'dstopt') },
-          { ...packet, mark: mark(other, 'opp') },
-          { source: client6(3), destination, protocol: ICMPV6, body: PING },
-          {
-            ...{ source: client6(3), destination, protocol: 6 },
-            body: `9c401b58${'00'.repeat(8)}50020400${'00'.repeat(4)}`,
-          },
-        );
-      }
-      // A real server's own affairs.
-      for (const source of [RIPS6[0], BEHIND]) {
-        const packet = { source, destination: client6(3), destinationPort: 999, payload };
-        await first.send(packet, { ...packet, mark: mark(other, 'dstopt') });
-      }
-      await fence();
-      const came = (wire: Wire, start: number, wanted: (seen: Seen) => boolean) =>
-        wire.events
-          .slice(start)
-          .filter(seen => wanted(seen))
-          .map(seen => `${seen.source} ${seen.destination} ${seen.protocol}`);
-      // The client's host has something to say itself, when it hears of what it never asked.
-      const isPing = (hex: string) => hex.slice(80).startsWith(PING);
-      const isClients = ({ source, protocol, hex }: Seen) =>
-        source === client6(3) && (protocol !== ICMPV6 || isPing(hex));
-      return {
-        in: [first, second].flatMap((wire, n) => came(wire, from[n], isClients)).sort(),
-        out: came(behindClients, from[2], ({ destinationPort }) => destinationPort === 999).sort(),
-      };
-    }
-
-    /** When this returns, the LB has seen to everything that came before, from either side. */
-    async function fence(): Promise<void> {
-      const from = [behindClients.now, bench.wires[0].now];
-      const payload = text('fence');
-      const ends = { sourcePort: 7, destinationPort: 7777, payload };
-      await behindClients.send({ ...ends, source: client6(3), destination: VIP6 });
-      await bench.wires[0].send({ ...ends, source: RIPS6[0], destination: LIP6 });
-      await behindClients.answer(payload, from[0]);
-      await bench.wires[0].answer(payload, from[1]);
-      await Promise.all([...bench.wires, behindClients].map(wire => wire.ask({ op: 'ping' })));
-    }
-
-    it('does not make a router of a host that is none', async () => {
-      const nothing = { in: [], out: [] };
-      expect(await passing()).toEqual(nothing);
-      await bench.shim.start();
-      await serves();
-      expect(await passing()).toEqual(nothing);
-      expect(await bench.shim.stop('SIGKILL')).toBe(-1);
-      expect(await passing()).toEqual(nothing);
-      await bench.shim.start();
-      expect(await passing()).toEqual(nothing);
-      expect(await bench.shim.stop()).toBe(0);
-      expect(await passing()).toEqual(nothing);
-    });
-
-    it.each([
-      ['a router', [HOST], [true, true]],
-      ['one that forwards only from the clients’ side', [by('eth0')], [true, false]],
-      ['one that forwards only from the servers’ side', [by('eth1')], [false, true]],
-    ])('leaves %s as it is', async (_, keys, passes) => {
-      const { lb } = bench.lab;
-      try {
-        for (const key of keys) await lb.sysctl(key, 1);
-        const other = await bench.lab.snapshot();
-        const through = await passing();
-        expect([through.in.length > 0, through.out.length > 0]).toEqual(passes);
-        await bench.shim.start();
-        await serves();
-        expect(await passing()).toEqual(through);
-        expect(await bench.shim.stop()).toBe(0);
-        expect(await bench.lab.snapshot()).toEqual(other);
-        expect(await passing()).toEqual(through);
-      } finally {
-        for (const key of keys) await lb.sysctl(key, 0);
-      }
-      expect(await bench.lab.snapshot()).toEqual(before);
-    });
-
-    it('leaves the host’s own traffic alone', async () => {
-      const { lb } = bench.lab;
-      await bench.shim.start();
-      const seen = await intoTun(lb);
-      for (const payload of ['one', 'two'].map(text)) {
-        const from = bench.now;
-        const answer = await App.query(lb, RIPS6[0], PORT, '--payload', payload);
-        expect(answer).toMatchObject({ event: 'answer', payload });
-        expect((await bench.received(0, from)).map(({ client: source }) => addressOf(source))).toEqual([
-          `[${LIP6}]`,
-        ]);
-      }
-      // What a client says to the LB itself is the LB's, and nobody else's.
-      const whose = bench.freshClient6();
-      await bench.clients.send({ from: whose, target: `[${VIP6}]:7777`, payloads: [text('you')] });
-      await bench.clients.got(whose, text('you'));
-      expect(await intoTun(lb)).toBe(seen);
     });
   },
 );

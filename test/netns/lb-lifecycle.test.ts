@@ -2,32 +2,16 @@
  * The load balancer's shim comes, goes and is killed: the NAT goes on, and in the end the host is as it was.
  *
  *   clients                    LB: nftables and uoa-shim, now and then           RS 1 and 2: uoa-shim, echo on 7000
- *   203.0.113.1 ... .200 ---- eth0 198.51.100.10 VIP    eth1 10.10.2.1 LIP ----+---- eth0 10.10.2.2, and behind it
- *                              rp_filter strict everywhere, no forwarding      |     10.20.0.1
+ *   203.0.113.1 ... .200 ---- eth0 198.51.100.10 VIP    eth1 10.10.2.1 LIP ----+---- eth0 10.10.2.2
+ *                              rp_filter strict everywhere, no forwarding      |
  *                                                                              `---- eth0 10.10.2.3
  */
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { App } from '../support/apps.js';
 import { type BenchTime, said, useLbBench } from '../support/lb-bench.js';
-import {
-  client,
-  intoTun,
-  LB_CLIENTS_MAC,
-  LIP,
-  lbOptions,
-  PORT,
-  RIPS,
-  TARGET,
-  VIP,
-  VIP_2,
-} from '../support/lb-lab.js';
+import { client, LIP, lbOptions, PORT, planned, RIPS, TARGET, VIP, VIP_2 } from '../support/lb-lab.js';
 import { missing } from '../support/netns.js';
 import { eventually } from '../support/process.js';
 import { Shim } from '../support/shim.js';
-import { mark, type Seen, text, Wire } from '../support/wire.js';
-
-const BEHIND = '10.20.0.1';
-const PING = '0800f7ff00000000';
 
 const to = (servers: readonly number[], more: Record<string, unknown> = {}) => ({
   ...{ vip: VIP, port: PORT, schedule: 'round-robin' },
@@ -38,18 +22,9 @@ const to = (servers: readonly number[], more: Record<string, unknown> = {}) => (
 describe.skipIf(missing() !== undefined)('the load balancer’s lifecycle', () => {
   const bench = useLbBench({ stopped: true });
   let before: string[];
-  let behindClients: Wire;
-  /** An application on the LB itself. */
-  let local: App;
 
   beforeAll(async () => {
-    const { lab } = bench;
-    await lab.rs[0].ip(`address add ${BEHIND}/32 dev lo`);
-    await lab.lb.ip(`route add ${BEHIND}/32 via ${RIPS[0]}`);
-    for (const rs of lab.rs) await rs.ip(`route add 203.0.113.0/24 via ${LIP}`);
-    behindClients = await Wire.start(lab.clients, LB_CLIENTS_MAC);
-    local = await App.start(lab.lb, 'echo', 7777);
-    before = await lab.snapshot();
+    before = await bench.lab.snapshot();
   });
   afterEach(async () => {
     const { program } = bench.shim;
@@ -324,12 +299,6 @@ describe.skipIf(missing() !== undefined)('the load balancer’s lifecycle', () =
 
   // ---- plan --------------------------------------------------------------------------------------------------
 
-  /** What `plan` has to bring about as `run` does: the TUN itself apart, which nobody serves. */
-  const comparable = (snapshot: string[]) =>
-    snapshot
-      .filter(line => /^(rules|rules6|routes|sysctls|nft): /.test(line))
-      .map(line => line.replace(/ linkdown| dead/g, ''));
-
   it('`plan` prints what `run` does, and what undoes it', async () => {
     const { lb } = bench.lab;
     bench.shim.configure(
@@ -346,132 +315,8 @@ describe.skipIf(missing() !== undefined)('the load balancer’s lifecycle', () =
     await bench.shim.stop();
 
     await lb.must(['sh', '-e'], up.stdout);
-    expect(comparable(await bench.lab.snapshot())).toEqual(comparable(running));
+    expect(planned(await bench.lab.snapshot())).toEqual(planned(running));
     await lb.must(['sh', '-e'], down.stdout);
     expect(await bench.lab.snapshot()).toEqual(before);
-  });
-
-  // ---- no router -----------------------------------------------------------------------------------------------
-
-  /** Whatever may want to pass through the LB that isn't balanced: the sources of what did, by direction. */
-  async function passing(): Promise<{ in: string[]; out: string[] }> {
-    const [first, second] = bench.wires;
-    const from = [first.now, second.now, behindClients.now];
-    const payload = text('through');
-    for (const destination of [BEHIND, RIPS[0], RIPS[1]]) {
-      const packet = { source: client(3), destination, destinationPort: PORT, payload };
-      await behindClients.send(packet, { ...packet, mark: mark('192.0.2.9:9') });
-      await behindClients.send({ ...packet, mark: mark('192.0.2.9:9', 'opp') });
-      await behindClients.send({ source: client(3), destination, protocol: 1, body: PING });
-      await behindClients.send({
-        source: client(3),
-        destination,
-        protocol: 6,
-        body: `9c401b58${'00'.repeat(8)}50020400${'00'.repeat(4)}`,
-      });
-    }
-    // A real server's own affairs.
-    for (const source of [RIPS[0], BEHIND]) {
-      const packet = { source, destination: client(3), destinationPort: 999, payload };
-      await first.send(packet, { ...packet, mark: mark('192.0.2.9:9') });
-    }
-    await fence();
-    const came = (wire: Wire, start: number, wanted: (seen: Seen) => boolean) =>
-      wire.events
-        .slice(start)
-        .filter(seen => wanted(seen))
-        .map(seen => `${seen.source} ${seen.destination} ${seen.protocol}`);
-    // The client's host has something to say itself, when it hears of what it never asked.
-    const isPing = (hex: string) => hex.slice(40).startsWith(PING);
-    const isClients = ({ source, protocol, hex }: Seen) =>
-      source === client(3) && (protocol !== 1 || isPing(hex));
-    return {
-      in: [first, second].flatMap((wire, n) => came(wire, from[n], isClients)).sort(),
-      out: came(behindClients, from[2], ({ destinationPort }) => destinationPort === 999).sort(),
-    };
-  }
-
-  /** When this returns, the LB has seen to everything that came before, from either side. */
-  async function fence(): Promise<void> {
-    const from = [behindClients.now, bench.wires[0].now];
-    const payload = text('fence');
-    await behindClients.send({
-      source: client(3),
-      sourcePort: 7,
-      destination: VIP,
-      destinationPort: 7777,
-      payload,
-    });
-    await bench.wires[0].send({
-      source: RIPS[0],
-      sourcePort: 7,
-      destination: LIP,
-      destinationPort: 7777,
-      payload,
-    });
-    await behindClients.answer(payload, from[0]);
-    await bench.wires[0].answer(payload, from[1]);
-    await Promise.all([...bench.wires, behindClients].map(wire => wire.ask({ op: 'ping' })));
-  }
-
-  it('does not make a router of a host that is none', async () => {
-    const nothing = { in: [], out: [] };
-    expect(await passing()).toEqual(nothing);
-    await bench.shim.start();
-    await serves();
-    expect(await passing()).toEqual(nothing);
-    expect(await bench.shim.stop('SIGKILL')).toBe(-1);
-    expect(await passing()).toEqual(nothing);
-    await bench.shim.start();
-    expect(await passing()).toEqual(nothing);
-    expect(await bench.shim.stop()).toBe(0);
-    expect(await passing()).toEqual(nothing);
-  });
-
-  it.each([
-    ['a router', ['eth0', 'eth1']],
-    ['one that forwards only from the clients’ side', ['eth0']],
-    ['one that forwards only from the servers’ side', ['eth1']],
-  ])('leaves %s as it is', async (_, names) => {
-    const { lb } = bench.lab;
-    try {
-      for (const name of names) await lb.sysctl(`net.ipv4.conf.${name}.forwarding`, 1);
-      const other = await bench.lab.snapshot();
-      const through = await passing();
-      expect([through.in.length > 0, through.out.length > 0]).toEqual([
-        names.includes('eth0'),
-        names.includes('eth1'),
-      ]);
-      await bench.shim.start();
-      await serves();
-      expect(await passing()).toEqual(through);
-      expect(await bench.shim.stop()).toBe(0);
-      expect(await bench.lab.snapshot()).toEqual(other);
-      expect(await passing()).toEqual(through);
-    } finally {
-      for (const name of names) await lb.sysctl(`net.ipv4.conf.${name}.forwarding`, 0);
-    }
-  });
-
-  it('leaves the host’s own traffic alone', async () => {
-    const { lb } = bench.lab;
-    await bench.shim.start();
-    const seen = await intoTun(lb);
-    for (const payload of ['one', 'two'].map(text)) {
-      const from = bench.now;
-      expect(await App.query(lb, RIPS[0], PORT, '--payload', payload)).toMatchObject({
-        event: 'answer',
-        payload,
-      });
-      expect((await bench.received(0, from)).map(({ client: source }) => source)).toEqual([
-        expect.stringMatching(new RegExp(`^${LIP}:`)),
-      ]);
-    }
-    // What a client says to the LB itself is the LB's, and nobody else's.
-    const whose = bench.freshClient();
-    await bench.clients.send({ from: whose, target: `${VIP}:7777`, payloads: [text('you')] });
-    expect(await local.got(text('you'))).toMatchObject({ client: whose });
-    await bench.clients.got(whose, text('you'));
-    expect(await intoTun(lb)).toBe(seen);
   });
 });

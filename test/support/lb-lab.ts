@@ -18,6 +18,7 @@
  *   clients eth0 ---- eth0 near eth1 198.18.0.1 ---- eth0 198.18.0.2 LB eth1 ---- lb far 10.10.2.254 rs1, rs2 ---- RS
  *                                 2001:db8:12::1          2001:db8:12::2              fd00:10:2::fe
  */
+import { existsSync } from 'node:fs';
 import { expect } from 'vitest';
 import { Namespace } from './netns.js';
 import { eventually, must } from './process.js';
@@ -249,6 +250,24 @@ export class LbLab {
   async delete(): Promise<void> {
     for (const namespace of this.all) await namespace.delete();
   }
+}
+
+/** Of a snapshot, what `plan` has to bring about as `run` does: not the TUN itself, which nobody serves. */
+export function planned(snapshot: string[]): string[] {
+  return (
+    snapshot
+      .filter(line => /^(rules6?|routes6?|sysctls|nft): /.test(line))
+      // What the kernel adds for a link that is up.
+      .filter(line => !/^routes6: (multicast )?(ff00|fe80)::/.test(line))
+      .map(line => line.replace(/ linkdown| dead/g, ''))
+  );
+}
+
+/** Whether IPv6 can be forwarded by interface (Linux 6.17); says so if not. */
+export function canForceForwarding(): boolean {
+  const can = existsSync('/proc/sys/net/ipv6/conf/default/force_forwarding');
+  if (!can) console.warn('\n*** SKIPPED: forwarding by interface, which needs Linux 6.17 ***\n');
+  return can;
 }
 
 type Json = Record<string, unknown>;
