@@ -35,6 +35,7 @@ export function judge({ load, latency, soak, micro }: Found): Goal[] {
     ...['plain-64', 'segments-64'].flatMap(traffic => soakGoals(soak, traffic)),
     goal('JavaScript, 1000 flows', '<= 100', figure(micro, 'inbound-1000/pipeline'), 'ns/packet'),
     goal('JavaScript, 1,000,000 flows', '<= 150', figure(micro, 'inbound-1000000/pipeline'), 'ns/packet'),
+    goal('lookup: 1,000,000 flows, of 1000', '<= 3', quotient(micro, 'lookup-1000000', 'lookup-1000')),
     goal(
       'look-ups in batches: 1,000,000 flows, of 1000',
       '<= 3',

@@ -16,7 +16,6 @@ import { endpoint, mark, type PacketSpec, type Seen, text, Wire } from '../suppo
 
 /** What differs between the families. All options are as clients give them to their sockets, in hex. */
 interface Forgery {
-  somebodyElse: string;
   /** The right option, and the same with padding in front. */
   forged: string;
   padded: string;
@@ -39,10 +38,8 @@ const MARK6 = mark(SOMEBODY_ELSE[6], 'dstopt');
 
 const FORGERY: Record<4 | 6, Forgery> = {
   4: {
-    somebodyElse: SOMEBODY_ELSE[4],
     forged: FORGED4,
     padded: `01${FORGED4}`,
-    /** As much as the LB's own mark has to leave alone. */
     variants: [
       ['alone', FORGED4, 1],
       ['behind padding', `01010101${FORGED4}`, 1],
@@ -68,7 +65,6 @@ const FORGERY: Record<4 | 6, Forgery> = {
     getsThrough: ['ipo'],
   },
   6: {
-    somebodyElse: SOMEBODY_ELSE[6],
     forged: FORGED6,
     padded: `0102000000${FORGED6}`,
     variants: [

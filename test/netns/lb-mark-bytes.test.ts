@@ -13,8 +13,8 @@ import { LIP, RIPS } from '../support/lb-lab.js';
 import { SIDES } from '../support/lb-sides.js';
 import { LbWire } from '../support/lb-wire.js';
 import { missing } from '../support/netns.js';
-import { eventually, Program } from '../support/process.js';
-import { canDissect, type Dissected, dissect } from '../support/tshark.js';
+import { eventually } from '../support/process.js';
+import { canDissect, capture, type Dissected, dissect } from '../support/tshark.js';
 import { mark, text } from '../support/wire.js';
 
 const isSkipped = missing() !== undefined;
@@ -89,7 +89,9 @@ describe.skipIf(isSkipped).each(SIDES)('on the wire, $carrier by IPv$family', si
     // An ACK is an empty datagram too, and there may be one more only if the client sends one more.
     expect(await bench.clients.talk([other.client], MARKED, { rounds: 2 })).toMatchObject({ answered: 2 });
     expect(await bench.received(0, other.from)).toHaveLength(3);
-    expect(await bench.clients.unasked(other.from.clients)).toHaveLength(1);
+    // The one before this, whose RS takes a standalone packet for a datagram, may be answered only now.
+    const unasked = await bench.clients.unasked(other.from.clients);
+    expect(unasked.filter(answer => answer.client === other.client)).toHaveLength(1);
   });
 
   it('a datagram in fragments is whole at the other end, its mark ahead of it', async () => {
@@ -128,17 +130,14 @@ describe.skipIf(isSkipped).each(SIDES)('on the wire, $carrier by IPv$family', si
   });
 
   it.skipIf(!HAS_TSHARK)('tshark reads the same, and so it does an ACK', async () => {
-    const rs = bench.lab.rs[0];
     const file = join(bench.shim.directory, `${carrier}.pcap`);
-    const tcpdump = ['tcpdump', '-i', 'eth0', '-p', '-U', '--immediate-mode', '-Z', 'root', '-w', file];
-    const capture = rs.start(new Program(rs.command([...tcpdump, 'host', lips[0]])));
-    await eventually('tcpdump listens', () => capture.log.includes('listening on') || undefined);
+    const tcpdump = await capture(bench.lab.rs[0], file, 'host', lips[0]);
     const { client } = await wire.observe({ payloads: [text('whose?')] }, 1, 0);
     const packets = await eventually('the mark, its ACK and the echo', async () => {
       const found = await dissect(file, 'udp or ip.proto==248 or ipv6.nxt==248');
       return found.length >= 3 ? found : undefined;
     });
-    await capture.end('SIGTERM');
+    await tcpdump.end('SIGTERM');
 
     const named = hexOf(client);
     const isMarked: Partial<Record<string, (packet: Dissected) => boolean | undefined>> = {

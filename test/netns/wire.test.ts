@@ -7,13 +7,13 @@
  *     10.99.1.4  LIP_3  deliverEmpty: true
  *     10.99.1.7  DIRECT no load balancer
  */
-import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { App } from '../support/apps.js';
 import { useBench } from '../support/bench.js';
 import { BROADCAST, DIRECT, LIP, LIP_2, LIP_3, missing, RIP } from '../support/netns.js';
-import { eventually, must, Program } from '../support/process.js';
+import { eventually, must } from '../support/process.js';
+import { canDissect, capture } from '../support/tshark.js';
 import { exceptIdentification, mark, type PacketSpec, type Seen, text } from '../support/wire.js';
 
 const CARRIERS = ['ipo', 'opp'] as const;
@@ -375,34 +375,10 @@ describe.skipIf(missing() !== undefined)('marks on the wire', () => {
 
   // ---- somebody else's opinion -------------------------------------------------------------------------------
 
-  const tools = ['tcpdump', 'tshark'].filter(
-    tool => spawnSync('sh', ['-c', `command -v ${tool}`]).status !== 0,
-  );
-  if (tools.length > 0)
-    console.warn(`\n*** SKIPPED: what tshark says of it; apt-get install ${tools.join(' ')} ***\n`);
-
-  it.skipIf(tools.length > 0)('tshark finds nothing wrong with what we send', async () => {
+  it.skipIf(!canDissect())('tshark finds nothing wrong with what we send', async () => {
     const { lab, wire, shim } = bench;
     const file = join(shim.directory, 'capture.pcap');
-    const capture = lab.lb.start(
-      new Program(
-        lab.lb.command([
-          'tcpdump',
-          '-i',
-          'eth0',
-          '-p',
-          '-U',
-          '--immediate-mode',
-          '-Z',
-          'root',
-          '-w',
-          file,
-          'src',
-          RIP,
-        ]),
-      ),
-    );
-    await eventually('tcpdump listens', () => capture.log.includes('listening on') || undefined);
+    const tcpdump = await capture(lab.lb, file, 'src', RIP);
     const payloads = [freshText(), freshText()];
     for (const [i, carrier] of CARRIERS.entries()) {
       const from = wire.now;
@@ -422,7 +398,7 @@ describe.skipIf(missing() !== undefined)('marks on the wire', () => {
       const lines = await report();
       return lines.length >= 4 ? lines : undefined;
     });
-    await capture.end('SIGTERM');
+    await tcpdump.end('SIGTERM');
     // Status 1: good. In ipo the ACK, then the echo; in opp the ACK, which tshark doesn't know, then the echo.
     const echo = `17 1 1 ${8 + payloads[0].length / 2}`;
     expect(lines).toEqual(['17 1 1 8', echo, '248 1', echo]);

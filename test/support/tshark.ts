@@ -1,6 +1,7 @@
 /** Somebody else's opinion of packets: tshark's. */
 import { spawnSync } from 'node:child_process';
-import { run } from './process.js';
+import type { Namespace } from './netns.js';
+import { eventually, Program, run } from './process.js';
 
 /** Whether there is what captures and reads packets; says so if not. */
 export function canDissect(): boolean {
@@ -9,6 +10,14 @@ export function canDissect(): boolean {
   );
   if (isMissing) console.warn('\n*** SKIPPED: what tshark says; apt-get install tcpdump tshark ***\n');
   return !isMissing;
+}
+
+/** Captures what tcpdump's `filter` likes on eth0, to `file`, from when this returns until it is ended. */
+export async function capture(namespace: Namespace, file: string, ...filter: string[]): Promise<Program> {
+  const tcpdump = ['tcpdump', '-i', 'eth0', '-p', '-U', '--immediate-mode', '-Z', 'root', '-w', file];
+  const program = namespace.start(new Program(namespace.command([...tcpdump, ...filter])));
+  await eventually('tcpdump listens', () => program.log.includes('listening on') || undefined);
+  return program;
 }
 
 export interface Dissected {
@@ -26,7 +35,7 @@ export interface Dissected {
 }
 
 /** Each packet in a capture that `filter` likes. */
-export async function dissect(file: string, filter = ''): Promise<Dissected[]> {
+export async function dissect(file: string, filter: string): Promise<Dissected[]> {
   const checks = ['-o', 'ip.check_checksum:TRUE', '-o', 'udp.check_checksum:TRUE'];
   const { stdout } = await run(['tshark', '-r', file, '-T', 'pdml', ...checks, '-Y', filter]);
   return stdout
