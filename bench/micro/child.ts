@@ -1,5 +1,5 @@
 /** Runs the one micro-benchmark that its argument names, and prints what it found as JSON. */
-import { inlineMore } from '#shim/compiler.js';
+import { inlineMore } from '#shim/dataplane/compiler.js';
 import { SCENARIOS } from './scenarios.js';
 
 // As in the data plane's thread.

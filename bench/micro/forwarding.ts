@@ -1,7 +1,7 @@
 /** What JavaScript does with a packet of a flow that is known. */
 import { Packet } from '#shim/codec/packet.js';
+import { Pipeline } from '#shim/dataplane/pipeline.js';
 import { BATCH, PacketList } from '#shim/io/device.js';
-import { Pipeline } from '#shim/pipeline.js';
 import { Counter } from '#shim/role/counters.js';
 import { PlainFeed } from './feeds.js';
 import { expectCount, learnFlows, makeKit, nanosecondsEach } from './kit.js';

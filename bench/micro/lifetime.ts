@@ -1,5 +1,5 @@
 /** Flows come and go: a million of them. */
-import { Pipeline } from '#shim/pipeline.js';
+import { Pipeline } from '#shim/dataplane/pipeline.js';
 import { CopyFeed } from './feeds.js';
 import { cpuMilliseconds, expectCount, type Kit, MAX_FLOWS, makeKit, TIMEOUT } from './kit.js';
 import { CLIENT_NETWORK, makePacket, shuffled, toService } from './packets.js';

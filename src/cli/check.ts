@@ -1,8 +1,8 @@
 import { Command } from 'commander';
 import { type Config, ConfigError, loadConfig } from '../daemon/config/index.js';
 import { ExitCode } from '../errors.js';
-import { readRealServerFacts } from '../host/facts-real-server.js';
-import { steeringAdvice, steeringObstacles } from '../host/steering-advice.js';
+import { steeringAdvice, steeringObstacles } from '../host/advice/steering-advice.js';
+import { readRealServerFacts } from '../host/facts/real-server.js';
 import { print, sources, wantsJson, withConfiguration, withJson } from './context.js';
 
 /** `check`: every fault in the configuration, each with its key, the value and what is allowed. */

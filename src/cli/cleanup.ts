@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import { readTunName } from '../daemon/config/index.js';
-import { undoLeftovers } from '../host/apply.js';
-import { holderOf, removeStaleLocks, tryLock } from '../host/lock.js';
+import { undoLeftovers } from '../host/apply/apply.js';
+import { holderOf, removeStaleLocks, tryLock } from '../host/apply/lock.js';
 import { complain, print, sources, withConfiguration } from './context.js';
 
 /** `cleanup`: takes down what a killed `run` left behind. */

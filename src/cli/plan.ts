@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import { loadConfig } from '../daemon/config/index.js';
 import { roleKit } from '../daemon/role-kit.js';
-import { downCommand, downScript, upCommand, upScript } from '../host/script.js';
+import { downCommand, downScript, upCommand, upScript } from '../host/plan/script.js';
 import { print, sources, wantsJson, withConfiguration, withJson } from './context.js';
 
 /** `plan`: the commands that `run` makes its changes with, and those that undo them. */

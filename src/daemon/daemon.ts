@@ -2,14 +2,14 @@
  * A running shim: locks, TUN, data plane, control socket and host set-up, taken up in this order and down in the
  * reverse one. The way in is opened last and closed first, so packets never go where nobody reads them.
  */
-import { DataPlane } from '../dataplane.js';
+import { DataPlane } from '../dataplane/plane.js';
 import { ExitCode, OperatorError } from '../errors.js';
-import { formatAddress, formatEndpoint, parseEndpoint } from '../host/addresses.js';
-import { HostSetup } from '../host/apply.js';
-import { ClientRoutes } from '../host/client-routes.js';
-import { readLocalAddresses, tableHasRoutes } from '../host/facts.js';
-import { Integrity } from '../host/integrity.js';
-import { lockAll } from '../host/lock.js';
+import { HostSetup } from '../host/apply/apply.js';
+import { ClientRoutes } from '../host/apply/client-routes.js';
+import { Integrity } from '../host/apply/integrity.js';
+import { lockAll } from '../host/apply/lock.js';
+import { formatAddress, formatEndpoint, parseEndpoint } from '../host/facts/addresses.js';
+import { readLocalAddresses, tableHasRoutes } from '../host/facts/host.js';
 import { native } from '../io/native.js';
 import { offloadTun, openTun } from '../io/tun.js';
 import { readCounters } from '../role/counters.js';

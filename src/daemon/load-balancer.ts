@@ -1,7 +1,7 @@
 import { isMapped } from '../codec/addresses.js';
-import { readLoadBalancerFacts, requireInterfaces } from '../host/facts-load-balancer.js';
-import { planLoadBalancer } from '../host/plan-load-balancer.js';
-import { loadBalancerWarnings } from '../host/warnings.js';
+import { loadBalancerWarnings } from '../host/advice/warnings.js';
+import { readLoadBalancerFacts, requireInterfaces } from '../host/facts/load-balancer.js';
+import { planLoadBalancer } from '../host/plan/load-balancer.js';
 import { LbCounter, LOAD_BALANCER_COUNTERS } from '../role/counters.js';
 import { ACKED } from '../role/load-balancer.js';
 import { describeEnds } from './answers.js';

@@ -1,10 +1,10 @@
 import { Carrier } from '../codec/uoa.js';
-import { familyOf, parseAddress, parsePrefix } from '../host/addresses.js';
-import { FAMILIES } from '../host/facts.js';
-import { readRealServerFacts } from '../host/facts-real-server.js';
-import { planRealServer } from '../host/plan-real-server.js';
-import { EVERYWHERE, type ReplySource, sourcesOfFamily } from '../host/reply-sources.js';
-import { realServerWarnings } from '../host/warnings.js';
+import { realServerWarnings } from '../host/advice/warnings.js';
+import { familyOf, parseAddress, parsePrefix } from '../host/facts/addresses.js';
+import { FAMILIES } from '../host/facts/host.js';
+import { readRealServerFacts } from '../host/facts/real-server.js';
+import { EVERYWHERE, type ReplySource, sourcesOfFamily } from '../host/facts/reply-sources.js';
+import { planRealServer } from '../host/plan/real-server.js';
 import { Counter, REAL_SERVER_COUNTERS } from '../role/counters.js';
 import { CARRIER_FLAGS } from '../role/real-server.js';
 import { describeEnds } from './answers.js';

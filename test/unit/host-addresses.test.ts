@@ -7,7 +7,7 @@ import {
   parseAddress,
   parseEndpoint,
   parsePrefix,
-} from '../../src/host/addresses.js';
+} from '../../src/host/facts/addresses.js';
 
 test('addresses as words', () => {
   expect(parseAddress('10.0.0.1')).toEqual([0, 0, 0xffff, 0x0a000001]);

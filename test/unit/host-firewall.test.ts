@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { Firewall, type Probe, type RulesetObject } from '../../src/host/firewall.js';
+import { Firewall, type Probe, type RulesetObject } from '../../src/host/facts/firewall.js';
 
 type Expression = Record<string, unknown>;
 

@@ -7,7 +7,7 @@ import {
   type NatRules,
   natRules,
   type VirtualService,
-} from '../../src/host/nft-load-balancer.js';
+} from '../../src/host/plan/nft-load-balancer.js';
 import { load, obstacle, rulesIn } from './support/nft.js';
 
 const marks: MarkRules = {

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { oneLine } from '../../src/host/nft.js';
-import { type IngressRules, ingressRules } from '../../src/host/nft-real-server.js';
+import { oneLine } from '../../src/host/plan/nft.js';
+import { type IngressRules, ingressRules } from '../../src/host/plan/nft-real-server.js';
 import { load, obstacle, rulesIn } from './support/nft.js';
 
 const four: IngressRules = {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import type { Change } from '../../src/host/change.js';
-import { chain, oneLine, owned, table } from '../../src/host/nft.js';
-import { downScript, upScript } from '../../src/host/script.js';
+import type { Change } from '../../src/host/plan/change.js';
+import { chain, oneLine, owned, table } from '../../src/host/plan/nft.js';
+import { downScript, upScript } from '../../src/host/plan/script.js';
 
 const HOOK = 'type filter hook ingress device "eth0" priority 0';
 const ordinary = table('netdev', 'uoa_uoa0', [chain('in_0', HOOK, ['counter'])]);

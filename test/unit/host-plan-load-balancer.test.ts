@@ -3,12 +3,12 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { parsePrefix } from '../../src/host/addresses.js';
-import type { Change, NftChange } from '../../src/host/change.js';
-import type { LoadBalancerFacts, ServingInterface } from '../../src/host/facts-load-balancer.js';
-import { markRules, natRules, type VirtualService } from '../../src/host/nft-load-balancer.js';
-import { type LoadBalancerPlan, planLoadBalancer } from '../../src/host/plan-load-balancer.js';
-import { downScript, upCommand, upScript } from '../../src/host/script.js';
+import { parsePrefix } from '../../src/host/facts/addresses.js';
+import type { LoadBalancerFacts, ServingInterface } from '../../src/host/facts/load-balancer.js';
+import type { Change, NftChange } from '../../src/host/plan/change.js';
+import { type LoadBalancerPlan, planLoadBalancer } from '../../src/host/plan/load-balancer.js';
+import { markRules, natRules, type VirtualService } from '../../src/host/plan/nft-load-balancer.js';
+import { downScript, upCommand, upScript } from '../../src/host/plan/script.js';
 
 const options: LoadBalancerPlan = {
   tun: { name: 'uoa0', address: '192.0.2.254/32' },

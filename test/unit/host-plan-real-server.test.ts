@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
-import { parsePrefix } from '../../src/host/addresses.js';
-import type { LbInterface, RealServerFacts } from '../../src/host/facts-real-server.js';
-import { planRealServer, type RealServerPlan } from '../../src/host/plan-real-server.js';
-import { downScript, upCommand, upScript } from '../../src/host/script.js';
+import { parsePrefix } from '../../src/host/facts/addresses.js';
+import type { LbInterface, RealServerFacts } from '../../src/host/facts/real-server.js';
+import { planRealServer, type RealServerPlan } from '../../src/host/plan/real-server.js';
+import { downScript, upCommand, upScript } from '../../src/host/plan/script.js';
 
 const options: RealServerPlan = {
   tun: { name: 'uoa0', address: '192.0.2.254/32' },

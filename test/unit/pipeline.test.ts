@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import type { Packet } from '../../src/codec/packet.js';
+import { Pipeline } from '../../src/dataplane/pipeline.js';
 import { BATCH, HEADROOM, PacketList } from '../../src/io/device.js';
 import { MemoryDevice } from '../../src/io/memory.js';
-import { Pipeline } from '../../src/pipeline.js';
 import { type Role, Verdict } from '../../src/role/verdict.js';
 import { datagram, type Octets, toHex } from './support/wire.js';
 

@@ -5,7 +5,7 @@
 import { ADDRESS_WORDS, readAddress4 } from '../../codec/addresses.js';
 import { DESTINATION, Mark, Packet, SOURCE } from '../../codec/packet.js';
 import * as uoa from '../../codec/uoa.js';
-import { formatEndpoint, parseAddress } from '../../host/addresses.js';
+import { formatEndpoint, parseAddress } from '../../host/facts/addresses.js';
 import { check, native } from '../../io/native.js';
 
 const ends = process.argv.slice(2, 4).map(text => parseAddress(text)[3]);

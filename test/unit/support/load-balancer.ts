@@ -8,10 +8,10 @@
  */
 import { expect } from 'vitest';
 import type { ReplyTuple } from '../../../src/codec/ctnetlink.js';
+import { Pipeline } from '../../../src/dataplane/pipeline.js';
 import { FlowTable, type TableSize } from '../../../src/flow/table.js';
-import { formatAddress, formatEndpoint } from '../../../src/host/addresses.js';
+import { formatAddress, formatEndpoint } from '../../../src/host/facts/addresses.js';
 import { MemoryDevice } from '../../../src/io/memory.js';
-import { Pipeline } from '../../../src/pipeline.js';
 import { LOAD_BALANCER_COUNTERS, makeCounters, readCounters } from '../../../src/role/counters.js';
 import {
   type Connections,

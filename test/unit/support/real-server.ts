@@ -11,11 +11,11 @@
  * The same in IPv6: fd00:1::/64, fd00:20::/64 and fd00:30::/64 for load balancers, fd00:1::2 to ::4 for services.
  */
 import { expect } from 'vitest';
+import { Pipeline } from '../../../src/dataplane/pipeline.js';
 import { CLIENT } from '../../../src/flow/records.js';
 import { FlowTable, type TableSize } from '../../../src/flow/table.js';
-import { formatAddress, formatEndpoint } from '../../../src/host/addresses.js';
+import { formatAddress, formatEndpoint } from '../../../src/host/facts/addresses.js';
 import { MemoryDevice } from '../../../src/io/memory.js';
-import { Pipeline } from '../../../src/pipeline.js';
 import type { TellPathMtu } from '../../../src/role/client-mtus.js';
 import {
   makeCounters,

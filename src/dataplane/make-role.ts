@@ -1,0 +1,75 @@
+/** Which role the data plane plays, and what it plays it with. */
+import type { FlowTable } from '../flow/table.js';
+import { Conntrack } from '../io/conntrack.js';
+import { PathMtu } from '../io/path-mtu.js';
+import type { TellPathMtu } from '../role/client-mtus.js';
+import type { Counters } from '../role/counters.js';
+import { type Connections, LoadBalancer, type LoadBalancerOptions } from '../role/load-balancer.js';
+import { RealServer, type RealServerOptions } from '../role/real-server.js';
+import type { Role } from '../role/verdict.js';
+
+/** Plain data: it goes from thread to thread. */
+export type RoleSettings =
+  | { name: 'real-server'; options: RealServerOptions }
+  | { name: 'load-balancer'; options: LoadBalancerOptions };
+
+export interface RoleMeans {
+  flows: FlowTable;
+  counters: Counters;
+  seed: number;
+  /** SO_MARK of what is sent, and our bit in conntrack's marks. */
+  mark: number;
+  tellPathMtu: TellPathMtu;
+}
+
+export interface ActiveRole {
+  role: Role;
+  /** Takes other settings; those for another role are a mistake of the caller's. */
+  configure(settings: RoleSettings): void;
+  close(): void;
+}
+
+export function makeRole(settings: RoleSettings, means: RoleMeans): ActiveRole {
+  return settings.name === 'real-server'
+    ? realServer(settings.options, means)
+    : loadBalancer(settings.options, means);
+}
+
+function realServer(
+  options: RealServerOptions,
+  { flows, counters, seed, tellPathMtu }: RoleMeans,
+): ActiveRole {
+  const role = new RealServer(options, flows, counters, tellPathMtu, seed);
+  return {
+    role,
+    configure(settings) {
+      if (settings.name === 'real-server') role.configure(settings.options);
+    },
+    close() {},
+  };
+}
+
+function loadBalancer(options: LoadBalancerOptions, { flows, counters, mark, seed }: RoleMeans): ActiveRole {
+  const conntrack = new Conntrack();
+  const path = new PathMtu(mark);
+  const connections: Connections = {
+    found: conntrack.found,
+    wonder: conntrack.wonder.bind(conntrack),
+    ask: conntrack.ask.bind(conntrack),
+    find: conntrack.find.bind(conntrack),
+    release: tuple => conntrack.mark(tuple, mark),
+    settle: conntrack.setMarks.bind(conntrack),
+  };
+  const pathMtu = path.get.bind(path);
+  const role = new LoadBalancer(options, flows, counters, connections, pathMtu, seed);
+  return {
+    role,
+    configure(settings) {
+      if (settings.name === 'load-balancer') role.configure(settings.options);
+    },
+    close() {
+      conntrack.close();
+      path.close();
+    },
+  };
+}

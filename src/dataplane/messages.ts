@@ -1,0 +1,30 @@
+/** What the main thread and the data plane's thread say to each other, beside the signals. */
+
+import type { TableSize } from '../flow/table.js';
+import type { RoleSettings } from './make-role.js';
+
+/** What the worker is given. */
+export interface DataPlaneSetup {
+  tunFd: number;
+  wakeFd: number;
+  mark: number;
+  merges: boolean;
+  coalesce: number;
+  size: TableSize;
+  seed: number;
+  role: RoleSettings;
+  flows: SharedArrayBuffer;
+  counters: SharedArrayBuffer;
+  signals: SharedArrayBuffer;
+}
+
+/** The worker serves. */
+export const READY = 'ready';
+
+/** The path to a client (four words) takes no packets of more than `mtu` bytes. */
+export interface PathMtuNews {
+  client: number[];
+  mtu: number;
+}
+
+export type FromWorker = typeof READY | PathMtuNews;

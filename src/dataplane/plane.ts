@@ -1,0 +1,96 @@
+/**
+ * The data plane as the main thread sees it: a Worker, and the memory shared with it. Counters and flows are read
+ * straight from that memory, so asking for them costs the packets nothing.
+ */
+import { randomInt } from 'node:crypto';
+import { Worker } from 'node:worker_threads';
+import { FlowReader } from '../flow/reader.js';
+import { FlowTable, type TableSize } from '../flow/table.js';
+import { check, native } from '../io/native.js';
+import { COUNTERS_BYTES, type Counters, makeCounters } from '../role/counters.js';
+import type { RoleSettings } from './make-role.js';
+import { type DataPlaneSetup, type FromWorker, type PathMtuNews, READY } from './messages.js';
+import { SIGNAL_BYTES, Signal } from './signals.js';
+
+/** How long a worker may take to end by itself. */
+const STOP_PATIENCE_MS = 1000;
+
+export interface DataPlaneOptions {
+  tunFd: number;
+  mark: number;
+  /** Whether neighbours of one flow may become one super-packet. */
+  merges: boolean;
+  /** Microseconds that a packet may wait under load for others to be merged with; 0: none does. */
+  coalesce: number;
+  size: TableSize;
+  role: RoleSettings;
+  /** The path to a client takes no packets of more than so many bytes. */
+  onPathMtu: (news: PathMtuNews) => void;
+}
+
+export class DataPlane {
+  readonly counters: Counters;
+  readonly flows: FlowReader;
+  /** Settles when the worker ends: resolved after `stop`, rejected if it failed. */
+  readonly ended: Promise<void>;
+  private readonly signals: Int32Array;
+
+  private constructor(
+    private readonly worker: Worker,
+    private readonly setup: DataPlaneSetup,
+  ) {
+    this.counters = makeCounters(setup.counters);
+    this.signals = new Int32Array(setup.signals);
+    this.flows = new FlowReader(setup.flows, setup.size, setup.seed);
+    this.ended = new Promise((resolve, reject) => {
+      worker.once('error', reject);
+      worker.once('exit', () => resolve());
+    });
+    // Whoever waits for `ended` hears of it; until somebody does, it must not end the process.
+    this.ended.catch(() => {});
+  }
+
+  /** Starts the worker and waits until it serves. The TUN's descriptor stays the caller's. */
+  static async start(options: DataPlaneOptions): Promise<DataPlane> {
+    const { onPathMtu, ...rest } = options;
+    const setup: DataPlaneSetup = {
+      ...rest,
+      wakeFd: check('eventfd', native.openEvent()),
+      seed: randomInt(2 ** 32),
+      flows: new SharedArrayBuffer(FlowTable.byteLength(options.size)),
+      counters: new SharedArrayBuffer(COUNTERS_BYTES),
+      signals: new SharedArrayBuffer(SIGNAL_BYTES),
+    };
+    // A million flows in pages of 4 KB miss the TLB for nearly every packet. Where there are no larger ones, so be it.
+    native.adviseHugePages(new Uint8Array(setup.flows));
+    const worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: setup });
+    const plane = new DataPlane(worker, setup);
+    const ready = new Promise<void>(resolve => {
+      worker.on('message', (message: FromWorker) => (message === READY ? resolve() : onPathMtu(message)));
+    });
+    await Promise.race([ready, plane.ended]);
+    return plane;
+  }
+
+  /** Other settings for the same role, from the next packet on. */
+  configure(role: RoleSettings): void {
+    this.worker.postMessage(role);
+    Atomics.store(this.signals, Signal.message, 1);
+    native.signalEvent(this.setup.wakeFd);
+  }
+
+  /** Counts up as long as the worker is well. */
+  get heartbeat(): number {
+    return Atomics.load(this.signals, Signal.heartbeat);
+  }
+
+  /** Sees the packets through that are still there, and ends the worker. Safe to call twice. */
+  async stop(): Promise<void> {
+    if (Atomics.exchange(this.signals, Signal.stop, 1) === 1) return;
+    native.signalEvent(this.setup.wakeFd);
+    const stuck = setTimeout(() => void this.worker.terminate(), STOP_PATIENCE_MS);
+    await this.ended.catch(() => {});
+    clearTimeout(stuck);
+    native.closeDescriptor(this.setup.wakeFd);
+  }
+}

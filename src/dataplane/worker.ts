@@ -1,0 +1,58 @@
+/** The data plane's thread: blocks in poll, sees packets through, and looks up only when the main thread wakes it. */
+import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { ADDRESS_WORDS } from '../codec/addresses.js';
+import { FlowTable } from '../flow/table.js';
+import { TunDevice } from '../io/tun.js';
+import { makeCounters } from '../role/counters.js';
+import { inlineMore } from './compiler.js';
+import { makeRole, type RoleSettings } from './make-role.js';
+import { type DataPlaneSetup, type PathMtuNews, READY } from './messages.js';
+import { Pipeline } from './pipeline.js';
+import { Signal } from './signals.js';
+
+/** Turns given to packets that are still in the TUN when the routes to it are gone. */
+const LAST_TURNS = 64;
+
+function serve(setup: DataPlaneSetup, port: MessagePort): void {
+  const signals = new Int32Array(setup.signals);
+  const device = new TunDevice({
+    tunFd: setup.tunFd,
+    wakeFd: setup.wakeFd,
+    mark: setup.mark,
+    merges: setup.merges,
+    coalesce: setup.coalesce,
+  });
+  const counters = makeCounters(setup.counters);
+  const flows = new FlowTable(setup.flows, setup.size, setup.seed, device.now());
+  const { role, configure, close } = makeRole(setup.role, {
+    flows,
+    counters,
+    seed: setup.seed,
+    mark: setup.mark,
+    tellPathMtu: (words, at, mtu) => {
+      const client = Array.from(words.subarray(at, at + ADDRESS_WORDS));
+      port.postMessage({ client, mtu } satisfies PathMtuNews);
+    },
+  });
+  const pipeline = new Pipeline(device, role);
+
+  port.postMessage(READY);
+  while (Atomics.load(signals, Signal.stop) === 0) {
+    pipeline.turn();
+    Atomics.add(signals, Signal.heartbeat, 1);
+    if (Atomics.exchange(signals, Signal.message, 0) === 0) continue;
+    for (
+      let received = receiveMessageOnPort(port);
+      received !== undefined;
+      received = receiveMessageOnPort(port)
+    )
+      configure(received.message as RoleSettings);
+  }
+  for (let turns = LAST_TURNS; turns > 0 && pipeline.turn(0) > 0; turns--);
+  close();
+  device.close();
+}
+
+inlineMore();
+
+if (parentPort !== null) serve(workerData as DataPlaneSetup, parentPort);

@@ -1,0 +1,52 @@
+/** Which of the two ways of steering suits a real server's host. */
+import { run } from '../command.js';
+import { Firewall } from '../facts/firewall.js';
+import type { RealServerFacts } from '../facts/real-server.js';
+import { type FirewallQuestion, forwardObstacles } from './firewall-warnings.js';
+
+export type Steering = 'policy-routing' | 'nft-ingress';
+
+/** What speaks against each of them here. */
+export type Obstacles = Record<Steering, string[]>;
+
+export async function steeringObstacles(
+  question: FirewallQuestion,
+  facts: RealServerFacts,
+): Promise<Obstacles> {
+  const dropping = (await forwardObstacles(question, facts, await Firewall.read())).map(
+    ({ chain }) => `the chain ${chain} would not forward to the TUN`,
+  );
+  return {
+    'policy-routing': [...dropping, ...unforwarded(facts)],
+    'nft-ingress': await withoutNft(),
+  };
+}
+
+/** One line for the operator who has chosen `configured`. */
+export function steeringAdvice(configured: Steering, obstacles: Obstacles): string {
+  const other = configured === 'policy-routing' ? 'nft-ingress' : 'policy-routing';
+  const because = obstacles[configured].join('; ');
+  if (because === '') return `routing.steering: ${configured} suits this host`;
+  if (obstacles[other].length === 0)
+    return `routing.steering: ${other} would suit this host better than ${configured}: ${because}`;
+  return `routing.steering: ${configured} has obstacles on this host, and so has ${other}: ${because}`;
+}
+
+function unforwarded({ towardsLb }: RealServerFacts): string[] {
+  const names = towardsLb
+    .filter(({ forwarding }) => forwarding.off !== undefined && forwarding.off.before === undefined)
+    .map(({ name }) => name);
+  if (names.length === 0) return [];
+  return [
+    `this kernel can't forward IPv6 from ${[...new Set(names)].join(', ')} alone (that takes Linux 6.17)`,
+  ];
+}
+
+async function withoutNft(): Promise<string[]> {
+  try {
+    await run('nft', ['--version']);
+    return [];
+  } catch {
+    return ['nft is not installed'];
+  }
+}

@@ -1,0 +1,63 @@
+/** What on this host keeps the shim from working, or works otherwise than without it, and the remedy. */
+import { readdirSync } from 'node:fs';
+import { run } from '../command.js';
+import { Firewall } from '../facts/firewall.js';
+import type { RealServerFacts } from '../facts/real-server.js';
+import { interfaceKey, readSysctl } from '../sysctl.js';
+import {
+  type FirewallQuestion,
+  forwardObstacles,
+  inputObstacles,
+  type Obstacle,
+} from './firewall-warnings.js';
+import type { Steering } from './steering-advice.js';
+
+export async function realServerWarnings(
+  question: FirewallQuestion,
+  facts: RealServerFacts,
+  steering: Steering,
+): Promise<string[]> {
+  const isRouted = steering === 'policy-routing';
+  const firewall = await Firewall.read();
+  return [
+    ...(isRouted ? (await forwardObstacles(question, facts, firewall)).map(notForwarded(question.tun)) : []),
+    ...inputObstacles(question, facts, firewall).map(notLetIn(question.tun)),
+    ...(isRouted ? strictInterfaces(facts, question.tun) : []),
+  ];
+}
+
+function notForwarded(tun: string): (obstacle: Obstacle) => string {
+  return ({ chain, remedy }) =>
+    `the chain ${chain} does not forward what is to go to ${tun}; to allow it: ${remedy}; ` +
+    'or set routing.steering to nft-ingress, which it does not see';
+}
+
+function notLetIn(tun: string): (obstacle: Obstacle) => string {
+  return ({ chain, remedy }) =>
+    `the input chain ${chain} lets the load balancers in, but not what comes from ${tun} with a client’s address; ` +
+    `to allow it: ${remedy}`;
+}
+
+/** Without a NAT there is nothing to mark: the shim stands beside rules that somebody else makes. */
+export async function loadBalancerWarnings(nat: 'managed' | 'external'): Promise<string[]> {
+  if (nat === 'managed') return [];
+  const rules = (await run('nft', ['list', 'ruleset'])).stdout;
+  if (/\b(dnat|redirect|DNAT|REDIRECT)\b.* to|xt target "?DNAT/.test(rules)) return [];
+  return ['loadBalancer.nat is external, but nftables has no DNAT rule: no flow will get a mark'];
+}
+
+/** Interfaces apart from the LBs' with strict rp_filter: direct clients behind them are dropped. */
+function strictInterfaces(facts: RealServerFacts, tun: string): string[] {
+  const ours = new Set(['all', 'default', 'lo', tun, ...facts.towardsLb.map(({ name }) => name)]);
+  const strict = readdirSync('/proc/sys/net/ipv4/conf')
+    .filter(name => !ours.has(name))
+    .filter(name => {
+      const own = Number(readSysctl(interfaceKey(name, 'rp_filter')) ?? '0');
+      return Math.max(own, Number(facts.allRpFilter)) === 1;
+    });
+  if (strict.length === 0) return [];
+  return [
+    `strict rp_filter on ${strict.join(', ')} drops clients that come to a service there without a load balancer; ` +
+      `to allow them: ${strict.map(name => `sysctl -w ${interfaceKey(name, 'rp_filter')}=2`).join('; ')}`,
+  ];
+}

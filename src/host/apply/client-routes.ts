@@ -1,0 +1,106 @@
+/**
+ * Routes to single clients, in the table of the replies, with the MTU that the network told of: so a service's sockets
+ * cut their datagrams, or get EMSGSIZE, as they would without the TUN. The kernel can't do that by itself: it looks up
+ * what an ICMP error is about without the ports (ipv4_sk_update_pmtu, ip6_update_pmtu), and finds another table.
+ *
+ * They are bounded, forgotten after a while, and go with the TUN.
+ */
+import { PrefixList } from '../../flow/prefixes.js';
+import { run } from '../command.js';
+import { type Family, familyOf, parseAddress, parsePrefix } from '../facts/addresses.js';
+import type { ReplySource } from '../facts/reply-sources.js';
+import type { HostLog } from '../log.js';
+
+/** RFC 1191, 6.3. */
+const LIFETIME_MS = 600_000;
+const SWEEP_MS = 30_000;
+/** Errors come in bursts: one run of `ip` for all of them. */
+const GATHERING_MS = 5;
+const MOST = 4096;
+/** What every path takes (net.ipv4.route.min_pmtu; RFC 8200, 5). */
+const SMALLEST: Readonly<Record<Family, number>> = { 4: 552, 6: 1280 };
+
+export interface ReplyTable {
+  tun: string;
+  table: number;
+  sources: readonly ReplySource[];
+}
+
+export class ClientRoutes {
+  /** When each client's route was made, the oldest first. */
+  private readonly since = new Map<string, number>();
+  private readonly pending: string[] = [];
+  private timer: NodeJS.Timeout | undefined;
+  private turn: Promise<void> = Promise.resolve();
+  private readonly sweeper: NodeJS.Timeout;
+
+  private replies!: ReplyTable;
+  /** Of `replies.sources`, in their order. */
+  private prefixes!: PrefixList;
+
+  constructor(
+    replies: ReplyTable,
+    private readonly log: HostLog,
+  ) {
+    this.configure(replies);
+    this.sweeper = setInterval(() => this.sweep(), SWEEP_MS).unref();
+  }
+
+  /** For routes made from now on. */
+  configure(replies: ReplyTable): void {
+    this.replies = replies;
+    this.prefixes = new PrefixList(replies.sources.map(({ prefix }) => parsePrefix(prefix)));
+  }
+
+  /** The path to a client (text) takes no more than `mtu` bytes. */
+  set(client: string, mtu: number): void {
+    const { tun, table, sources } = this.replies;
+    const source = sources[this.prefixes.match(parseAddress(client), 0)]?.source;
+    if (source === undefined) return;
+    this.since.delete(client);
+    this.since.set(client, performance.now());
+    const bytes = Math.max(mtu, SMALLEST[familyOf(client)]);
+    this.do(`route replace ${client} dev ${tun} table ${table} src ${source} mtu ${bytes}`);
+    if (this.since.size > MOST) this.forget(this.since.keys().next().value as string);
+  }
+
+  /** Stops making routes; those that there are go with the TUN. */
+  async close(): Promise<void> {
+    clearInterval(this.sweeper);
+    clearTimeout(this.timer);
+    this.pending.length = 0;
+    await this.turn;
+  }
+
+  private sweep(): void {
+    const oldest = performance.now() - LIFETIME_MS;
+    for (const [client, since] of this.since) {
+      if (since > oldest) return;
+      this.forget(client);
+    }
+  }
+
+  private forget(client: string): void {
+    this.since.delete(client);
+    this.do(`route del ${client} dev ${this.replies.tun} table ${this.replies.table}`);
+  }
+
+  private do(command: string): void {
+    this.pending.push(command);
+    this.timer ??= setTimeout(() => {
+      this.timer = undefined;
+      const batch = this.pending.splice(0).join('\n');
+      this.turn = this.turn.then(() => this.runBatch(batch));
+    }, GATHERING_MS);
+  }
+
+  private async runBatch(batch: string): Promise<void> {
+    try {
+      const { status, stderr } = await run('ip', ['-force', '-batch', '-'], `${batch}\n`);
+      if (status !== 0)
+        this.log.warn(`routes to clients with a smaller MTU: ${stderr.trim().replaceAll('\n', '; ')}`);
+    } catch (error) {
+      this.log.warn(`routes to clients with a smaller MTU: ${(error as Error).message}`);
+    }
+  }
+}

@@ -1,0 +1,99 @@
+/** What a real server's plan wants to know of the host. */
+import { ExitCode, OperatorError } from '../../errors.js';
+import type { Prefix } from '../../flow/prefixes.js';
+import type { LocalRule } from '../apply/state.js';
+import { type Forwarding, readForwarding } from '../plan/forwarding.js';
+import { interfaceKey, readSysctl, UDP_EARLY_DEMUX } from '../sysctl.js';
+import { type Family, familyOf, parsePrefix } from './addresses.js';
+import { type Facts, familyFlag, hostFamilies, Originals, readFacts, readJson, readRoute } from './host.js';
+import { addressInside } from './probe.js';
+import { type ReplySource, readReplySources } from './reply-sources.js';
+
+/** An interface on which load balancers are reached. */
+export interface LbInterface {
+  name: string;
+  family: Family;
+  mtu: number;
+  forwarding: Forwarding;
+  /** IPv4 only: IPv6 has no such thing. */
+  rpFilter: string;
+}
+
+export interface RealServerFacts extends Facts {
+  /** Of each family of the host. */
+  localRules: readonly LocalRule[];
+  /** Effective for an interface is the larger of its own rp_filter and this one. */
+  allRpFilter: string;
+  /** Whether the kernel looks for a UDP packet's socket before it routes the packet. */
+  udpEarlyDemux: string;
+  /** For each load-balancer prefix, the interface towards it, in the order of the configuration. */
+  towardsLb: LbInterface[];
+}
+
+export interface RealServerQuestion {
+  tun: string;
+  loadBalancers: readonly { prefix: string }[];
+  /** Empty: found by the route. */
+  interface: string;
+}
+
+export async function readRealServerFacts(question: RealServerQuestion): Promise<RealServerFacts> {
+  const originals = new Originals(question.tun);
+  const facts = await readFacts();
+  const towardsLb: LbInterface[] = [];
+  const towardsLbFrom = new Map<Family, string>();
+  for (const { prefix } of question.loadBalancers) {
+    const family = familyOf(prefix);
+    const { name, mtu, source } = await readWay(prefix, question.interface, facts.ownAddresses);
+    if (source !== undefined && !towardsLbFrom.has(family)) towardsLbFrom.set(family, source);
+    const forwarding = readForwarding(name, family, originals);
+    const rpFilter = originals.sysctl(interfaceKey(name, 'rp_filter'));
+    towardsLb.push({ name, family, mtu, forwarding, rpFilter });
+  }
+  const families = hostFamilies();
+  const localRules = families.map(async family => originals.localRule(family) ?? readLocalRule(family));
+  const sourcesIn = (family: Family): Promise<ReplySource[]> =>
+    readReplySources(family, question.tun, towardsLbFrom.get(family), facts.ownAddresses);
+  return {
+    ...facts,
+    replySources: (await Promise.all(families.map(sourcesIn))).flat(),
+    localRules: await Promise.all(localRules),
+    allRpFilter: readSysctl(interfaceKey('all', 'rp_filter')) ?? '0',
+    udpEarlyDemux: originals.sysctl(UDP_EARLY_DEMUX),
+    towardsLb,
+  };
+}
+
+async function readLocalRule(family: Family): Promise<LocalRule> {
+  const rules = await readJson<{ priority: number; table?: string; protocol?: string }>([
+    ...['-d', familyFlag(family), 'rule', 'show'],
+  ]);
+  const local = rules.find(({ table }) => table === 'local');
+  if (local === undefined)
+    throw new OperatorError(
+      'there is no rule for the table local; put it back with: ' +
+        `ip ${familyFlag(family)} rule add pref 0 lookup local protocol kernel`,
+      ExitCode.failed,
+    );
+  return { family, priority: local.priority, protocol: local.protocol ?? 'kernel' };
+}
+
+interface Way {
+  name: string;
+  mtu: number;
+  source: string | undefined;
+}
+
+/** The way to a prefix: by `configured` if that names an interface, else by the route. */
+async function readWay(prefix: string, configured: string, own: readonly Prefix[]): Promise<Way> {
+  const probe = addressInside(parsePrefix(prefix), own);
+  const route = await readRoute(probe, configured);
+  const name = configured || route?.dev;
+  if (name === undefined)
+    throw new OperatorError(
+      `no route to the load balancers ${prefix} (ip route get ${probe}); name the interface in realServer.interface`,
+      ExitCode.failed,
+    );
+  const [link] = await readJson<{ mtu: number }>(['link', 'show', 'dev', name]);
+  return { name, mtu: route?.metrics?.[0]?.mtu ?? link.mtu, source: route?.prefsrc };
+}

@@ -1,0 +1,116 @@
+/**
+ * The load balancer's set-up as data: rules for the first packets and the ACKs, beside the kernel's NAT; and that
+ * NAT itself, where we make it. No routing rules and no routes: packets are taken on their way out.
+ */
+import { ExitCode, OperatorError } from '../../errors.js';
+import { PrefixList } from '../../flow/prefixes.js';
+import { type Family, familyOf, formatAddress, parsePrefix } from '../facts/addresses.js';
+import { FAMILIES, isOwn } from '../facts/host.js';
+import type { LoadBalancerFacts } from '../facts/load-balancer.js';
+import { interfaceKey, NF_CONNTRACK_ACCT } from '../sysctl.js';
+import { type Change, distinct, type TunOptions, tunDevice } from './change.js';
+import { switchOn } from './forwarding.js';
+import { markRules, natRules, type VirtualService } from './nft-load-balancer.js';
+
+export interface LoadBalancerPlan {
+  tun: TunOptions;
+  mark: number;
+  nat: 'managed' | 'external';
+  maxTrails: number;
+  localAddresses: readonly string[];
+  services: readonly VirtualService[];
+}
+
+export function planLoadBalancer(options: LoadBalancerPlan, facts: LoadBalancerFacts): Change[] {
+  const missing = options.localAddresses.filter(address => !isOwn(facts, address));
+  if (missing.length > 0)
+    throw new OperatorError(
+      `loadBalancer.localAddresses: ${missing.join(', ')} is not an address of this host; allowed: addresses that ` +
+        '`ip address` shows here',
+      ExitCode.configuration,
+    );
+  return [
+    ...tunDevice(options.tun, facts.hasIpv6, familiesOf(options, facts).includes(6)),
+    ...forwardingFromTun(options, facts),
+    ...(options.nat === 'managed' ? nat(options, facts) : []),
+    ...accounting(facts),
+    marks(options, facts),
+  ];
+}
+
+function forwardingFromTun({ tun }: LoadBalancerPlan, facts: LoadBalancerFacts): Change[] {
+  const key4 = interfaceKey(tun.name, 'forwarding');
+  const key6 = interfaceKey(tun.name, 'force_forwarding', 6);
+  return [key4, ...(facts.forwardsEach6 ? [key6] : [])].map(key => ({
+    kind: 'sysctl',
+    key,
+    value: '1',
+    reason: 'answers and errors that had a mark in them go on to their clients without',
+  }));
+}
+
+function nat(options: LoadBalancerPlan, facts: LoadBalancerFacts): Change[] {
+  const all = [...facts.clients, ...facts.servers].flatMap(({ forwarding }) => forwarding);
+  const closed = distinct(
+    all.filter(({ off }) => off !== undefined),
+    ({ interface: device, family }) => `${device} ${family}`,
+  );
+  const rules = natRules({
+    tun: options.tun.name,
+    localAddresses: options.localAddresses,
+    services: options.services,
+    guarded: closed.map(({ interface: device, family }) => ({ name: device, family })),
+  });
+  return [
+    { kind: 'nft', ...rules, reason: 'the balancing: VIPs to real servers, from the local addresses' },
+    ...closed.flatMap(forwarding =>
+      switchOn(forwarding, 'balanced packets are forwarded ones; nothing else is, by a rule above', ''),
+    ),
+  ];
+}
+
+function marks(options: LoadBalancerPlan, facts: LoadBalancerFacts): Change {
+  const rules = markRules({
+    tun: options.tun.name,
+    servers: facts.servers.map(({ name }) => name),
+    families: familiesOf(options, facts),
+    localAddresses: localAddresses(options, facts),
+    services: options.services,
+    maxTrails: options.maxTrails,
+    mark: options.mark,
+  });
+  return { kind: 'nft', ...rules, reason: 'each new flow’s first packets, and the ACKs, go through the TUN' };
+}
+
+/** Those of the services, as far as there are local addresses for them. */
+function familiesOf(options: LoadBalancerPlan, facts: LoadBalancerFacts): Family[] {
+  const local = localAddresses(options, facts);
+  const wanted = options.services.length > 0 ? options.services.map(({ vip }) => vip) : local;
+  const has = (addresses: readonly string[], family: Family): boolean =>
+    addresses.some(address => familyOf(address) === family);
+  return FAMILIES.filter(family => has(wanted, family) && has(local, family));
+}
+
+/** The LIPs: those of the configuration, or whatever of the host's own others can send to. */
+function localAddresses(options: LoadBalancerPlan, facts: LoadBalancerFacts): string[] {
+  if (options.localAddresses.length > 0) return [...options.localAddresses];
+  return facts.ownAddresses
+    .filter(({ words, length }) => length === 128 && !NOBODY_ELSE_S.has(words, 0))
+    .map(({ words }) => formatAddress(words));
+}
+
+const NOBODY_ELSE_S = new PrefixList(['127.0.0.0/8', '::1/128', 'fe80::/10', 'ff00::/8'].map(parsePrefix));
+
+function accounting({ conntrackAcct }: LoadBalancerFacts): Change[] {
+  if (conntrackAcct === '1') return [];
+  return [
+    {
+      kind: 'sysctl',
+      key: NF_CONNTRACK_ACCT,
+      value: '1',
+      before: conntrackAcct,
+      // nft switches it on by itself for the rules below, and never off again.
+      reason: 'the kernel counts a flow’s packets: that is how it knows the first ones',
+    },
+  ];
+}
