@@ -11,7 +11,6 @@ import type { ReplyTuple } from '../../../src/codec/ctnetlink.js';
 import { Pipeline } from '../../../src/dataplane/pipeline.js';
 import { FlowTable, type TableSize } from '../../../src/flow/table.js';
 import { formatAddress, formatEndpoint } from '../../../src/host/facts/addresses.js';
-import { MemoryDevice } from '../../../src/io/memory.js';
 import { LOAD_BALANCER_COUNTERS, makeCounters, readCounters } from '../../../src/role/counters.js';
 import {
   type Connections,
@@ -20,6 +19,7 @@ import {
   type PathMtuOf,
 } from '../../../src/role/load-balancer.js';
 import { type Family, inFamily } from './families.js';
+import { MemoryDevice } from './memory-device.js';
 import type { Output } from './real-server.js';
 import { endpoint, type Octets, prefix, toHex, words } from './wire.js';
 

@@ -15,7 +15,6 @@ import { Pipeline } from '../../../src/dataplane/pipeline.js';
 import { CLIENT } from '../../../src/flow/records.js';
 import { FlowTable, type TableSize } from '../../../src/flow/table.js';
 import { formatAddress, formatEndpoint } from '../../../src/host/facts/addresses.js';
-import { MemoryDevice } from '../../../src/io/memory.js';
 import type { TellPathMtu } from '../../../src/role/client-mtus.js';
 import {
   makeCounters,
@@ -26,6 +25,7 @@ import {
 import { RealServer, type RealServerOptions } from '../../../src/role/real-server.js';
 import { learnCrowd } from './crowd.js';
 import { type Family, inFamily } from './families.js';
+import { MemoryDevice } from './memory-device.js';
 import { endpoint, int32, type Octets, prefix, toHex, words } from './wire.js';
 
 export const OPTIONS: RealServerOptions = {

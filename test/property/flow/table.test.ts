@@ -1,0 +1,286 @@
+/** The flow table against a model of two maps, step by step, with time going on in between. */
+import fc from 'fast-check';
+import { describe, expect, it, vi } from 'vitest';
+import { FlowTable, Learned } from '../../../src/flow/table.js';
+import {
+  FlowModel,
+  findFlow,
+  findReply,
+  flowKey,
+  learn,
+  type ModelFlow,
+} from '../../unit/support/flow-model.js';
+import { endpoint } from '../../unit/support/wire.js';
+
+// Only against hanging: how long it takes is the machine's business.
+vi.setConfig({ testTimeout: 60_000 });
+
+// Few enough keys that flows meet: the same client by several load balancers and ports, and both families, with
+// words in common between them.
+const KEYS = [
+  '10.10.1.1:40000 > 10.10.1.2:53',
+  '10.10.1.1:40001 > 10.10.1.2:53',
+  '10.10.1.9:40000 > 10.10.1.2:53',
+  '10.10.1.1:40000 > 10.10.1.2:54',
+  '10.10.1.1:40000 > 10.10.1.3:53',
+  '[fd00:1::1]:40000 > [fd00:1::2]:53',
+  '[fd00:1::1]:40001 > [fd00:1::2]:53',
+  '[::a0a:101]:40000 > [::a0a:102]:53',
+  '255.255.255.255:65535 > 10.10.1.2:65535',
+].map(flowKey);
+const CLIENTS = [
+  '198.51.100.7:5555',
+  '198.51.100.7:5556',
+  '203.0.113.7:5555',
+  '[2001:db8::7]:5555',
+  '[::c633:6407]:5555',
+  '255.255.255.255:65535',
+].map(endpoint);
+
+type Step =
+  | { do: 'learn'; key: number; client: number; flags: number; heard: boolean }
+  | { do: 'heard' | 'forget'; key: number }
+  | { do: 'reply'; key: number; client: number }
+  | { do: 'wait'; ms: number }
+  | { do: 'expire'; budget: number };
+
+const key = fc.nat(KEYS.length - 1);
+const client = fc.nat(CLIENTS.length - 1);
+
+function steps(waits: fc.Arbitrary<number>, budgets: fc.Arbitrary<number>): fc.Arbitrary<Step[]> {
+  const step: fc.Arbitrary<Step> = fc.oneof(
+    {
+      weight: 5,
+      arbitrary: fc.record({
+        do: fc.constant('learn' as const),
+        key,
+        client,
+        flags: fc.constantFrom(0, 1, 2, 6, 0xff),
+        heard: fc.boolean(),
+      }),
+    },
+    { weight: 3, arbitrary: fc.record({ do: fc.constant('heard' as const), key }) },
+    { weight: 2, arbitrary: fc.record({ do: fc.constant('reply' as const), key, client }) },
+    { weight: 1, arbitrary: fc.record({ do: fc.constant('forget' as const), key }) },
+    { weight: 4, arbitrary: fc.record({ do: fc.constant('wait' as const), ms: waits }) },
+    { weight: 2, arbitrary: fc.record({ do: fc.constant('expire' as const), budget: budgets }) },
+  );
+  return fc.array(step, { maxLength: 60, size: 'max' });
+}
+
+const size = fc.record({
+  maxFlows: fc.constantFrom(1, 2, 3, 5, 64),
+  timeout: fc.constantFrom(1, 1000, 1024, 5000, 12_288, 360_000),
+});
+/** Where ticks begin: often shortly before their sign or their end comes. */
+const start = fc.oneof(
+  fc.integer({ min: 0, max: 0xffff_ffff }),
+  fc.constantFrom(0, 2 ** 31 - 3000, 2 ** 32 - 3000, 2 ** 32 - 400_000),
+);
+const seed = fc.integer();
+
+class Run {
+  readonly model = new FlowModel();
+  readonly table: FlowTable;
+  /** Opened over the same memory, as another thread does. */
+  readonly other: FlowTable;
+  evictions = 0;
+
+  constructor(
+    readonly size: { maxFlows: number; timeout: number },
+    public time: number,
+    seed: number,
+    /** Whether time goes on in steps that expiry keeps up with. */
+    readonly isEven: boolean,
+  ) {
+    const memory = new SharedArrayBuffer(FlowTable.byteLength(size));
+    this.table = new FlowTable(memory, size, seed, time | 0);
+    this.other = new FlowTable(memory, size, seed);
+  }
+
+  get now(): number {
+    return this.time | 0;
+  }
+
+  do(step: Step): void {
+    const { model, table, now, time } = this;
+    switch (step.do) {
+      case 'learn':
+        this.learn(step);
+        return;
+      case 'heard': {
+        const record = findFlow(table, KEYS[step.key]);
+        const flow = model.get(KEYS[step.key]);
+        if (record >= 0) table.heard(record, now);
+        if (flow !== undefined) model.heard(flow, time);
+        return;
+      }
+      case 'reply': {
+        const { server } = KEYS[step.key];
+        const record = findReply(table, server, CLIENTS[step.client]);
+        const flow = model.owner(server, CLIENTS[step.client]);
+        if (record >= 0) table.answered(record, now);
+        if (flow !== undefined) model.answered(flow, time);
+        return;
+      }
+      case 'forget': {
+        const record = findFlow(table, KEYS[step.key]);
+        const flow = model.get(KEYS[step.key]);
+        if (record >= 0) table.forget(record);
+        if (flow !== undefined) model.forget(flow);
+        return;
+      }
+      case 'wait':
+        this.time += step.ms;
+        return;
+      case 'expire':
+        this.expire(step.budget);
+        return;
+    }
+  }
+
+  private learn(step: Extract<Step, { do: 'learn' }>): void {
+    const { model, table, now, time } = this;
+    const key = KEYS[step.key];
+    const mustEvict = model.get(key) === undefined && model.flows.size === this.size.maxFlows;
+    const learned = learn(table, key, CLIENTS[step.client], now, step.flags);
+    if (mustEvict) this.expectEviction();
+    const expected = model.learn(key, CLIENTS[step.client], step.flags, time);
+    expect(learned).toBe(Learned[expected]);
+    expect(table.learned).toBe(findFlow(table, key));
+    if (!step.heard) return;
+    table.heard(table.learned, now);
+    const flow = model.get(key);
+    if (flow !== undefined) model.heard(flow, time);
+  }
+
+  /** Exactly one flow has gone, and none was idle for longer, if expiry was never a whole wheel behind. */
+  private expectEviction(): void {
+    const longest = Math.max(...[...this.model.flows.values()].map(flow => this.idle(flow)));
+    const gone = this.removeGone();
+    expect(gone).toHaveLength(1);
+    if (this.isEven) expect(this.idle(gone[0])).toBe(longest);
+    expect(this.table.evictions).toBe(++this.evictions);
+  }
+
+  /** Nothing has gone before its time. */
+  expire(budget: number): void {
+    const expired = this.table.expire(this.now, budget);
+    expect(expired).toBeLessThanOrEqual(budget);
+    const gone = this.removeGone();
+    expect(gone).toHaveLength(expired);
+    for (const flow of gone) expect(this.idle(flow)).toBeGreaterThanOrEqual(this.size.timeout);
+  }
+
+  /** Expires until nothing is due; a wheel that never got there would hang here. */
+  expireAll(): void {
+    for (let calls = 0; this.table.isExpiryDue(this.now); calls++) {
+      if (calls > 10_000) expect.fail('expiry does not come to its end');
+      this.expire(100);
+    }
+  }
+
+  idle(flow: ModelFlow): number {
+    return this.time - flow.lastUsed;
+  }
+
+  private removeGone(): ModelFlow[] {
+    const gone = [...this.model.flows.values()].filter(flow => findFlow(this.other, flow.key) < 0);
+    for (const flow of gone) this.model.forget(flow);
+    return gone;
+  }
+
+  expectAgreement(): void {
+    this.model.expectAgreement(this.table, KEYS, CLIENTS, this.time);
+    this.model.expectAgreement(this.other, KEYS, CLIENTS, this.time);
+  }
+}
+
+describe('the flow table agrees with its model', () => {
+  it('whatever happens, with pauses longer than the wheel', () => {
+    const waits = fc.oneof(fc.nat(20), fc.nat(2000), fc.nat(50_000), fc.nat(2_000_000));
+    const budgets = fc.oneof(fc.nat(3), fc.constant(1000));
+    fc.assert(
+      fc.property(size, start, seed, steps(waits, budgets), (size, start, seed, all) => {
+        const run = new Run(size, start, seed, false);
+        for (const step of all) {
+          run.do(step);
+          run.expectAgreement();
+        }
+        // Once time goes evenly again everything gets its turn, whatever came before.
+        const round = Math.ceil(size.timeout / 1024) + 3;
+        for (let i = 0; i < round; i++) {
+          run.time += 1024;
+          run.expireAll();
+        }
+        expect(run.table.count).toBe(0);
+        run.expectAgreement();
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  it('where time goes evenly, no flow outlives its timeout by more than a bucket, and the longest idle is evicted', () => {
+    fc.assert(
+      fc.property(size, start, seed, steps(fc.nat(1000), fc.constant(1000)), (size, start, seed, all) => {
+        const run = new Run(size, start, seed, true);
+        for (const step of all) {
+          run.do(step);
+          if (step.do === 'wait' || step.do === 'expire') {
+            run.expireAll();
+            for (const flow of run.model.flows.values())
+              expect(run.idle(flow)).toBeLessThan(size.timeout + 1024);
+          }
+          run.expectAgreement();
+        }
+      }),
+      { numRuns: 100 },
+    );
+  });
+});
+
+describe('an eviction takes the longest idle of up to 64 flows', () => {
+  it('whichever they are', () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 64 }),
+        start,
+        fc.array(fc.tuple(fc.nat(63), fc.nat(3000)), { maxLength: 150 }),
+        (maxFlows, start, uses) => {
+          const size = { maxFlows, timeout: 2 ** 30 };
+          const table = new FlowTable(new ArrayBuffer(FlowTable.byteLength(size)), size, 5, start | 0);
+          const keys = Array.from({ length: 200 }, (_, i) => flowKey(`10.10.1.1:${i + 1} > 10.10.1.2:53`));
+          const model = new FlowModel();
+          let time = start;
+          let next = 0;
+          const add = () => {
+            const longest = Math.max(...[...model.flows.values()].map(flow => time - flow.lastUsed));
+            const isFull = model.flows.size === maxFlows;
+            learn(table, keys[next], CLIENTS[0], time | 0);
+            const gone = [...model.flows.values()].filter(flow => findFlow(table, flow.key) < 0);
+            expect(gone).toHaveLength(isFull ? 1 : 0);
+            for (const flow of gone) {
+              expect(time - flow.lastUsed).toBe(longest);
+              model.forget(flow);
+            }
+            model.learn(keys[next], CLIENTS[0], 0, time);
+            next = (next + 1) % keys.length;
+          };
+          for (let i = 0; i < maxFlows; i++) add();
+          for (const [choice, wait] of uses) {
+            time += wait;
+            const flows = [...model.flows.values()];
+            if (choice % 4 === 0) add();
+            else {
+              const flow = flows[choice % flows.length];
+              table.heard(findFlow(table, flow.key), time | 0);
+              model.heard(flow, time);
+            }
+          }
+          add();
+        },
+      ),
+      { numRuns: 150 },
+    );
+  });
+});

@@ -1,0 +1,75 @@
+import { describe, expect, it } from 'vitest';
+import { FlowReader } from '../../../src/flow/reader.js';
+import { FlowTable } from '../../../src/flow/table.js';
+import { flowKey, learn } from '../support/flow-model.js';
+import { endpoint, words } from '../support/wire.js';
+
+const SIZE = { maxFlows: 4, timeout: 10_000 };
+const SEED = 77;
+
+function make(): { table: FlowTable; reader: FlowReader } {
+  const buffer = new SharedArrayBuffer(FlowTable.byteLength(SIZE));
+  return { table: new FlowTable(buffer, SIZE, SEED, 0), reader: new FlowReader(buffer, SIZE, SEED) };
+}
+
+const signed = (address: string): number[] => words(address).map(value => value | 0);
+
+describe('FlowReader', () => {
+  it('reads nothing from an empty table', () => {
+    const { reader } = make();
+    expect([...reader.entries(0)]).toEqual([]);
+    expect(reader.find(words('10.10.1.1'), 40000, words('10.10.1.2'), 53, 0)).toBeUndefined();
+  });
+
+  it('reads each flow whole', () => {
+    const { table, reader } = make();
+    learn(table, flowKey('10.10.1.1:40000 > 10.10.1.2:53'), endpoint('198.51.100.7:5555'), 100, 1);
+    table.heard(table.learned, 100);
+    table.heard(table.learned, 200);
+    table.answered(table.learned, 250);
+    learn(table, flowKey('[fd00:1::1]:1 > [fd00:1::2]:2'), endpoint('[2001:db8::7]:3'), 300, 6);
+    const first = {
+      lb: signed('10.10.1.1'),
+      lbPort: 40000,
+      server: signed('10.10.1.2'),
+      serverPort: 53,
+      client: signed('198.51.100.7'),
+      clientPort: 5555,
+      flags: 1,
+      packets: 2,
+      replies: 1,
+      idle: 150,
+    };
+    const second = {
+      lb: signed('fd00:1::1'),
+      lbPort: 1,
+      server: signed('fd00:1::2'),
+      serverPort: 2,
+      client: signed('2001:db8::7'),
+      clientPort: 3,
+      flags: 6,
+      packets: 0,
+      replies: 0,
+      idle: 100,
+    };
+    expect([...reader.entries(400)]).toEqual([first, second]);
+    expect(reader.find(words('10.10.1.1'), 40000, words('10.10.1.2'), 53, 400)).toEqual(first);
+    expect(reader.find(words('fd00:1::1'), 1, words('fd00:1::2'), 2, 400)).toEqual(second);
+    expect(reader.find(words('10.10.1.1'), 40001, words('10.10.1.2'), 53, 400)).toBeUndefined();
+  });
+
+  it('passes over what was forgotten', () => {
+    const { table, reader } = make();
+    learn(table, flowKey('10.10.1.1:1 > 10.10.1.2:53'), endpoint('198.51.100.7:5555'), 0);
+    const first = table.learned;
+    learn(table, flowKey('10.10.1.1:2 > 10.10.1.2:53'), endpoint('198.51.100.7:5555'), 0);
+    table.forget(first);
+    expect([...reader.entries(0)].map(({ lbPort }) => lbPort)).toEqual([2]);
+  });
+
+  it('never shows a packet from the future as an age', () => {
+    const { table, reader } = make();
+    learn(table, flowKey('10.10.1.1:1 > 10.10.1.2:53'), endpoint('198.51.100.7:5555'), 1000);
+    expect([...reader.entries(990)].map(({ idle }) => idle)).toEqual([0]);
+  });
+});

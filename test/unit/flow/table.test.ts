@@ -1,0 +1,491 @@
+import { describe, expect, it } from 'vitest';
+import { CLIENT } from '../../../src/flow/records.js';
+import { FlowTable, Learned, type TableSize } from '../../../src/flow/table.js';
+import { type FlowKey, findFlow, findReply, flowKey, learn, setReply } from '../support/flow-model.js';
+import { endpoint, int32, words } from '../support/wire.js';
+
+const SERVER = endpoint('10.10.1.2:53');
+const CLIENT_A = endpoint('198.51.100.7:5555');
+const CLIENT_B = endpoint('203.0.113.7:5555');
+const FLOW_1 = flowKey('10.10.1.1:40000 > 10.10.1.2:53');
+const FLOW_2 = flowKey('10.10.1.1:40001 > 10.10.1.2:53');
+
+function make(size: Partial<TableSize> = {}, now = 0): FlowTable {
+  const whole = { maxFlows: 8, timeout: 10_000, ...size };
+  return new FlowTable(new ArrayBuffer(FlowTable.byteLength(whole)), whole, 0x5eed, now);
+}
+
+/** The client's address in a record, as unsigned words. */
+function clientWords(table: FlowTable, record: number): number[] {
+  const at = table.addressAt(record, CLIENT);
+  return Array.from(table.records.slice(at, at + 4), word => word >>> 0);
+}
+
+/** Learns a flow and hears its packet, as the role does. */
+function hear(table: FlowTable, key: FlowKey, client = CLIENT_A, now = 0): number {
+  learn(table, key, client, now);
+  table.heard(table.learned, now);
+  return table.learned;
+}
+
+/** The lport of the flow by which replies to a client go, or -1. */
+function ownerPort(table: FlowTable, client = CLIENT_A): number {
+  const record = findReply(table, SERVER, client);
+  return record < 0 ? -1 : table.lbPort(record);
+}
+
+/** Calls `expire` until nothing is due. */
+function expireAll(table: FlowTable, now: number): number {
+  let expired = 0;
+  for (let calls = 0; table.isExpiryDue(now); calls++) {
+    if (calls > 1000) expect.fail('expiry does not come to its end');
+    expired += table.expire(now, 100);
+  }
+  return expired;
+}
+
+/** Expires as time goes on from one tick to another, in steps of a second. */
+function passTime(table: FlowTable, from: number, to: number): number {
+  let expired = 0;
+  for (let now = from; now < to; now += 1000) expired += expireAll(table, now | 0);
+  return expired + expireAll(table, to | 0);
+}
+
+describe('learning', () => {
+  it('an empty table knows nothing', () => {
+    const table = make();
+    expect([table.count, table.extent, findFlow(table, FLOW_1), ownerPort(table)]).toEqual([0, 0, -1, -1]);
+  });
+
+  it('a new flow, the same again, another client', () => {
+    const table = make();
+    expect(learn(table, FLOW_1, CLIENT_A, 0)).toBe(Learned.added);
+    expect(learn(table, FLOW_1, CLIENT_A, 0)).toBe(Learned.refreshed);
+    expect(learn(table, FLOW_1, CLIENT_B, 0)).toBe(Learned.replaced);
+    expect(table.count).toBe(1);
+    expect(clientWords(table, findFlow(table, FLOW_1))).toEqual(words('203.0.113.7'));
+  });
+
+  it('another port alone is another client', () => {
+    const table = make();
+    hear(table, FLOW_1, CLIENT_A);
+    expect(learn(table, FLOW_1, endpoint('198.51.100.7:5556'), 0)).toBe(Learned.replaced);
+    expect(table.clientPort(table.learned)).toBe(5556);
+  });
+
+  it('other flags of the same client are taken over, and replace nothing', () => {
+    const table = make();
+    learn(table, FLOW_1, CLIENT_A, 0, 1);
+    table.heard(table.learned, 0);
+    expect(learn(table, FLOW_1, CLIENT_A, 0, 6)).toBe(Learned.refreshed);
+    expect(table.flags(table.learned)).toBe(6);
+    expect(ownerPort(table)).toBe(40000);
+  });
+
+  it('an IPv6 client of an IPv4 flow keeps its address', () => {
+    const table = make();
+    const record = hear(table, FLOW_1, endpoint('[2001:db8::7]:5555'));
+    expect(clientWords(table, record)).toEqual([0x20010db8, 0, 0, 7]);
+  });
+
+  it('a client is the same, read from a mark or given as words', () => {
+    for (const client of [CLIENT_A, endpoint('[2001:db8::7]:5555')]) {
+      const table = make();
+      learn(table, FLOW_1, client, 0);
+      table.setClient(int32('0.0.0.0', client.address), 4, client.port);
+      expect(table.learn(0, 0)).toBe(Learned.refreshed);
+      table.setClient(int32('0.0.0.0', client.address), 4, client.port + 1);
+      expect(table.learn(0, 0)).toBe(Learned.replaced);
+      table.setClient(int32('0.0.0.0', client.address), 0, client.port + 1);
+      expect(table.learn(0, 0)).toBe(Learned.replaced);
+    }
+  });
+
+  it('IPv6 flows differ by every word of every address, and by ports', () => {
+    const keys = [
+      '[fd00:1::1]:40000 > [fd00:1::2]:53',
+      '[fd00:2::1]:40000 > [fd00:1::2]:53',
+      '[fd00:1:0:1::1]:40000 > [fd00:1::2]:53',
+      '[fd00:1::1:0:1]:40000 > [fd00:1::2]:53',
+      '[fd00:1::3]:40000 > [fd00:1::2]:53',
+      '[fd00:1::1]:40000 > [fd00:2::2]:53',
+      '[fd00:1::1]:40000 > [fd00:1:0:1::2]:53',
+      '[fd00:1::1]:40000 > [fd00:1::1:0:2]:53',
+      '[fd00:1::1]:40000 > [fd00:1::3]:53',
+      '[fd00:1::1]:40001 > [fd00:1::2]:53',
+      '[fd00:1::1]:40000 > [fd00:1::2]:54',
+      '[fd00:1::2]:40000 > [fd00:1::1]:53',
+    ].map(flowKey);
+    const table = make({ maxFlows: 16 });
+    const records = keys.map(key => hear(table, key));
+    expect(new Set(records).size).toBe(keys.length);
+    expect(keys.map(key => findFlow(table, key))).toEqual(records);
+  });
+
+  it('families do not meet, whatever their words', () => {
+    const table = make();
+    const mixed = flowKey('[::a0a:101]:40000 > [::a0a:102]:53');
+    hear(table, FLOW_1);
+    expect(findFlow(table, mixed)).toBe(-1);
+    hear(table, mixed, endpoint('[::c633:6407]:5555'));
+    expect(findFlow(table, FLOW_1)).not.toBe(findFlow(table, mixed));
+    expect(ownerPort(table, endpoint('[::c633:6407]:5555'))).toBe(-1);
+  });
+});
+
+describe('replies', () => {
+  it('go by nothing before the flow is heard', () => {
+    const table = make();
+    learn(table, FLOW_1, CLIENT_A, 0);
+    expect(ownerPort(table)).toBe(-1);
+    table.heard(table.learned, 0);
+    expect(ownerPort(table)).toBe(40000);
+  });
+
+  it('to an IPv6 client go by its flow, and by no other address of client or server', () => {
+    const table = make();
+    const server = endpoint('[fd00:1::2]:53');
+    const client = endpoint('[2001:db8::7]:5555');
+    const record = hear(table, flowKey('[fd00:1::1]:40000 > [fd00:1::2]:53'), client);
+    expect(findReply(table, server, client)).toBe(record);
+    for (const other of [
+      '[2001:db9::7]:5555',
+      '[2001:db8:0:1::7]:5555',
+      '[2001:db8::8]:5555',
+      '[2001:db8::7]:1',
+    ])
+      expect(findReply(table, server, endpoint(other)), other).toBe(-1);
+    for (const other of ['[fd00:2::2]:53', '[fd00:1::3]:53', '[fd00:1::2]:54'])
+      expect(findReply(table, endpoint(other), client), other).toBe(-1);
+  });
+
+  it('to an IPv6 client of an IPv4 server go by its flow', () => {
+    const table = make();
+    const client = endpoint('[2001:db8::7]:5555');
+    const record = hear(table, FLOW_1, client);
+    expect(findReply(table, SERVER, client)).toBe(record);
+    expect(findReply(table, endpoint('[fd00:1::2]:53'), client)).toBe(-1);
+  });
+
+  it('are found when asked for again with another server address', () => {
+    const table = make();
+    const record = hear(table, FLOW_1);
+    setReply(table, endpoint('0.0.0.0:53'), CLIENT_A);
+    expect(table.findReply()).toBe(-1);
+    table.setReplyServer(int32(SERVER.address), 0);
+    expect(table.findReply()).toBe(record);
+  });
+
+  it('go by the flow that was heard last', () => {
+    const table = make();
+    const first = hear(table, FLOW_1);
+    const second = hear(table, FLOW_2);
+    expect(ownerPort(table)).toBe(40001);
+    table.heard(first, 1);
+    expect(ownerPort(table)).toBe(40000);
+    table.heard(first, 2);
+    table.heard(second, 3);
+    expect(ownerPort(table)).toBe(40001);
+  });
+
+  it('are not moved by replies', () => {
+    const table = make();
+    const first = hear(table, FLOW_1);
+    hear(table, FLOW_2);
+    table.answered(first, 1);
+    expect(ownerPort(table)).toBe(40001);
+  });
+
+  it('when the owner goes away, go by the other as soon as it is heard', () => {
+    for (const leave of ['forget', 'replace', 'expire'] as const) {
+      const table = make();
+      const first = hear(table, FLOW_1, CLIENT_A, 0);
+      const second = hear(table, FLOW_2, CLIENT_A, 0);
+      let now = 0;
+      if (leave === 'forget') table.forget(second);
+      if (leave === 'replace') hear(table, FLOW_2, CLIENT_B, 0);
+      if (leave === 'expire') {
+        table.answered(first, 9000);
+        now = 12_000;
+        expect(expireAll(table, now)).toBe(1);
+      }
+      expect(ownerPort(table), leave).toBe(-1);
+      table.heard(first, now);
+      expect(ownerPort(table), leave).toBe(40000);
+    }
+  });
+
+  it('when one that is not the owner goes away, still go by the owner', () => {
+    const table = make();
+    const first = hear(table, FLOW_1);
+    hear(table, FLOW_2);
+    table.forget(first);
+    expect(ownerPort(table)).toBe(40001);
+    hear(table, FLOW_1);
+    hear(table, FLOW_2);
+    hear(table, FLOW_1, CLIENT_B);
+    expect([ownerPort(table, CLIENT_A), ownerPort(table, CLIENT_B)]).toEqual([40001, 40000]);
+  });
+
+  it('tell servers and their ports apart, for the same client', () => {
+    const table = make();
+    const flows = ['10.10.1.1:1 > 10.10.1.2:53', '10.10.1.1:2 > 10.10.1.2:54', '10.10.1.1:3 > 10.10.1.3:53'];
+    for (const flow of flows) hear(table, flowKey(flow));
+    for (const flow of flows) {
+      const { server, lb } = flowKey(flow);
+      expect(table.lbPort(findReply(table, server, CLIENT_A))).toBe(lb.port);
+    }
+  });
+});
+
+describe('counting', () => {
+  it('counts packets and replies of each flow, from 0 in a record used again', () => {
+    const table = make({ maxFlows: 1 });
+    const record = hear(table, FLOW_1);
+    table.heard(record, 0);
+    table.answered(record, 0);
+    expect([table.packets(record), table.replyCount(record)]).toEqual([2, 1]);
+    const again = hear(table, FLOW_2);
+    expect([again, table.packets(again), table.replyCount(again)]).toEqual([record, 1, 0]);
+  });
+
+  it('knows how long a flow has been idle, over the end of the ticks', () => {
+    const table = make({}, -5);
+    const record = hear(table, FLOW_1, CLIENT_A, -5);
+    expect(table.idle(record, 10)).toBe(15);
+    table.answered(record, 7);
+    expect(table.idle(record, 10)).toBe(3);
+  });
+});
+
+describe('what belongs to the role', () => {
+  it('flags change alone: neither client nor replies with them', () => {
+    const table = make();
+    learn(table, FLOW_1, CLIENT_A, 0, 0xff);
+    table.heard(table.learned, 0);
+    for (const flags of [0, 1, 0xff]) {
+      table.setFlags(table.learned, flags);
+      expect([table.flags(table.learned), table.clientPort(table.learned)]).toEqual([flags, 5555]);
+      expect([table.isLive(table.learned), ownerPort(table)]).toEqual([true, 40000]);
+    }
+  });
+
+  it('tags are each record’s own', () => {
+    const table = make();
+    const [first, second] = [hear(table, FLOW_1), hear(table, FLOW_2)];
+    table.setTag(first, -1);
+    table.setTag(second, 7);
+    expect([table.tag(first), table.tag(second)]).toEqual([-1, 7]);
+    expect([table.replyCount(first), table.replyCount(second)]).toEqual([0, 0]);
+  });
+
+  it('a touch refreshes and counts, and leaves replies as they go', () => {
+    const table = make();
+    const first = hear(table, FLOW_1);
+    hear(table, FLOW_2);
+    table.touch(first, 500);
+    expect([table.packets(first), table.idle(first, 600), ownerPort(table)]).toEqual([2, 100, 40001]);
+  });
+});
+
+describe('expiry', () => {
+  // Before, on and over both places where ticks change their sign.
+  it.each([0, 5_000, 0x7fffffff - 4_000, 0xffffffff - 4_000])('comes in time, from tick %i on', start => {
+    const table = make({}, start | 0);
+    hear(table, FLOW_1, CLIENT_A, start | 0);
+    for (let ms = 0; ms < 10_000; ms += 100) {
+      expect(expireAll(table, (start + ms) | 0)).toBe(0);
+      expect(findFlow(table, FLOW_1)).toBeGreaterThanOrEqual(0);
+    }
+    expect(expireAll(table, (start + 10_000 + 1024) | 0)).toBe(1);
+    expect([findFlow(table, FLOW_1), ownerPort(table), table.count]).toEqual([-1, -1, 0]);
+  });
+
+  it('is put off by packets and by replies', () => {
+    for (const use of ['heard', 'answered'] as const) {
+      const table = make();
+      const record = hear(table, FLOW_1);
+      for (let now = 0; now < 100_000; now += 5_000) {
+        table[use](record, now);
+        expect(passTime(table, now, now + 5_000)).toBe(0);
+      }
+      expect(findFlow(table, FLOW_1), use).toBe(record);
+      expect(passTime(table, 100_000, 95_000 + 9_999)).toBe(0);
+      expect(passTime(table, 105_000, 95_000 + 11_024)).toBe(1);
+    }
+  });
+
+  it('is not put off by a mark that nobody heard', () => {
+    const table = make();
+    hear(table, FLOW_1);
+    learn(table, FLOW_1, CLIENT_A, 9_000);
+    expect(expireAll(table, 11_024)).toBe(1);
+  });
+
+  it('does no more than its budget at once, and says that there is more', () => {
+    const table = make({ maxFlows: 100 });
+    for (let port = 1; port <= 100; port++) hear(table, flowKey(`10.10.1.1:${port} > 10.10.1.2:53`));
+    expect(table.isExpiryDue(11_100)).toBe(true);
+    expect(table.expire(11_100, 0)).toBe(0);
+    expect(table.expire(11_100, 30)).toBeLessThanOrEqual(30);
+    expect(table.count).toBeGreaterThanOrEqual(70);
+    expect(table.isExpiryDue(11_100)).toBe(true);
+    expireAll(table, 11_100);
+    expect(table.count).toBe(0);
+    expect(table.isExpiryDue(11_100)).toBe(false);
+  });
+
+  it.each([20_000, 17 * 1024, 1_000_000, 2 ** 31, 2 ** 32 - 20_000])(
+    'after a pause of %i ms neither hangs nor loses anything',
+    pause => {
+      const table = make();
+      const record = hear(table, FLOW_1, CLIENT_A, 0);
+      hear(table, FLOW_2, CLIENT_B, 500);
+      // One of both is heard at once when time goes on, before expiry has had its turn.
+      table.heard(record, pause | 0);
+      expireAll(table, pause | 0);
+      expect(findFlow(table, FLOW_1)).toBe(record);
+      // The other is gone once the hand has been all around, the first one after its own time.
+      passTime(table, pause, pause + 9_999);
+      expect(findFlow(table, FLOW_1)).toBe(record);
+      passTime(table, pause + 10_000, pause + 12_048);
+      expect([table.count, findFlow(table, FLOW_1), findFlow(table, FLOW_2)]).toEqual([0, -1, -1]);
+    },
+  );
+});
+
+describe('a full table', () => {
+  it('pushes out the one that was idle longest', () => {
+    const table = make({ maxFlows: 3, timeout: 100_000 });
+    const flows = [1, 2, 3, 4, 5].map(port => flowKey(`10.10.1.1:${port} > 10.10.1.2:53`));
+    const first = hear(table, flows[0], CLIENT_A, 0);
+    hear(table, flows[1], CLIENT_A, 10);
+    const third = hear(table, flows[2], CLIENT_A, 5000);
+    table.heard(first, 6000);
+    hear(table, flows[3], CLIENT_A, 7000);
+    expect(flows.map(flow => findFlow(table, flow) >= 0)).toEqual([true, false, true, true, false]);
+    table.answered(third, 8000);
+    hear(table, flows[4], CLIENT_A, 9000);
+    expect(flows.map(flow => findFlow(table, flow) >= 0)).toEqual([false, false, true, true, true]);
+    expect([table.count, table.evictions, table.extent]).toEqual([3, 2, 3]);
+  });
+
+  it('pushes nothing out for a flow that it knows', () => {
+    const table = make({ maxFlows: 1 });
+    hear(table, FLOW_1);
+    hear(table, FLOW_1, CLIENT_B);
+    expect([table.count, table.evictions]).toEqual([1, 0]);
+  });
+
+  it('takes up freed records first', () => {
+    const table = make({ maxFlows: 2 });
+    const first = hear(table, FLOW_1);
+    hear(table, FLOW_2);
+    table.forget(first);
+    expect(hear(table, flowKey('10.10.1.1:7 > 10.10.1.2:53'))).toBe(first);
+    expect(table.evictions).toBe(0);
+  });
+
+  it('never grows beyond its size, however flows come and go', () => {
+    const table = make({ maxFlows: 4 });
+    const flows = [1, 2, 3, 4].map(port => flowKey(`10.10.1.1:${port} > 10.10.1.2:53`));
+    for (let round = 0; round < 3; round++) {
+      for (const flow of flows) hear(table, flow);
+      expect(flows.map(flow => findFlow(table, flow)).sort()).toEqual([0, 1, 2, 3]);
+      for (const flow of flows) table.forget(findFlow(table, flow));
+    }
+    expect([table.extent, table.evictions]).toEqual([4, 0]);
+  });
+
+  it('that evicts after a pause of more than a wheel leaves no flow behind the hand', () => {
+    const table = make({ maxFlows: 5, timeout: 360_000 });
+    const flows = [1, 2, 3, 4, 5, 6].map(port => flowKey(`10.10.1.1:${port} > 10.10.1.2:53`));
+    const old = [0, 1, 2].map(i => hear(table, flows[i], CLIENT_A, 0));
+    const young = hear(table, flows[3], CLIENT_A, 55_000);
+    table.heard(old[2], 78_000);
+    const later = 512 * 1024;
+    table.heard(young, later);
+    hear(table, flows[4], CLIENT_A, later);
+    hear(table, flows[5], CLIENT_A, later);
+    expect([table.count, table.evictions]).toEqual([5, 1]);
+    expect(passTime(table, later, later + 360_000 + 2 * 1024)).toBe(5);
+  });
+
+  it('of many flows used in the same second still evicts quickly, and a long idle one', () => {
+    const table = make({ maxFlows: 5000, timeout: 360_000 });
+    const flows = Array.from({ length: 6000 }, (_, i) => flowKey(`10.10.1.1:${i + 1} > 10.10.1.2:53`));
+    for (let i = 0; i < 5000; i++) hear(table, flows[i], CLIENT_A, 0);
+    for (let i = 1000; i < 5000; i++) table.heard(findFlow(table, flows[i]), 10_000);
+    for (let i = 5000; i < 6000; i++) hear(table, flows[i], CLIENT_A, 20_000);
+    expect(flows.map(flow => findFlow(table, flow) >= 0)).toEqual(flows.map((_, i) => i >= 1000));
+  });
+});
+
+describe('memory', () => {
+  it('another object over the same buffer sees the same, and may write after the first', () => {
+    const size = { maxFlows: 4, timeout: 10_000 };
+    const buffer = new SharedArrayBuffer(FlowTable.byteLength(size));
+    const table = new FlowTable(buffer, size, 9, 0);
+    hear(table, FLOW_1);
+    const other = new FlowTable(buffer, size, 9);
+    expect([other.count, findFlow(other, FLOW_1), ownerPort(other)]).toEqual([1, 0, 40000]);
+    hear(other, FLOW_2, CLIENT_B, 50);
+    expect([table.count, ownerPort(table, CLIENT_B)]).toEqual([2, 40001]);
+    expect(expireAll(table, 12_000)).toBe(2);
+    expect(findFlow(other, FLOW_1)).toBe(-1);
+  });
+
+  it('has an even version after each change and another one than before', () => {
+    const table = make();
+    const versions = [table.version];
+    const change = (make: () => void) => {
+      make();
+      versions.push(table.version);
+    };
+    change(() => learn(table, FLOW_1, CLIENT_A, 0));
+    change(() => table.heard(table.learned, 0));
+    change(() => learn(table, FLOW_1, CLIENT_B, 0));
+    change(() => table.forget(table.learned));
+    expect(versions.every(version => version % 2 === 0)).toBe(true);
+    expect(new Set(versions).size).toBe(versions.length);
+  });
+
+  it('a million flows take less than 200 MB, in the buffer and nowhere else', { timeout: 60_000 }, () => {
+    const size = { maxFlows: 1_048_576, timeout: 360_000 };
+    const bytes = FlowTable.byteLength(size);
+    expect(bytes).toBeLessThan(200e6);
+    const table = new FlowTable(new SharedArrayBuffer(bytes), size, 0x5eed, 0);
+    const ends = int32('10.10.1.1', '10.10.1.2', '198.51.0.0');
+    const [lb, clients] = [ends[3], ends[11]];
+    const setFlow = (i: number) => {
+      ends[3] = lb + (i >>> 15);
+      table.setFlow(ends, 0, (i & 0x7fff) + 1, 4, 53);
+    };
+    const learnFlow = (i: number, now: number) => {
+      setFlow(i);
+      ends[11] = clients + (i >>> 10);
+      table.setClient(ends, 8, (i & 0x3ff) + 1);
+      table.learn(1, now);
+      table.heard(table.learned, now);
+    };
+    const before = process.memoryUsage();
+    for (let i = 0; i < size.maxFlows; i++) learnFlow(i, i >>> 8);
+    const after = process.memoryUsage();
+    expect(after.heapUsed - before.heapUsed).toBeLessThan(50e6);
+    expect(after.arrayBuffers - before.arrayBuffers).toBeLessThan(1e6);
+    expect([table.count, table.extent, table.evictions]).toEqual([size.maxFlows, size.maxFlows, 0]);
+
+    learnFlow(size.maxFlows, 5000);
+    expect([table.count, table.extent, table.evictions]).toEqual([size.maxFlows, size.maxFlows, 1]);
+    let found = 0;
+    for (let i = 0; i <= size.maxFlows; i++) {
+      setFlow(i);
+      if (table.findFlow() >= 0) found++;
+    }
+    expect(found).toBe(size.maxFlows);
+    let expired = 0;
+    for (let calls = 0; table.isExpiryDue(400_000) && calls < 100_000; calls++)
+      expired += table.expire(400_000, 1024);
+    expect([expired, table.count]).toEqual([size.maxFlows, 0]);
+  });
+});

@@ -1,0 +1,251 @@
+import { constants } from 'node:os';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
+import { Checksum, Packet } from '../../../src/codec/packet.js';
+import { BATCH, PacketList } from '../../../src/io/device.js';
+import { offloadTun, TunDevice } from '../../../src/io/tun.js';
+import { datagramsOf, single, superPacket, type Unfinished } from '../support/super-packets.js';
+import { type DatagramFields, datagram, payloadOf, toHex } from '../support/wire.js';
+
+/** A kernel that keeps what is written to a TUN, and refuses what it is told to. */
+const kernel = vi.hoisted(() => ({
+  written: [] as string[],
+  sent: [] as string[],
+  toRead: [] as number[][],
+  now: 77,
+  /** Microseconds. */
+  sleeps: [] as number[],
+  refuses: (_packet: Uint8Array): number => 0,
+  offloads: [] as number[],
+  offloadAnswer: 0,
+}));
+
+vi.mock('../../../src/io/native.js', async importOriginal => {
+  const put =
+    (into: string[]) =>
+    (memory: Uint8Array, offsets: Int32Array, lengths: Int32Array, count: number): number => {
+      let refused = 0;
+      for (let i = 0; i < count; i++) {
+        const packet = memory.slice(offsets[i], offsets[i] + lengths[i]);
+        lengths[i] = kernel.refuses(packet);
+        if (lengths[i] === 0) into.push(Buffer.from(packet).toString('hex'));
+        else refused++;
+      }
+      return refused;
+    };
+  const native = {
+    openSocket: () => 3,
+    setSocketOption: () => 0,
+    closeDescriptor: () => 0,
+    setTunOffload: (_fd: number, flags: number) => {
+      kernel.offloads.push(flags);
+      return kernel.offloadAnswer;
+    },
+    setTimerSlack: () => 0,
+    sleep: (microseconds: number) => kernel.sleeps.push(microseconds),
+    wait: (_data: number, _event: number, _timeout: number, clock: Int32Array) => {
+      clock[0] = kernel.now;
+      return kernel.toRead.length > 0 ? 1 : 0;
+    },
+    readBatch: (_fd: number, memory: Uint8Array, offsets: Int32Array, lengths: Int32Array) => {
+      const packets = kernel.toRead.splice(0);
+      packets.forEach((packet, i) => {
+        memory.set(packet, offsets[i]);
+        lengths[i] = packet.length;
+      });
+      return packets.length;
+    },
+    writeBatch: (_fd: number, memory: Uint8Array, offsets: Int32Array, lengths: Int32Array, count: number) =>
+      put(kernel.written)(memory, offsets, lengths, count),
+    sendBatch: (
+      _fd4: number,
+      _fd6: number,
+      memory: Uint8Array,
+      offsets: Int32Array,
+      lengths: Int32Array,
+      count: number,
+    ) => put(kernel.sent)(memory, offsets, lengths, count),
+  };
+  return { ...(await importOriginal<object>()), native };
+});
+
+beforeEach(() => {
+  kernel.written.length = 0;
+  kernel.sent.length = 0;
+  kernel.toRead.length = 0;
+  kernel.sleeps.length = 0;
+  kernel.now = 77;
+  kernel.offloads.length = 0;
+  kernel.offloadAnswer = 0;
+  kernel.refuses = () => 0;
+});
+
+const USUAL: DatagramFields = { from: '203.0.113.7:5555', to: '10.10.1.2:53', ttl: 63 };
+const USUAL6: DatagramFields = { from: '[2001:db8::7]:5555', to: '[fd00:1::2]:53', ttl: 63 };
+
+function make(merges = true, coalesce = 0) {
+  const device = new TunDevice({ tunFd: 5, wakeFd: 6, mark: 1, merges, coalesce });
+  const packet = new Packet(device.arena.buffer);
+  const listOf = (packets: readonly Unfinished[]): PacketList => {
+    const list = new PacketList(BATCH);
+    packets.forEach(({ bytes, checksum, segment }, i) => {
+      const start = device.arena.packetOffset(i);
+      device.arena.bytes.set(bytes, start);
+      packet.parse(start, start + bytes.length, checksum, segment);
+      list.addPacket(packet);
+    });
+    return list;
+  };
+  return {
+    device,
+    deliver: (...packets: Unfinished[]) => device.deliver(listOf(packets)),
+    emit: (...packets: Unfinished[]) => device.emit(listOf(packets)),
+  };
+}
+
+/** Packets as they were before they were forwarded to the TUN. */
+const one = (n: number, usual = USUAL, state: Checksum = Checksum.good) =>
+  single({ ...usual, payload: payloadOf(100, n) }, state);
+/** The same with the hop that comes back. */
+const back = (n: number, usual = USUAL, id = 0) =>
+  toHex(datagram({ ...usual, ttl: 64, id, payload: payloadOf(100, n) }));
+const EMPTY = '00'.repeat(12);
+const isSuper = (packet: Uint8Array) => packet[1] === 5;
+
+describe('what is delivered', () => {
+  it('goes with a header each, and with the hop back that forwarding took', () => {
+    const { deliver } = make(false);
+    expect(deliver(one(1, USUAL, Checksum.full), one(2), one(3, USUAL6))).toBe(0);
+    expect(kernel.written).toEqual([EMPTY + back(1), EMPTY + back(2), EMPTY + back(3, USUAL6)]);
+  });
+
+  it('is merged if it may be', () => {
+    const { deliver } = make(true);
+    expect(deliver(one(1), one(2), one(3), one(4, USUAL6))).toBe(0);
+    expect(kernel.written).toHaveLength(2);
+    expect(kernel.written[0].slice(0, 24)).toBe('01051c006400140006000000');
+    const bytes = Buffer.from(kernel.written[0].slice(24), 'hex');
+    expect(datagramsOf({ bytes, checksum: Checksum.partial, segment: 100 }).map(toHex)).toEqual(
+      [1, 2, 3].map((n, id) => back(n, USUAL, id)),
+    );
+    expect(kernel.written[1]).toBe(EMPTY + back(4, USUAL6));
+  });
+
+  it('is cut where the kernel refuses super-packets, then and from then on', () => {
+    const { deliver } = make(true);
+    kernel.refuses = packet => (isSuper(packet) ? -constants.errno.EINVAL : 0);
+    expect(deliver(one(1), one(2), one(3, USUAL6), one(4, USUAL6), one(5, USUAL, Checksum.full))).toBe(0);
+    // What the kernel took is in already: the order changes this once.
+    expect(kernel.written).toEqual([
+      EMPTY + back(5),
+      EMPTY + back(1),
+      EMPTY + back(2, USUAL, 1),
+      EMPTY + back(3, USUAL6),
+      EMPTY + back(4, USUAL6),
+    ]);
+
+    kernel.written.length = 0;
+    let supers = 0;
+    kernel.refuses = packet => (isSuper(packet) ? ++supers : 0);
+    const whole = superPacket({ ...USUAL, payload: [...payloadOf(100, 1), ...payloadOf(100, 2)] }, 100);
+    expect(deliver(one(1), one(2), whole, one(3, USUAL6, Checksum.partial))).toBe(0);
+    expect(kernel.written).toEqual([
+      EMPTY + back(1),
+      EMPTY + back(2),
+      EMPTY + back(1),
+      EMPTY + back(2, USUAL, 1),
+      EMPTY + back(3, USUAL6),
+    ]);
+    expect(supers).toBe(0);
+  });
+
+  it('is lost where the kernel refuses it for another reason, and counted', () => {
+    const { deliver } = make(true);
+    kernel.refuses = packet => (isSuper(packet) ? -constants.errno.ENOBUFS : 0);
+    expect(deliver(one(1), one(2), one(3, USUAL6))).toBe(1);
+    expect(kernel.written).toEqual([EMPTY + back(3, USUAL6)]);
+    kernel.refuses = () => -constants.errno.EINVAL;
+    expect(deliver(one(3, USUAL6))).toBe(1);
+    // Neither was a reason to do without super-packets.
+    kernel.refuses = () => 0;
+    expect(deliver(one(1), one(2))).toBe(0);
+    expect(kernel.written).toHaveLength(2);
+  });
+
+  it('counts what is refused once it is cut', () => {
+    const { deliver } = make(true);
+    kernel.refuses = () => -constants.errno.EINVAL;
+    expect(deliver(one(1), one(2), one(3, USUAL6))).toBe(3);
+  });
+});
+
+describe('what is emitted', () => {
+  it('goes as whole datagrams without a header', () => {
+    const { emit } = make();
+    const whole = superPacket({ ...USUAL, payload: payloadOf(250, 1) }, 100);
+    const packets = [one(1), whole, one(2, USUAL6, Checksum.partial)];
+    expect(emit(...packets)).toBe(0);
+    expect(kernel.sent).toEqual(packets.flatMap(datagramsOf).map(toHex));
+    expect(kernel.written).toEqual([]);
+  });
+});
+
+describe('what is received', () => {
+  it('comes without its header, which says what is left to be done', () => {
+    const { device } = make();
+    const whole = superPacket({ ...USUAL, payload: payloadOf(250, 1) }, 100);
+    kernel.toRead.push(
+      [...Buffer.from('01051c006400140006000000', 'hex'), ...whole.bytes],
+      [...Buffer.from('020000000000000000000000', 'hex'), ...one(2).bytes],
+    );
+    const list = new PacketList(BATCH);
+    device.receive(list, 100);
+    expect([list.count, device.clock[0]]).toEqual([2, 77]);
+    expect([...list.offsets.slice(0, 2)]).toEqual([0, 1].map(i => device.arena.packetOffset(i)));
+    expect([...list.lengths.slice(0, 2)]).toEqual([278, 128]);
+    expect([...list.checksums.slice(0, 2)]).toEqual([Checksum.partial, Checksum.good]);
+    expect([...list.segments.slice(0, 2)]).toEqual([100, 0]);
+    const [offset] = list.offsets;
+    expect(toHex(device.arena.bytes.slice(offset, offset + 278))).toBe(toHex(whole.bytes));
+    device.receive(list, 100);
+    expect(list.count).toBe(0);
+  });
+});
+
+describe('a pause before reading', () => {
+  const list = new PacketList(BATCH);
+
+  /** 100,000 packets a second for some milliseconds, ten at a time. */
+  function make100k(coalesce: number) {
+    const { device } = make(true, coalesce);
+    device.receive(list, 100);
+    for (let i = 0; i < 200; i++) {
+      kernel.now = 78 + Math.floor(i / 10);
+      for (let k = 0; k < 10; k++) kernel.toRead.push([...Buffer.alloc(12), ...one(k).bytes]);
+      device.receive(list, 100);
+    }
+    kernel.sleeps.length = 0;
+    return device;
+  }
+
+  it('is made under load', () => {
+    make100k(50).receive(list, 100);
+    expect(kernel.sleeps).toEqual([50]);
+  });
+
+  it('is not made when there is something else to do meanwhile', () => {
+    make100k(50).receive(list, 0);
+    expect(kernel.sleeps).toEqual([]);
+  });
+
+  it('is not made at all where no packet is to wait', () => {
+    make100k(0).receive(list, 100);
+    expect(kernel.sleeps).toEqual([]);
+  });
+});
+
+it('offloads are asked for all together, or given up', () => {
+  expect([offloadTun(5, true), offloadTun(5, false)]).toEqual([true, true]);
+  expect(kernel.offloads).toEqual([0x61, 0]);
+  kernel.offloadAnswer = -constants.errno.EINVAL;
+  expect(offloadTun(5, true)).toBe(false);
+});

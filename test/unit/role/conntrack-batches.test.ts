@@ -1,0 +1,96 @@
+import { describe, expect, it } from 'vitest';
+import { BATCH } from '../../../src/io/device.js';
+import { datagramIn, FAMILIES } from '../support/families.js';
+import { Rig } from '../support/load-balancer.js';
+
+const SERVER = '10.10.1.2:53';
+const lip = (n: number) => `10.10.1.1:${40_000 + n}`;
+
+describe.each(FAMILIES)('a load balancer asks conntrack, IPv%i', family => {
+  const toServer = (n: number) => datagramIn(family, { from: lip(n), to: SERVER, payload: [n] });
+
+  function make(maxTrails = 3): Rig {
+    const rig = new Rig({ family, options: { maxTrails } });
+    for (let n = 0; n < 40; n++) rig.connections.track(lip(n), SERVER, `203.0.113.7:${5000 + n}`);
+    return rig;
+  }
+  const names = (rig: Rig, ...numbers: number[]) => numbers.map(n => rig.connections.tuple(lip(n), SERVER));
+  const range = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => from + i);
+
+  it('once for all new flows of a batch', () => {
+    const rig = make();
+    rig.send(...range(0, BATCH + 3).map(toServer));
+    expect(rig.connections.questions).toEqual([
+      names(rig, ...range(0, BATCH)),
+      names(rig, ...range(BATCH, BATCH + 3)),
+    ]);
+    expect(rig.counts()).toMatchObject({ marks_inserted: BATCH + 3, flows: BATCH + 3 });
+  });
+
+  it('not for flows that it is sure of', () => {
+    const rig = make();
+    rig.send(toServer(1));
+    rig.connections.questions.length = 0;
+    rig.send(toServer(1), toServer(2), toServer(1));
+    expect(rig.connections.questions).toEqual([names(rig, 2)]);
+  });
+
+  it('not for what goes to itself, nor for fragments and other protocols', () => {
+    const rig = make();
+    rig.send(
+      datagramIn(family, { from: SERVER, to: lip(1), payload: [1] }),
+      datagramIn(family, { from: SERVER, to: lip(1) }),
+      [0x45, 0, 0, 1],
+    );
+    expect(rig.connections.questions).toEqual([]);
+  });
+
+  it('for the packets of one new flow together, and marks each of them', () => {
+    const rig = make();
+    const { emitted } = rig.send(toServer(1), toServer(1), toServer(1));
+    expect(rig.connections.questions).toEqual([names(rig, 1, 1, 1)]);
+    expect(emitted).toHaveLength(3);
+    expect(rig.counts()).toMatchObject({ marks_inserted: 3, flows: 1 });
+  });
+
+  it('for nobody’s connection once, and sends its packet on without a mark', () => {
+    const rig = make();
+    rig.connections.forget(lip(2), SERVER);
+    const { emitted } = rig.send(toServer(1), toServer(2), toServer(3));
+    expect(rig.connections.questions).toEqual([names(rig, 1, 2, 3)]);
+    expect(emitted).toHaveLength(3);
+    expect(rig.counts()).toMatchObject({ marks_inserted: 2, packets_unmarked: 1 });
+  });
+
+  it('alone for what it became unsure of in the middle of a batch, and rightly', () => {
+    const rig = make(2);
+    rig.send(toServer(1));
+    rig.connections.questions.length = 0;
+    // The second one has the last of its marks: from there on its flow may be another connection's.
+    rig.send(toServer(1), toServer(1), toServer(2));
+    expect(rig.connections.questions[0]).toEqual(names(rig, 2));
+    expect(rig.connections.questions[1]).toEqual(names(rig, 1));
+    expect(rig.counts()).toMatchObject({ marks_inserted: 3, packets_unmarked: 1 });
+  });
+
+  it('again for a flow that may be another connection’s meanwhile, and notices', () => {
+    const rig = make();
+    rig.send(toServer(1));
+    rig.skip(5000);
+    rig.connections.track(lip(1), SERVER, '198.51.100.9:9');
+    rig.connections.questions.length = 0;
+    rig.send(toServer(1), toServer(1));
+    expect(rig.connections.questions).toEqual([names(rig, 1, 1)]);
+    expect(rig.counts()).toMatchObject({ marks_inserted: 3 });
+  });
+
+  it('to let flows go only once a batch is done', () => {
+    const rig = make();
+    rig.send(toServer(1), toServer(2));
+    const ack = (n: number) =>
+      datagramIn(family, { from: SERVER, to: lip(n), carrier: 'ipo', client: `203.0.113.7:${5000 + n}` });
+    rig.send(ack(1), ack(2), ack(1));
+    expect(rig.connections.releases).toEqual(names(rig, 1, 2));
+    expect(rig.counts()).toMatchObject({ acks_received: 3, flows_acked: 2 });
+  });
+});
