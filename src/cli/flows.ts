@@ -1,7 +1,7 @@
 import { Command, InvalidArgumentError } from 'commander';
-import { type FlowAnswer, type FlowFilters, flowFilter } from '../daemon/answers.js';
-import { askRunning } from './ask.js';
+import { type FlowAnswer, type FlowFilters, flowFilter } from '../daemon/control/answers.js';
 import { print, wantsJson, withConfiguration, withJson } from './context.js';
+import { askRunning } from './request.js';
 
 /** `flows`: the flow table, like `conntrack -L`. */
 export function flowsCommand(): Command {

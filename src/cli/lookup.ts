@@ -1,8 +1,8 @@
 import { Command, InvalidArgumentError } from 'commander';
 import { ExitCode } from '../errors.js';
 import { parseEndpoint } from '../host/facts/addresses.js';
-import { askForOne } from './ask.js';
 import { complain, print, wantsJson, withConfiguration, withJson } from './context.js';
+import { askForOne } from './request.js';
 
 /** `lookup`: the real client of one flow. */
 export function lookupCommand(): Command {

@@ -1,6 +1,6 @@
 import { Command } from 'commander';
-import { askForOne } from './ask.js';
 import { print, wantsJson, withConfiguration, withJson } from './context.js';
+import { askForOne } from './request.js';
 
 /** `stats`: the counters. */
 export function statsCommand(): Command {

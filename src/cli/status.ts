@@ -1,8 +1,8 @@
 import { Command } from 'commander';
-import type { StatusAnswer } from '../daemon/answers.js';
+import type { StatusAnswer } from '../daemon/control/answers.js';
 import { ExitCode } from '../errors.js';
-import { askForOne } from './ask.js';
 import { print, wantsJson, withConfiguration, withJson } from './context.js';
+import { askForOne } from './request.js';
 
 /** `status`: what is running, since when, on what datapath, its health. */
 export function statusCommand(): Command {

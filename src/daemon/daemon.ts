@@ -14,13 +14,13 @@ import { native } from '../io/native.js';
 import { offloadTun, openTun } from '../io/tun.js';
 import { readCounters } from '../role/counters.js';
 import { VERSION } from '../version.js';
-import { type FlowAnswer, type FlowFilters, flowFilter, type StatusAnswer } from './answers.js';
 import { ticks } from './clock.js';
 import type { Config } from './config/index.js';
-import { type ControlHandler, ControlServer } from './control.js';
+import { type FlowAnswer, type FlowFilters, flowFilter, type StatusAnswer } from './control/answers.js';
+import { type ControlHandler, ControlServer } from './control/server.js';
 import type { Logger } from './log.js';
-import { type HostPlan, type RoleKit, roleKit } from './role-kit.js';
-import { CounterWatch } from './watch.js';
+import { type HostPlan, type RoleKit, roleKit } from './roles/kit.js';
+import { CounterWatch } from './watch/counter-watch.js';
 
 const HEARTBEAT_CHECK_MS = 1000;
 /** Checks without a heartbeat before the data plane counts as stuck. */

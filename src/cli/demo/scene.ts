@@ -6,8 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
-import type { StatusAnswer } from '../../daemon/answers.js';
-import { ask } from '../../daemon/control.js';
+import type { StatusAnswer } from '../../daemon/control/answers.js';
+import { ask } from '../../daemon/control/server.js';
 import { Namespaces } from './namespaces.js';
 
 export const CLIENT = '203.0.113.7';

@@ -1,11 +1,11 @@
-import { isMapped } from '../codec/addresses.js';
-import { loadBalancerWarnings } from '../host/advice/warnings.js';
-import { readLoadBalancerFacts, requireInterfaces } from '../host/facts/load-balancer.js';
-import { planLoadBalancer } from '../host/plan/load-balancer.js';
-import { LbCounter, LOAD_BALANCER_COUNTERS } from '../role/counters.js';
-import { ACKED } from '../role/load-balancer.js';
-import { describeEnds } from './answers.js';
-import type { RoleKit } from './role-kit.js';
+import { isMapped } from '../../codec/addresses.js';
+import { loadBalancerWarnings } from '../../host/advice/warnings.js';
+import { readLoadBalancerFacts, requireInterfaces } from '../../host/facts/load-balancer.js';
+import { planLoadBalancer } from '../../host/plan/load-balancer.js';
+import { LbCounter, LOAD_BALANCER_COUNTERS } from '../../role/counters.js';
+import { ACKED } from '../../role/load-balancer.js';
+import { describeEnds } from '../control/answers.js';
+import type { RoleKit } from './kit.js';
 
 export const loadBalancerKit: RoleKit = {
   async plan({ tun, routing: { mark }, loadBalancer }) {

@@ -1,14 +1,14 @@
-import { Carrier } from '../codec/uoa.js';
-import { realServerWarnings } from '../host/advice/warnings.js';
-import { familyOf, parseAddress, parsePrefix } from '../host/facts/addresses.js';
-import { FAMILIES } from '../host/facts/host.js';
-import { readRealServerFacts } from '../host/facts/real-server.js';
-import { EVERYWHERE, type ReplySource, sourcesOfFamily } from '../host/facts/reply-sources.js';
-import { planRealServer } from '../host/plan/real-server.js';
-import { Counter, REAL_SERVER_COUNTERS } from '../role/counters.js';
-import { CARRIER_FLAGS } from '../role/real-server.js';
-import { describeEnds } from './answers.js';
-import type { RoleKit } from './role-kit.js';
+import { Carrier } from '../../codec/uoa.js';
+import { realServerWarnings } from '../../host/advice/warnings.js';
+import { familyOf, parseAddress, parsePrefix } from '../../host/facts/addresses.js';
+import { FAMILIES } from '../../host/facts/host.js';
+import { readRealServerFacts } from '../../host/facts/real-server.js';
+import { EVERYWHERE, type ReplySource, sourcesOfFamily } from '../../host/facts/reply-sources.js';
+import { planRealServer } from '../../host/plan/real-server.js';
+import { Counter, REAL_SERVER_COUNTERS } from '../../role/counters.js';
+import { CARRIER_FLAGS } from '../../role/real-server.js';
+import { describeEnds } from '../control/answers.js';
+import type { RoleKit } from './kit.js';
 
 const CARRIERS = new Map<number, string>([
   [Carrier.ipo, 'ipo'],

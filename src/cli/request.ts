@@ -1,7 +1,7 @@
 /** Asking a running shim for its data. */
 import type { Command } from 'commander';
 import { readControlSocket } from '../daemon/config/index.js';
-import { ask, type ControlRequest } from '../daemon/control.js';
+import { ask, type ControlRequest } from '../daemon/control/server.js';
 import { ExitCode } from '../errors.js';
 import { complain, sources } from './context.js';
 

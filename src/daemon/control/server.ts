@@ -7,7 +7,7 @@ import { chmodSync, mkdirSync, rmSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { createInterface } from 'node:readline';
-import { ExitCode, OperatorError } from '../errors.js';
+import { ExitCode, OperatorError } from '../../errors.js';
 import type { FlowAnswer, FlowFilters, StatusAnswer } from './answers.js';
 
 export type ControlRequest =

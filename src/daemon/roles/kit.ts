@@ -1,12 +1,12 @@
 /** What a role brings to the daemon: how its configuration becomes a plan for the host and settings for packets. */
-import type { RoleSettings } from '../dataplane/make-role.js';
-import type { FlowEntry } from '../flow/reader.js';
-import type { ReplyTable } from '../host/apply/client-routes.js';
-import type { LocalRule } from '../host/apply/state.js';
-import type { Facts } from '../host/facts/host.js';
-import type { Change } from '../host/plan/change.js';
-import type { FlowAnswer } from './answers.js';
-import type { Config } from './config/index.js';
+import type { RoleSettings } from '../../dataplane/make-role.js';
+import type { FlowEntry } from '../../flow/reader.js';
+import type { ReplyTable } from '../../host/apply/client-routes.js';
+import type { LocalRule } from '../../host/apply/state.js';
+import type { Facts } from '../../host/facts/host.js';
+import type { Change } from '../../host/plan/change.js';
+import type { Config } from '../config/index.js';
+import type { FlowAnswer } from '../control/answers.js';
 import { loadBalancerKit } from './load-balancer.js';
 import { realServerKit } from './real-server.js';
 
