@@ -1,6 +1,6 @@
 /** What was aimed at, next to what was found. A miss is said, and fails nothing. */
 import type { Measurement } from './measure.js';
-import type { MicroFigure } from './micro/scenarios.js';
+import type { MicroFigure } from './micro/figure.js';
 import { find, type Goal, type LoadFigures, type Results, type SoakFigures } from './results.js';
 import { median, pairedRatio } from './statistics.js';
 

@@ -1,6 +1,6 @@
 /** The results as text. */
 import type { Measurement } from './measure.js';
-import type { MicroFigure } from './micro/scenarios.js';
+import type { MicroFigure } from './micro/figure.js';
 import {
   find,
   type Goal,

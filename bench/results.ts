@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import type { Measurement } from './measure.js';
-import type { MicroFigure } from './micro/scenarios.js';
+import type { MicroFigure } from './micro/figure.js';
 import type { Options } from './options.js';
 import type { Traffic } from './traffic.js';
 

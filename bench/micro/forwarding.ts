@@ -4,9 +4,9 @@ import { Pipeline } from '#shim/dataplane/pipeline.js';
 import { BATCH, PacketList } from '#shim/io/device.js';
 import { Counter } from '#shim/role/counters.js';
 import { PlainFeed } from './feeds.js';
+import type { MicroFigure } from './figure.js';
 import { expectCount, learnFlows, makeKit, nanosecondsEach } from './kit.js';
 import { type Family, shuffled, toClient, toService } from './packets.js';
-import type { MicroFigure } from './scenarios.js';
 
 const PAYLOAD = 64;
 const PACKETS = 1_000_000;

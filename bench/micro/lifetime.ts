@@ -1,9 +1,9 @@
 /** Flows come and go: a million of them. */
 import { Pipeline } from '#shim/dataplane/pipeline.js';
 import { CopyFeed } from './feeds.js';
+import type { MicroFigure } from './figure.js';
 import { cpuMilliseconds, expectCount, type Kit, MAX_FLOWS, makeKit, TIMEOUT } from './kit.js';
 import { CLIENT_NETWORK, makePacket, shuffled, toService } from './packets.js';
-import type { MicroFigure } from './scenarios.js';
 
 const FLOWS = 1_000_000;
 const PAYLOAD = 64;

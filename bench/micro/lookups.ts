@@ -1,8 +1,8 @@
 /** The flow table alone. */
 import { BATCH } from '#shim/io/device.js';
+import type { MicroFigure } from './figure.js';
 import { type Kit, LB, learnFlows, makeEnds, makeKit, nanosecondsEach, SERVER } from './kit.js';
 import { LIP_NETWORK, LIP_PORT, RPORT, shuffled } from './packets.js';
-import type { MicroFigure } from './scenarios.js';
 
 const LOOKUPS = 1_000_000;
 

@@ -2,9 +2,9 @@
 import { Checksum } from '#shim/codec/packet.js';
 import { Arena, BATCH, PacketList } from '#shim/io/device.js';
 import { Merger } from '#shim/io/merge.js';
+import type { MicroFigure } from './figure.js';
 import { nanosecondsEach } from './kit.js';
 import { makePacket, toService } from './packets.js';
-import type { MicroFigure } from './scenarios.js';
 
 const BATCHES = 50_000;
 const HEADER = 20;

@@ -1,15 +1,10 @@
 /** The micro-benchmarks, each of which runs in a process of its own: what one has warmed up is no help to another. */
+import type { MicroFigure } from './figure.js';
 import { forwarding } from './forwarding.js';
 import { lifetime } from './lifetime.js';
 import { batchedLookups, lookups } from './lookups.js';
 import { merging } from './merging.js';
 import { steps } from './steps.js';
-
-export interface MicroFigure {
-  name: string;
-  value: number;
-  unit: string;
-}
 
 export const FEW = 1_000;
 export const MANY = 1_000_000;

@@ -4,9 +4,9 @@ import { Packet } from '#shim/codec/packet.js';
 import { setSource } from '#shim/codec/rewrite.js';
 import { writeAck } from '#shim/codec/standalone.js';
 import { completeChecksum } from '#shim/io/cut.js';
+import type { MicroFigure } from './figure.js';
 import { nanosecondsEach } from './kit.js';
 import { CLIENT_NETWORK, makePacket, toService } from './packets.js';
-import type { MicroFigure } from './scenarios.js';
 
 const TIMES = 1_000_000;
 const AT = 128;

@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 /** The micro-benchmarks by themselves: no root, no network. */
-import { judge } from '../goals.js';
-import { reportGoals, reportMicro } from '../report.js';
-import { runMicro } from './run.js';
+import { judge } from './goals.js';
+import { reportGoals, reportMicro } from './report.js';
+import { runMicro } from './run-micro.js';
 
 process.on('uncaughtException', error => {
   process.stderr.write(`bench: ${error.message}\n`);

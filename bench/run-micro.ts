@@ -1,10 +1,11 @@
 /** All micro-benchmarks, round after round: a machine may be slow for a while. */
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { median } from '../statistics.js';
-import { type MicroFigure, SCENARIOS } from './scenarios.js';
+import type { MicroFigure } from './micro/figure.js';
+import { SCENARIOS } from './micro/scenarios.js';
+import { median } from './statistics.js';
 
-const CHILD = fileURLToPath(new URL('./child.js', import.meta.url));
+const CHILD = fileURLToPath(new URL('./micro/child.js', import.meta.url));
 
 /** What the compiler makes of it differs from start to start. */
 const STARTS = 5;
