@@ -24,7 +24,7 @@ const FLOORS = {
   'host/apply':    'errors.ts codec flow io/native.ts host host/facts host/plan node',
   'host/advice':   'host host/facts host/plan node',
 
-  'daemon/config': 'errors.ts host node npm:convict npm:ip-address npm:yaml',
+  'daemon/config': 'errors.ts codec host node npm:convict npm:ip-address npm:yaml',
   'daemon':        'errors.ts version.ts codec flow role io dataplane host/* daemon/config node npm:winston',
   'cli':           'errors.ts version.ts codec io/native.ts host/* daemon/* node npm:commander',
 

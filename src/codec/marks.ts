@@ -5,6 +5,7 @@
  * headers stay right. What carries a mark stands in front of UDP, so a packet only ever moves its start; inserting
  * needs that much room (the carrier's bytes) in front of it. UDP's checksum does not know of marks, and stays.
  */
+import { Carrier, carrierLength, writeOption } from './carriers.js';
 import * as icmp from './icmp.js';
 import * as ipv4 from './ipv4.js';
 import * as ipv6 from './ipv6.js';
@@ -18,12 +19,11 @@ import * as uoa from './uoa.js';
  */
 export function strip(packet: Packet): number {
   const before = packet.start;
-  if (packet.carrier === uoa.Carrier.opp)
-    stripHeader(packet, packet.transport, packet.udp, packet.protocolAt);
+  if (packet.carrier === Carrier.opp) stripHeader(packet, packet.transport, packet.udp, packet.protocolAt);
   else if (packet.mark === Mark.found)
-    if (packet.carrier === uoa.Carrier.ipo) stripOption(packet);
+    if (packet.carrier === Carrier.ipo) stripOption(packet);
     else stripDestinationOption(packet);
-  packet.carrier = uoa.Carrier.none;
+  packet.carrier = Carrier.none;
   packet.mark = Mark.none;
   return packet.start - before;
 }
@@ -74,8 +74,8 @@ export function stripQuoted(packet: Packet): number {
   const removed = to - from;
   if (removed === 0) return 0;
   const declared = quoted.declaredLength(view) - removed;
-  if (packet.carrier !== uoa.Carrier.ipo)
-    view.setUint8(packet.carrier === uoa.Carrier.opp ? quoted.protocolAt : quoted.optionsAt, udp.PROTOCOL);
+  if (packet.carrier !== Carrier.ipo)
+    view.setUint8(packet.carrier === Carrier.opp ? quoted.protocolAt : quoted.optionsAt, udp.PROTOCOL);
   moveFront(packet, from, removed);
   packet.transport += removed;
   quoted.start += removed;
@@ -84,7 +84,7 @@ export function stripQuoted(packet: Packet): number {
   if (quoted.v6) view.setUint16(quoted.start + ipv6.PAYLOAD_LENGTH, declared - ipv6.HEADER);
   else writeHeader4(view, quoted.start, quoted.headerLength, declared);
   icmp.writeChecksum(view, packet);
-  packet.carrier = uoa.Carrier.none;
+  packet.carrier = Carrier.none;
   packet.mark = Mark.none;
   return removed;
 }
@@ -94,8 +94,8 @@ function quotedMark(packet: Packet): readonly [number, number] {
   const { view, quoted, option } = packet;
   if (packet.mark !== Mark.found) return NOWHERE;
   const end = option + packet.optionLength;
-  if (packet.carrier === uoa.Carrier.ipo) return [option, end];
-  if (packet.carrier === uoa.Carrier.opp) return [quoted.transport, packet.udp];
+  if (packet.carrier === Carrier.ipo) return [option, end];
+  if (packet.carrier === Carrier.opp) return [quoted.transport, packet.udp];
   const isAlone = ipv6.paddingBehind(view, end, packet.udp) === packet.udp;
   return isAlone && option === quoted.options + ipv6.EXTENSION_OPTIONS
     ? [quoted.options, packet.udp]
@@ -107,14 +107,14 @@ const NOWHERE = [0, 0] as const;
 /** Takes out all marks that the sender put there itself, well-formed or not, and says how many there were. */
 export function eraseMarks(packet: Packet): number {
   let erased = 0;
-  while (packet.carrier === uoa.Carrier.opp || isRemovable(packet)) {
+  while (packet.carrier === Carrier.opp || isRemovable(packet)) {
     strip(packet);
     packet.parse(packet.start, packet.end);
     erased++;
   }
   const options = packet.v6 ? eraseDestinationOptions(packet) : eraseOptions(packet);
   if (options > 0) {
-    packet.carrier = uoa.Carrier.none;
+    packet.carrier = Carrier.none;
     packet.mark = Mark.none;
   }
   return erased + options;
@@ -122,7 +122,7 @@ export function eraseMarks(packet: Packet): number {
 
 /** Not in a fragment: the others would no longer fit behind a first one that is shorter. */
 function isRemovable(packet: Packet): boolean {
-  return packet.mark === Mark.found && packet.carrier === uoa.Carrier.dstopt && !packet.fragmented;
+  return packet.mark === Mark.found && packet.carrier === Carrier.dstopt && !packet.fragmented;
 }
 
 /** Overwrites every IPv4 option of UOA's number with NOPs, whatever its length. */
@@ -167,31 +167,31 @@ function disown(view: DataView, start: number, end: number): number {
 }
 
 /** Whether `client`'s mark finds room: in the headers of such a packet, and in one of `mtu` bytes. */
-export function fitsMark(packet: Packet, carrier: uoa.Carrier, client: uoa.Client, mtu: number): boolean {
+export function fitsMark(packet: Packet, carrier: Carrier, client: uoa.Client, mtu: number): boolean {
   const option = client.v6 ? uoa.OPTION_V6 : uoa.OPTION_V4;
-  const isIpo = carrier === uoa.Carrier.ipo;
+  const isIpo = carrier === Carrier.ipo;
   if (isIpo && packet.headerLength + option > ipv4.MAX_HEADER) return false;
   // IPv6 has `opp` without extension headers only.
-  if (carrier === uoa.Carrier.opp && packet.v6 && packet.headerLength > ipv6.HEADER) return false;
-  return packet.end - packet.start + (isIpo ? option : uoa.carrierLength(carrier, option)) <= mtu;
+  if (carrier === Carrier.opp && packet.v6 && packet.headerLength > ipv6.HEADER) return false;
+  return packet.end - packet.start + (isIpo ? option : carrierLength(carrier, option)) <= mtu;
 }
 
 /** Puts the client in as `ipo`, right behind the fixed header, before options that were there; else before UDP. */
-export function insertMark(packet: Packet, carrier: uoa.Carrier, client: uoa.Client): void {
+export function insertMark(packet: Packet, carrier: Carrier, client: uoa.Client): void {
   const optionLength = client.v6 ? uoa.OPTION_V6 : uoa.OPTION_V4;
-  if (carrier === uoa.Carrier.ipo) {
+  if (carrier === Carrier.ipo) {
     moveFront(packet, packet.start + ipv4.MIN_HEADER, -optionLength);
     writeMark(packet, carrier, packet.start + ipv4.OPTIONS, client);
   } else insertHeader(packet, carrier, optionLength, client);
   writeLengths(packet);
 }
 
-function insertHeader(packet: Packet, carrier: uoa.Carrier, optionLength: number, client: uoa.Client): void {
+function insertHeader(packet: Packet, carrier: Carrier, optionLength: number, client: uoa.Client): void {
   const { view } = packet;
-  const length = uoa.carrierLength(carrier, optionLength);
+  const length = carrierLength(carrier, optionLength);
   moveFront(packet, packet.transport, -length);
   const at = packet.transport - length;
-  if (carrier === uoa.Carrier.opp) {
+  if (carrier === Carrier.opp) {
     uoa.writeOppHeader(view, at, optionLength);
     writeMark(packet, carrier, at + uoa.OPP_HEADER, client);
     packet.transport = at;
@@ -207,11 +207,11 @@ function insertHeader(packet: Packet, carrier: uoa.Carrier, optionLength: number
   packet.protocolAt = at;
 }
 
-function writeMark(packet: Packet, carrier: uoa.Carrier, option: number, client: uoa.Client): void {
+function writeMark(packet: Packet, carrier: Carrier, option: number, client: uoa.Client): void {
   packet.carrier = carrier;
   packet.mark = Mark.found;
   packet.option = option;
-  packet.optionLength = uoa.writeOption(packet.view, option, client, carrier);
+  packet.optionLength = writeOption(packet.view, option, client, carrier);
 }
 
 /** Moves what stands in front of `until` by `distance` bytes, towards the end if that is positive. */

@@ -4,6 +4,7 @@
  * `parse` is the only place where bounds are checked; whatever it says is there can be read without further
  * checks. Malformed input is an outcome (`Kind.malformed`), never an exception.
  */
+import { Carrier } from './carriers.js';
 import * as icmp from './icmp.js';
 import { IpHeader, Read } from './ip-header.js';
 import * as ipv4 from './ipv4.js';
@@ -52,7 +53,7 @@ export class Packet extends IpHeader {
   udp = 0;
   /** The IP header that an error quotes. */
   readonly quoted = new IpHeader();
-  carrier: uoa.Carrier = uoa.Carrier.none;
+  carrier: Carrier = Carrier.none;
   mark: Mark = Mark.none;
   /** Offset and length of the option, in an error of the one that is quoted; only for `Mark.found`. */
   option = 0;
@@ -91,7 +92,7 @@ export class Packet extends IpHeader {
   parse(start: number, end: number, checksum: Checksum = Checksum.full, segment = 0): Kind {
     this.checksum = checksum;
     this.segment = segment;
-    this.carrier = uoa.Carrier.none;
+    this.carrier = Carrier.none;
     this.mark = Mark.none;
     this.hint = -1;
     this.kind = this.classify(start, end);
@@ -121,7 +122,7 @@ export class Packet extends IpHeader {
     const isFirst = quoted.readHeader(view, start, end, false) === Read.whole && quoted.v6 === this.v6;
     const isUdp = quoted.protocol === udp.PROTOCOL || quoted.protocol === uoa.OPP_PROTOCOL;
     if (isFirst && isUdp && this.readUdp(quoted)) return Kind.error;
-    this.carrier = uoa.Carrier.none;
+    this.carrier = Carrier.none;
     this.mark = Mark.none;
     return Kind.other;
   }
@@ -139,22 +140,26 @@ export class Packet extends IpHeader {
     const { view } = this;
     if (header.protocol === uoa.OPP_PROTOCOL) {
       const length = uoa.oppLength(view, header.transport, header.end);
-      this.carrier = uoa.Carrier.opp;
+      this.carrier = Carrier.opp;
       this.mark = Mark.broken;
       if (length === 0) return false;
       this.udp += length;
-      this.readMark(uoa.Carrier.opp, uoa.findMark(view, header.transport + uoa.OPP_HEADER, this.udp));
-    } else if (header.v6) this.readMark(uoa.Carrier.dstopt, uoa.findMark6(view, header.options));
-    else this.readMark(uoa.Carrier.ipo, uoa.findMark(view, header.start + ipv4.OPTIONS, header.transport));
+      this.readMark(Carrier.opp, uoa.findMark(view, header.transport + uoa.OPP_HEADER, this.udp));
+    } else if (header.v6) this.readMark(Carrier.dstopt, uoa.findMark6(view, header.options));
+    else this.readMark(Carrier.ipo, uoa.findMark(view, header.start + ipv4.OPTIONS, header.transport));
     return true;
   }
 
-  private readMark(carrier: uoa.Carrier, offset: number): void {
-    if (offset === uoa.MARK_ABSENT && carrier !== uoa.Carrier.opp) return;
+  private readMark(carrier: Carrier, offset: number): void {
+    if (offset === uoa.MARK_ABSENT && carrier !== Carrier.opp) return;
     this.carrier = carrier;
     this.mark = offset < 0 ? Mark.broken : Mark.found;
     this.option = offset;
-    if (offset >= 0) this.optionLength = uoa.optionLength(this.view, offset, carrier);
+    if (offset < 0) return;
+    this.optionLength =
+      carrier === Carrier.dstopt
+        ? uoa.dstoptOptionLength(this.view, offset)
+        : uoa.optionLength(this.view, offset);
   }
 }
 

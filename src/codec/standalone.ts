@@ -1,6 +1,7 @@
 /**
  * Standalone packets: an empty UDP datagram whose only purpose is its mark. An ACK is one of them.
  */
+import { Carrier, carrierLength, writeOption } from './carriers.js';
 import { complement, sumWords } from './checksum.js';
 import { DESTINATION, SOURCE } from './ip-header.js';
 import * as ipv4 from './ipv4.js';
@@ -8,9 +9,6 @@ import * as ipv6 from './ipv6.js';
 import type { Packet } from './packet.js';
 import * as udp from './udp.js';
 import * as uoa from './uoa.js';
-
-/** The largest standalone, in bytes: an IPv6 client over IPv6. */
-export const MAX_STANDALONE = ipv6.HEADER + uoa.OPP_HEADER + uoa.OPTION_V6 + udp.HEADER;
 
 const HOPS = 64;
 const VERSION_6 = 6 << 28;
@@ -24,7 +22,7 @@ export function writeAck(packet: Packet, out: DataView, offset: number): number 
   const option = optionOffset(packet, carrier, offset);
   for (let i = 0; i < optionLength; i++) out.setUint8(option + i, view.getUint8(packet.option + i));
   const end = writeAround(packet, carrier, out, offset, optionLength, DESTINATION);
-  if (carrier === uoa.Carrier.opp) out.setUint8(option - uoa.OPP_HEADER, view.getUint8(packet.transport));
+  if (carrier === Carrier.opp) out.setUint8(option - uoa.OPP_HEADER, view.getUint8(packet.transport));
   return end;
 }
 
@@ -34,20 +32,20 @@ export function writeAck(packet: Packet, out: DataView, offset: number): number 
  */
 export function writeStandalone(
   packet: Packet,
-  carrier: uoa.Carrier,
+  carrier: Carrier,
   client: uoa.Client,
   out: DataView,
   offset: number,
 ): number {
-  const optionLength = uoa.writeOption(out, optionOffset(packet, carrier, offset), client, carrier);
+  const optionLength = writeOption(out, optionOffset(packet, carrier, offset), client, carrier);
   return writeAround(packet, carrier, out, offset, optionLength, SOURCE);
 }
 
 /** Where the option goes in a standalone of `packet`'s family. */
-function optionOffset({ v6 }: Packet, carrier: uoa.Carrier, offset: number): number {
+function optionOffset({ v6 }: Packet, carrier: Carrier, offset: number): number {
   const headers = offset + (v6 ? ipv6.HEADER : ipv4.MIN_HEADER);
-  if (carrier === uoa.Carrier.ipo) return headers;
-  return headers + (carrier === uoa.Carrier.opp ? uoa.OPP_HEADER : ipv6.EXTENSION_OPTIONS);
+  if (carrier === Carrier.ipo) return headers;
+  return headers + (carrier === Carrier.opp ? uoa.OPP_HEADER : ipv6.EXTENSION_OPTIONS);
 }
 
 /**
@@ -56,20 +54,20 @@ function optionOffset({ v6 }: Packet, carrier: uoa.Carrier, offset: number): num
  */
 function writeAround(
   packet: Packet,
-  carrier: uoa.Carrier,
+  carrier: Carrier,
   out: DataView,
   offset: number,
   optionLength: number,
   from: typeof SOURCE | typeof DESTINATION,
 ): number {
   const isForward = from === SOURCE;
-  const carried = uoa.carrierLength(carrier, optionLength);
-  const header = packet.v6 ? ipv6.HEADER : ipv4.MIN_HEADER + (carrier === uoa.Carrier.ipo ? optionLength : 0);
+  const carried = carrierLength(carrier, optionLength);
+  const header = packet.v6 ? ipv6.HEADER : ipv4.MIN_HEADER + (carrier === Carrier.ipo ? optionLength : 0);
   const datagram = offset + header + carried;
   const end = datagram + udp.HEADER;
 
-  if (carrier === uoa.Carrier.opp) uoa.writeOppHeader(out, offset + header, optionLength);
-  if (carrier === uoa.Carrier.dstopt) uoa.writeDstoptHeader(out, offset + header, optionLength);
+  if (carrier === Carrier.opp) uoa.writeOppHeader(out, offset + header, optionLength);
+  if (carrier === Carrier.dstopt) uoa.writeDstoptHeader(out, offset + header, optionLength);
   out.setUint16(datagram + udp.SOURCE_PORT, isForward ? packet.sourcePort : packet.destinationPort);
   out.setUint16(datagram + udp.DESTINATION_PORT, isForward ? packet.destinationPort : packet.sourcePort);
   out.setUint16(datagram + udp.LENGTH, udp.HEADER);
@@ -85,9 +83,9 @@ function writeAround(
   return end - offset;
 }
 
-function nextHeader(carrier: uoa.Carrier): number {
-  if (carrier === uoa.Carrier.opp) return uoa.OPP_PROTOCOL;
-  return carrier === uoa.Carrier.dstopt ? ipv6.DESTINATION_OPTIONS : udp.PROTOCOL;
+function nextHeader(carrier: Carrier): number {
+  if (carrier === Carrier.opp) return uoa.OPP_PROTOCOL;
+  return carrier === Carrier.dstopt ? ipv6.DESTINATION_OPTIONS : udp.PROTOCOL;
 }
 
 /** Writes the fixed header of a packet that ends at `end`, and gives the sum of its addresses. */

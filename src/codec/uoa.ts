@@ -30,10 +30,6 @@ export const OPP_HEADER = 4;
 export const OPP_VERSION_V4 = 1;
 export const OPP_VERSION_V6 = 2;
 
-/** How a mark travels. */
-export const Carrier = { none: 0, ipo: 1, opp: 2, dstopt: 3 } as const;
-export type Carrier = (typeof Carrier)[keyof typeof Carrier];
-
 export const MARK_ABSENT = -1;
 export const MARK_BROKEN = -2;
 
@@ -50,19 +46,23 @@ export function findMark6(view: DataView, header: number): number {
   const end = header + ipv6.extensionLength(view, header);
   const offset = ipv6.findOption(view, header + ipv6.EXTENSION_OPTIONS, end, OPTION);
   if (offset < 0) return offset === ipv6.OPTION_ABSENT ? MARK_ABSENT : MARK_BROKEN;
-  const length = optionLength(view, offset, Carrier.dstopt);
+  const length = dstoptOptionLength(view, offset);
   return length === OPTION_V4 || length === OPTION_V6 ? offset : MARK_BROKEN;
 }
 
-/** The whole option's length in bytes. */
-export function optionLength(view: DataView, option: number, carrier: Carrier): number {
-  return view.getUint8(option + OPTION_LENGTH) + (carrier === Carrier.dstopt ? DSTOPT_UNCOUNTED : 0);
+/** The length in bytes of the whole option at `option`, in `ipo` or `opp`. */
+export function optionLength(view: DataView, option: number): number {
+  return view.getUint8(option + OPTION_LENGTH);
 }
 
-/** What the header that carries an option takes in front of UDP: nothing with `ipo`, which is part of IP's. */
-export function carrierLength(carrier: Carrier, option: number): number {
-  if (carrier === Carrier.opp) return OPP_HEADER + option;
-  return carrier === Carrier.dstopt ? (ipv6.EXTENSION_OPTIONS + option + 7) & ~7 : 0;
+/** The same in `dstopt`. */
+export function dstoptOptionLength(view: DataView, option: number): number {
+  return view.getUint8(option + OPTION_LENGTH) + DSTOPT_UNCOUNTED;
+}
+
+/** The length in bytes of a destination options header around an option of `option` bytes alone. */
+export function dstoptLength(option: number): number {
+  return (ipv6.EXTENSION_OPTIONS + option + 7) & ~7;
 }
 
 /**
@@ -87,20 +87,27 @@ export interface Client {
   port: number;
 }
 
-/** Writes the option for `client` at `offset` and gives its length in bytes. */
-export function writeOption(view: DataView, offset: number, client: Client, carrier: Carrier): number {
+/** Writes the option for `client` at `offset`, for `ipo` or `opp`, and gives its length in bytes. */
+export function writeOption(view: DataView, offset: number, client: Client): number {
   const length = client.v6 ? OPTION_V6 : OPTION_V4;
   view.setUint8(offset, OPTION);
-  view.setUint8(offset + OPTION_LENGTH, length - (carrier === Carrier.dstopt ? DSTOPT_UNCOUNTED : 0));
+  view.setUint8(offset + OPTION_LENGTH, length);
   view.setUint16(offset + OPTION_PORT, client.port);
   for (let word = client.v6 ? 0 : 3, at = offset + OPTION_ADDRESS; word < 4; word++, at += 4)
     view.setInt32(at, client.words[word]);
   return length;
 }
 
+/** The same for `dstopt`. */
+export function writeDstoptOption(view: DataView, offset: number, client: Client): number {
+  const length = writeOption(view, offset, client);
+  view.setUint8(offset + OPTION_LENGTH, length - DSTOPT_UNCOUNTED);
+  return length;
+}
+
 /** Writes the destination options header around an option of `optionLength` bytes, in front of UDP. */
 export function writeDstoptHeader(view: DataView, offset: number, optionLength: number): void {
-  const length = carrierLength(Carrier.dstopt, optionLength);
+  const length = dstoptLength(optionLength);
   const used = ipv6.EXTENSION_OPTIONS + optionLength;
   view.setUint8(offset + ipv6.EXTENSION_NEXT, udp.PROTOCOL);
   view.setUint8(offset + ipv6.EXTENSION_LENGTH, length / 8 - 1);

@@ -9,6 +9,7 @@
  *   5. an ICMP error about a packet that the mark made too big
  */
 import { ADDRESS_WORDS, copyAddress, sameAddress } from '../codec/addresses.js';
+import { type Carrier, type CarrierName, carrierOfFamily } from '../codec/carriers.js';
 import type { ReplyTuple } from '../codec/ctnetlink.js';
 import * as icmp from '../codec/icmp.js';
 import { eraseMarks, fitsMark, insertMark, strip, stripQuoted } from '../codec/marks.js';
@@ -54,8 +55,8 @@ export interface Connections {
 export type PathMtuOf = (words: Int32Array, at: number) => number;
 
 export interface LoadBalancerOptions {
-  /** Whether marks go into a header of their own, or into an option of IP's: `ipo` with IPv4, `dstopt` with IPv6. */
-  carrier: 'opp' | 'option';
+  /** How marks travel: `ipo` and `dstopt` mean the same, whichever the packet's family has. */
+  carrier: CarrierName;
   /** Marks per flow at most: 0 to 100. */
   maxTrails: number;
   /** The host's own addresses, the LIPs among them. */
@@ -218,7 +219,7 @@ export class LoadBalancer implements Role {
 
   private mark(packet: Packet, extraOffset: number, now: number): number {
     const { counters, client } = this;
-    const carrier = this.carrierFor(packet);
+    const carrier = carrierOfFamily(this.carrier, packet.v6);
     if (packet.payloadLength > 0 && !packet.fragmented && this.fits(packet, carrier, now)) {
       insertMark(packet, carrier, client);
       counters[LbCounter.marks_inserted]++;
@@ -229,12 +230,7 @@ export class LoadBalancer implements Role {
     return Verdict.emit | Verdict.extra;
   }
 
-  private carrierFor({ v6 }: Packet): uoa.Carrier {
-    if (this.carrier === 'opp') return uoa.Carrier.opp;
-    return v6 ? uoa.Carrier.dstopt : uoa.Carrier.ipo;
-  }
-
-  private fits(packet: Packet, carrier: uoa.Carrier, now: number): boolean {
+  private fits(packet: Packet, carrier: Carrier, now: number): boolean {
     const { client } = this;
     if (fitsMark(packet, carrier, client, packet.v6 ? SMALLEST_PATH6 : SMALLEST_PATH4)) return true;
     const { addresses } = packet;
@@ -267,7 +263,7 @@ export class LoadBalancer implements Role {
   private acknowledged(packet: Packet): number {
     const { flows } = this;
     const { view, option, addresses, v6 } = packet;
-    const isOurs = packet.mark === Mark.found && packet.carrier === this.carrierFor(packet);
+    const isOurs = packet.mark === Mark.found && packet.carrier === carrierOfFamily(this.carrier, packet.v6);
     if (!isOurs || packet.optionLength !== (v6 ? uoa.OPTION_V6 : uoa.OPTION_V4)) return -1;
     flows.setFlow(addresses, DESTINATION, packet.destinationPort, SOURCE, packet.sourcePort);
     const flow = flows.findFlow();

@@ -10,6 +10,7 @@
  *   6. ICMP errors about translated packets, either way, are translated in what they quote
  */
 import { ADDRESS_WORDS, copyAddress, isMapped, sameAddress } from '../codec/addresses.js';
+import { CARRIER_BITS, Carrier } from '../codec/carriers.js';
 import * as icmp from '../codec/icmp.js';
 import { strip } from '../codec/marks.js';
 import { DESTINATION, Kind, Mark, type Packet, SOURCE } from '../codec/packet.js';
@@ -35,8 +36,8 @@ import { type Service, ServiceList } from './services.js';
 import { EXPIRY_BUDGET, type Role, Verdict } from './verdict.js';
 
 /** Flags of a flow's record: its carrier in the low bits, and whether the client is of the other family (NAT64). */
-export const CARRIER_FLAGS = 0x03;
-const FOREIGN = 0x04;
+export const CARRIER_FLAGS = (1 << CARRIER_BITS) - 1;
+const FOREIGN = 1 << CARRIER_BITS;
 
 export interface LoadBalancer {
   prefix: Prefix;
@@ -166,7 +167,7 @@ export class RealServer implements Role {
     }
     const lb = this.loadBalancers[position];
     if (!packet.fragmented) return this.receiveFrom(packet, lb, now, extraOffset);
-    if (packet.carrier === uoa.Carrier.opp) return this.gather(packet, now);
+    if (packet.carrier === Carrier.opp) return this.gather(packet, now);
     return this.receiveFirst(packet, lb, now, extraOffset);
   }
 

@@ -3,6 +3,7 @@
  * Arguments: the LB's address and the RS's.
  */
 import { ADDRESS_WORDS, readAddress4 } from '../../codec/addresses.js';
+import { carrierName } from '../../codec/carriers.js';
 import { DESTINATION, Mark, Packet, SOURCE } from '../../codec/packet.js';
 import * as uoa from '../../codec/uoa.js';
 import { formatEndpoint, parseAddress } from '../../host/facts/addresses.js';
@@ -46,7 +47,7 @@ function describeMark(): string {
   const client = new Int32Array(ADDRESS_WORDS);
   readAddress4(view, option + uoa.OPTION_ADDRESS, client, 0);
   const described = endpoint(client, 0, view.getUint16(option + uoa.OPTION_PORT));
-  return `${carrier === uoa.Carrier.ipo ? 'ipo' : 'opp'} ${bytes} = ${described}`;
+  return `${carrierName(carrier)} ${bytes} = ${described}`;
 }
 
 function endpoint(words: Int32Array, at: number, port: number): string {

@@ -2,6 +2,7 @@
  * Every key of the configuration: what it is for, its default, what it may be. The order is that of the
  * documentation. Everything else (environment variables, flags, the unknown ones) follows from this table.
  */
+import { CARRIER_NAMES } from '../../codec/carriers.js';
 import { interfaceAddress } from './addresses.js';
 import { localAddresses, virtualServices } from './load-balancer.js';
 import { loadBalancers, services } from './real-server.js';
@@ -89,7 +90,7 @@ export const schema = {
     carrier: text(
       'how marks travel: an option in the IP header (ipo or dstopt, by the family) or a header behind it (opp)',
       'ipo',
-      choice(['ipo', 'opp', 'dstopt']),
+      choice(CARRIER_NAMES),
     ),
     maxTrails: number('packets of a flow that carry a mark, at most; 0: no marks', 3, wholeNumber(0, 100)),
     interface: {

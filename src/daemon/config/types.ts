@@ -1,3 +1,5 @@
+import type { CarrierName } from '../../codec/carriers.js';
+
 /**
  * The configuration, checked, complete and in one spelling: defaults are in, prefixes carry their length. Addresses
  * are `a.b.c.d`, or IPv6 ones as RFC 5952 has them: lower case, no leading zeros, `::` for the first longest run of
@@ -73,8 +75,8 @@ export interface ServiceSocket {
 }
 
 export interface LoadBalancerConfig {
-  /** `ipo` stands for `dstopt` too: an option of the IP header, whichever its family has. */
-  carrier: 'ipo' | 'opp';
+  /** `ipo` and `dstopt` mean the same: an option of the IP header, whichever its family has. */
+  carrier: CarrierName;
   /** 0: no marks. */
   maxTrails: number;
   /** Empty: by the routes. */

@@ -10,8 +10,7 @@ export interface Values extends Omit<Config, 'control' | 'realServer' | 'loadBal
     loadBalancers: { prefix: string; ack?: boolean; deliverEmpty?: boolean }[] | null;
     services: { address: string; port: string | number }[] | null;
   };
-  loadBalancer: Omit<LoadBalancerConfig, 'carrier' | 'localAddresses' | 'services'> & {
-    carrier: 'ipo' | 'opp' | 'dstopt';
+  loadBalancer: Omit<LoadBalancerConfig, 'localAddresses' | 'services'> & {
     localAddresses: string[] | null;
     services: WrittenService[] | null;
   };
@@ -54,7 +53,6 @@ function completeRealServer(values: Values['realServer']): RealServerConfig {
 function completeLoadBalancer(values: Values['loadBalancer']): LoadBalancerConfig {
   return {
     ...values,
-    carrier: values.carrier === 'opp' ? 'opp' : 'ipo',
     localAddresses: (values.localAddresses ?? []).map(oneSpelling),
     services: (values.services ?? []).map(service => ({
       vip: oneSpelling(service.vip),

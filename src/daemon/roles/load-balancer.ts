@@ -1,4 +1,5 @@
 import { isMapped } from '../../codec/addresses.js';
+import { carrierName, carrierOfFamily } from '../../codec/carriers.js';
 import { loadBalancerWarnings } from '../../host/advice/warnings.js';
 import { readLoadBalancerFacts, requireInterfaces } from '../../host/facts/load-balancer.js';
 import { planLoadBalancer } from '../../host/plan/load-balancer.js';
@@ -22,7 +23,7 @@ export const loadBalancerKit: RoleKit = {
   settings({ loadBalancer: { carrier, maxTrails } }, { ownAddresses }) {
     return {
       name: 'load-balancer',
-      options: { carrier: carrier === 'opp' ? 'opp' : 'option', maxTrails, ownAddresses },
+      options: { carrier, maxTrails, ownAddresses },
     };
   },
 
@@ -42,7 +43,7 @@ export const loadBalancerKit: RoleKit = {
   lookupCounters: { success: LbCounter.lookup_success, miss: LbCounter.lookup_miss },
   describeFlow: (entry, { loadBalancer }) => ({
     ...describeEnds(entry),
-    carrier: loadBalancer.carrier === 'opp' ? 'opp' : isMapped(entry.lb, 0) ? 'ipo' : 'dstopt',
+    carrier: carrierName(carrierOfFamily(loadBalancer.carrier, !isMapped(entry.lb, 0))),
     packets: entry.packets,
     replies: entry.replies,
     idleSeconds: entry.idle / 1000,

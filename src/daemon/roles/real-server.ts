@@ -1,4 +1,4 @@
-import { Carrier } from '../../codec/uoa.js';
+import { carrierName } from '../../codec/carriers.js';
 import { realServerWarnings } from '../../host/advice/warnings.js';
 import { familyOf, parseAddress, parsePrefix } from '../../host/facts/addresses.js';
 import { FAMILIES } from '../../host/facts/host.js';
@@ -9,12 +9,6 @@ import { Counter, REAL_SERVER_COUNTERS } from '../../role/counters.js';
 import { CARRIER_FLAGS } from '../../role/real-server.js';
 import { describeEnds } from '../control/answers.js';
 import type { RoleKit } from './kit.js';
-
-const CARRIERS = new Map<number, string>([
-  [Carrier.ipo, 'ipo'],
-  [Carrier.opp, 'opp'],
-  [Carrier.dstopt, 'dstopt'],
-]);
 
 export const realServerKit: RoleKit = {
   async plan({ tun, routing, realServer: { loadBalancers, services, nat64, interface: lbInterface } }) {
@@ -63,7 +57,7 @@ export const realServerKit: RoleKit = {
   lookupCounters: { success: Counter.lookup_success, miss: Counter.lookup_miss },
   describeFlow: entry => ({
     ...describeEnds(entry),
-    carrier: CARRIERS.get(entry.flags & CARRIER_FLAGS) ?? 'unknown',
+    carrier: carrierName(entry.flags & CARRIER_FLAGS),
     packets: entry.packets,
     replies: entry.replies,
     idleSeconds: entry.idle / 1000,

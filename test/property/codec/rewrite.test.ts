@@ -1,6 +1,7 @@
 /** Whatever is put in comes out again, and what is in between is what the slow builder makes of it. */
 import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
+import { Carrier, MAX_STANDALONE } from '../../../src/codec/carriers.js';
 import { insertMark, strip, stripQuoted } from '../../../src/codec/marks.js';
 import { Kind, Packet } from '../../../src/codec/packet.js';
 import {
@@ -11,9 +12,8 @@ import {
   setQuotedSource,
   setSource,
 } from '../../../src/codec/rewrite.js';
-import { MAX_STANDALONE, writeAck, writeStandalone } from '../../../src/codec/standalone.js';
+import { writeAck, writeStandalone } from '../../../src/codec/standalone.js';
 import { GROWTH, toIpv4, toIpv6 } from '../../../src/codec/translate.js';
-import { Carrier } from '../../../src/codec/uoa.js';
 import * as arbitrary from '../../unit/support/arbitraries.js';
 import { bytesOf, load } from '../../unit/support/place.js';
 import {

@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
+import { Carrier } from '../../../src/codec/carriers.js';
 import { insertMark, strip } from '../../../src/codec/marks.js';
 import { Checksum, Packet } from '../../../src/codec/packet.js';
 import { setDestination, setSource } from '../../../src/codec/rewrite.js';
 import { toIpv4, toIpv6 } from '../../../src/codec/translate.js';
-import { Carrier } from '../../../src/codec/uoa.js';
 import { Cutter, completeChecksum } from '../../../src/io/cut.js';
 import { BATCH } from '../../../src/io/device.js';
 import { Finisher } from '../../../src/io/finisher.js';

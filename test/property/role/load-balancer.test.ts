@@ -15,7 +15,7 @@ import {
   inFamily,
   markIn,
 } from '../../unit/support/families.js';
-import { CONFIGURED, Rig } from '../../unit/support/load-balancer.js';
+import { Rig } from '../../unit/support/load-balancer.js';
 import {
   type DatagramFields,
   destinationOption,
@@ -344,7 +344,7 @@ it('random traffic comes out as the model says, packet by packet and counter by 
       (events, family, carrier, maxTrails, batch, start) => {
         const rig = new Rig({
           family,
-          options: { carrier: CONFIGURED[carrier], maxTrails },
+          options: { carrier, maxTrails },
           start,
           size: { maxFlows: 100, timeout: 3_600_000 },
         });
@@ -426,7 +426,7 @@ it('any bytes at all go out, or are counted; and no connection gets more marks t
     fc.property(steps, carrier, fc.nat(4), ({ family, steps }, carrier, maxTrails) => {
       const rig = new Rig({
         family,
-        options: { carrier: CONFIGURED[carrier], maxTrails },
+        options: { carrier, maxTrails },
         size: { maxFlows: 1000, timeout: 3_600_000 },
       });
       rig.mtu = MTU;

@@ -2,8 +2,10 @@
  * Random traffic through the real server, against a model that knows the protocol and nothing of the code: every
  * packet that comes out is the one that the slow builder makes, the counters agree, and no packet gets lost.
  */
+
 import fc from 'fast-check';
 import { expect, it, vi } from 'vitest';
+import type { CarrierName } from '../../../src/codec/carriers.js';
 import { makeCounters, REAL_SERVER_COUNTERS, readCounters } from '../../../src/role/counters.js';
 import { CROWD } from '../../unit/support/crowd.js';
 import { FAMILIES, type Family, inFamily } from '../../unit/support/families.js';
@@ -314,7 +316,7 @@ function translated<T extends Partial<DatagramFields>>(fields: T) {
 function marked(
   { carrier, ...rest }: Fields,
   text: string,
-): Omit<Fields, 'carrier'> & { carrier: 'ipo' | 'opp' | 'dstopt' } {
+): Omit<Fields, 'carrier'> & { carrier: CarrierName } {
   return { ...rest, carrier: carrier === 'ipo' && familyOf(text) === 6 ? 'dstopt' : carrier };
 }
 

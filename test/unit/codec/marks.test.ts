@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import { Carrier, type CarrierName } from '../../../src/codec/carriers.js';
 import { eraseMarks, fitsMark, insertMark, strip, stripQuoted } from '../../../src/codec/marks.js';
 import { Kind, Mark, Packet } from '../../../src/codec/packet.js';
-import { Carrier } from '../../../src/codec/uoa.js';
 import { bytesOf, load } from '../support/place.js';
 import {
   type DatagramFields,
@@ -69,7 +69,7 @@ function behind(...extensions: Extension[]): Uint8Array {
 
 interface Way {
   name: string;
-  carrier: 'ipo' | 'opp' | 'dstopt';
+  carrier: CarrierName;
   fields: DatagramFields;
 }
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import { Carrier } from '../../../src/codec/carriers.js';
 import { DESTINATION, Kind, Mark, Packet, SOURCE } from '../../../src/codec/packet.js';
-import { Carrier } from '../../../src/codec/uoa.js';
 import { load, surrounded } from '../support/place.js';
 import {
   be16,

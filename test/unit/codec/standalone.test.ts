@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { MAX_STANDALONE, writeAck, writeStandalone } from '../../../src/codec/standalone.js';
-import { Carrier } from '../../../src/codec/uoa.js';
+import { Carrier, type CarrierName, MAX_STANDALONE } from '../../../src/codec/carriers.js';
+import { writeAck, writeStandalone } from '../../../src/codec/standalone.js';
 import { load } from '../support/place.js';
 import {
   datagram,
@@ -28,7 +28,7 @@ const TO6 = '[fd00:1::2]:53';
 
 interface Golden {
   name: string;
-  carrier: 'ipo' | 'opp' | 'dstopt';
+  carrier: CarrierName;
   client: string;
   from?: string;
   to?: string;

@@ -143,7 +143,7 @@ describe('writing', () => {
       const buffer = new ArrayBuffer(24);
       new Uint8Array(buffer).fill(0xa5);
       const client = { v6, words: words(address), port: 5555 };
-      expect(uoa.writeOption(new DataView(buffer), 2, client, uoa.Carrier.ipo)).toBe(bytes.length);
+      expect(uoa.writeOption(new DataView(buffer), 2, client)).toBe(bytes.length);
       expect(toHex(new Uint8Array(buffer))).toBe(`a5a5${toHex(bytes)}${'a5'.repeat(22 - bytes.length)}`);
     }
   });
@@ -162,28 +162,16 @@ describe('writing', () => {
     const bytes = hex(golden);
     const view = new DataView(surrounded(new Array<number>(bytes.length).fill(0xa5), 3, 5));
     const client = { v6: address.includes(':'), words: words(address), port: 5555 };
-    const length = uoa.writeOption(view, 5, client, uoa.Carrier.dstopt);
+    const length = uoa.writeDstoptOption(view, 5, client);
     uoa.writeDstoptHeader(view, 3, length);
-    expect(uoa.carrierLength(uoa.Carrier.dstopt, length)).toBe(bytes.length);
+    expect(uoa.dstoptLength(length)).toBe(bytes.length);
     expect(toHex(new Uint8Array(view.buffer))).toBe(`a5a5a5${toHex(bytes)}a5a5a5a5a5`);
-  });
-
-  it('takes in front of UDP what each carrier takes', () => {
-    const { ipo, opp, dstopt } = uoa.Carrier;
-    const lengths = [ipo, opp, dstopt].map(carrier =>
-      [8, 20].map(option => uoa.carrierLength(carrier, option)),
-    );
-    expect(lengths).toEqual([
-      [0, 0],
-      [12, 24],
-      [16, 24],
-    ]);
   });
 
   it('takes words of any sign', () => {
     const view = viewOf(new Array<number>(8).fill(0xa5));
     const client = { v6: false, words: Int32Array.of(0, 0, 0xffff, -2), port: 65535 };
-    uoa.writeOption(view, 0, client, uoa.Carrier.opp);
+    uoa.writeOption(view, 0, client);
     expect(toHex(new Uint8Array(view.buffer))).toBe('1f08fffffffffffe');
   });
 });

@@ -188,10 +188,10 @@ loadBalancer:
   expect(config.loadBalancer).toMatchObject({ carrier: 'ipo', maxTrails: 3, nat: 'managed' });
 });
 
-test('ipo and dstopt are one carrier', () => {
+test('the carrier is the one that was written', () => {
   const carrier = (name: string) =>
     load(`loadBalancer: { carrier: ${name} }\n${MINIMAL}`).loadBalancer.carrier;
-  expect(['ipo', 'dstopt', 'opp'].map(carrier)).toEqual(['ipo', 'ipo', 'opp']);
+  expect(['ipo', 'dstopt', 'opp'].map(carrier)).toEqual(['ipo', 'dstopt', 'opp']);
 });
 
 test('JSON says the same as YAML', () => {

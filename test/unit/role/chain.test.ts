@@ -16,7 +16,7 @@ import {
   inFamily,
   markIn,
 } from '../support/families.js';
-import { CONFIGURED, Rig as LoadBalancerRig, OPTIONS } from '../support/load-balancer.js';
+import { Rig as LoadBalancerRig, OPTIONS } from '../support/load-balancer.js';
 import { Rig as RealServerRig } from '../support/real-server.js';
 import {
   type Decoded,
@@ -78,7 +78,7 @@ class Chain {
     const ownAddresses = [...OPTIONS.ownAddresses, ...own.map(prefix)];
     this.lb = new LoadBalancerRig({
       family,
-      options: { carrier: CONFIGURED[carrier], maxTrails: MAX_TRAILS, ownAddresses },
+      options: { carrier, maxTrails: MAX_TRAILS, ownAddresses },
       size: SIZE,
     });
   }

@@ -8,7 +8,7 @@ import {
   type FamilyFields,
   inFamily,
 } from '../support/families.js';
-import { CONFIGURED, Rig } from '../support/load-balancer.js';
+import { Rig } from '../support/load-balancer.js';
 import { be16, hex, icmp, type Octets, payloadOf, toHex } from '../support/wire.js';
 
 const LB = '10.10.1.1:40000';
@@ -52,7 +52,7 @@ describe.each(CARRIERS)('carrier %s, IPv%i', (carrier, family) => {
   const withoutUdpPayload = fields.payload.length;
 
   beforeEach(() => {
-    rig = new Rig({ family, options: { carrier: CONFIGURED[carrier], maxTrails: 100 } });
+    rig = new Rig({ family, options: { carrier, maxTrails: 100 } });
     rig.connections.track(LB, SERVER, CLIENT);
   });
 
@@ -105,7 +105,7 @@ describe.each(CARRIERS)('carrier %s, IPv%i', (carrier, family) => {
   it('is forgotten after ten minutes: the path may have become better', () => {
     rig = new Rig({
       family,
-      options: { carrier: CONFIGURED[carrier], maxTrails: 100 },
+      options: { carrier, maxTrails: 100 },
       size: { maxFlows: 10, timeout: 3_600_000 },
     });
     rig.connections.track(LB, SERVER, CLIENT);

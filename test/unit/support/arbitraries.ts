@@ -1,5 +1,7 @@
 /** What fast-check makes packets of. */
+
 import fc from 'fast-check';
+import type { CarrierName } from '../../../src/codec/carriers.js';
 import {
   type DatagramFields,
   destinationOptions,
@@ -144,15 +146,14 @@ export const datagram6: fc.Arbitrary<DatagramFields> = fc
   }));
 
 /** A datagram of either family with a mark to go into it; `opp` in IPv6 has no extension headers. */
-export const toBeMarked: fc.Arbitrary<{ fields: DatagramFields; carrier: 'ipo' | 'opp' | 'dstopt' }> =
-  fc.oneof(
-    fc.record({ fields: datagram4(20), carrier: fc.constantFrom('ipo' as const, 'opp' as const) }),
-    fc.record({ fields: datagram6, carrier: fc.constant('dstopt' as const) }),
-    fc.record({
-      fields: datagram6.map(fields => ({ ...fields, extensions: [] })),
-      carrier: fc.constant('opp' as const),
-    }),
-  );
+export const toBeMarked: fc.Arbitrary<{ fields: DatagramFields; carrier: CarrierName }> = fc.oneof(
+  fc.record({ fields: datagram4(20), carrier: fc.constantFrom('ipo' as const, 'opp' as const) }),
+  fc.record({ fields: datagram6, carrier: fc.constant('dstopt' as const) }),
+  fc.record({
+    fields: datagram6.map(fields => ({ ...fields, extensions: [] })),
+    carrier: fc.constant('opp' as const),
+  }),
+);
 
 /** Bytes that are anything at all. */
 export const noise: fc.Arbitrary<Octets> = fc.oneof(

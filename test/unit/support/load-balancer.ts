@@ -25,11 +25,8 @@ import { endpoint, type Octets, prefix, toHex, words } from './wire.js';
 
 type LoadBalancerCounter = (typeof LOAD_BALANCER_COUNTERS)[number];
 
-/** What a carrier is called in the options. */
-export const CONFIGURED = { ipo: 'option', dstopt: 'option', opp: 'opp' } as const;
-
 export const OPTIONS: LoadBalancerOptions = {
-  carrier: 'option',
+  carrier: 'ipo',
   maxTrails: 3,
   ownAddresses: [
     ...['127.0.0.0/8', '10.10.1.1/32', '10.10.1.9/32', '198.51.100.10/32'],
