@@ -21,12 +21,12 @@ const FLOORS = {
   'host':          'errors.ts codec flow io/native.ts node npm:ip-address',
   'host/facts':    'errors.ts codec flow host node',
   'host/plan':     'errors.ts codec flow host host/facts',
-  'host/apply':    'errors.ts codec flow io/native.ts host host/facts host/plan node',
+  'host/apply':    'errors.ts codec flow io/native.ts io/namespace.ts host host/facts host/plan node',
   'host/advice':   'host host/facts host/plan node',
 
   'daemon/config': 'errors.ts codec host node npm:convict npm:ip-address npm:yaml',
   'daemon':        'errors.ts version.ts codec flow role io dataplane host/* daemon/config node npm:winston',
-  'cli':           'errors.ts version.ts codec io/native.ts host/* daemon/* node npm:commander',
+  'cli':           'errors.ts version.ts codec io/linux.ts io/native.ts host/* daemon/* node npm:commander',
 
   'bench/micro':   'codec flow role io dataplane node',
   'bench':         'version.ts codec bench/micro node',

@@ -5,6 +5,7 @@
  * network order.
  */
 import { ADDRESS_WORDS, isMapped, readAddress4, readAddress6 } from './addresses.js';
+import { HOST_IS_LITTLE_ENDIAN } from './host-order.js';
 import { DESTINATION, SOURCE } from './ip-header.js';
 
 const NLMSG_HEADER = 16;
@@ -44,7 +45,6 @@ const CTA_PROTO_SRC_PORT = 2;
 const CTA_PROTO_DST_PORT = 3;
 
 const IPPROTO_UDP = 17;
-const HOST_IS_LITTLE_ENDIAN = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
 
 /** Which connection: by where its replies come from and go to. */
 export interface ReplyTuple {

@@ -6,13 +6,9 @@ import { ADDRESS_WORDS, sameAddress } from '../codec/addresses.js';
 import { CtAnswer, CtRequests, type ReplyTuple } from '../codec/ctnetlink.js';
 import { DESTINATION, SOURCE } from '../codec/ip-header.js';
 import { BATCH, PacketList } from './device.js';
+import { AF_NETLINK, NETLINK_NETFILTER, SO_RCVBUFFORCE, SOCK_RAW, SOL_SOCKET } from './linux.js';
 import { check, native } from './native.js';
 
-const AF_NETLINK = 16;
-const SOCK_RAW = 3;
-const NETLINK_NETFILTER = 12;
-const SOL_SOCKET = 1;
-const SO_RCVBUFFORCE = 33;
 const RECEIVE_BUFFER_BYTES = 1 << 20;
 /** An answer takes some hundred bytes. */
 const ANSWER_BYTES = 4096;
@@ -37,6 +33,7 @@ export class Conntrack {
 
   constructor() {
     this.found = new CtAnswer(this.memory);
+    for (let i = 0; i < BATCH; i++) this.answers.add(i * ANSWER_BYTES, ANSWER_BYTES);
   }
 
   /** Puts the connection whose replies are `tuple` on the list for `ask`, if there is room. */
@@ -59,12 +56,9 @@ export class Conntrack {
     const sent = native.sendMessage(this.questionFd, questions.bytes, questions.length);
     questions.clear();
     if (sent < 0) return;
-    for (let i = 0; i < BATCH; i++) {
-      answers.offsets[i] = i * ANSWER_BYTES;
-      answers.lengths[i] = ANSWER_BYTES;
-    }
-    const { offsets, lengths } = answers;
-    answers.count = Math.max(0, native.receiveBatch(this.questionFd, this.memory, offsets, lengths, BATCH));
+    const { offsets, lengths, results } = answers;
+    const received = native.receiveBatch(this.questionFd, this.memory, offsets, lengths, results, BATCH);
+    answers.count = Math.max(0, received);
     let matched = 0;
     for (let k = 0; k < answers.count; k++) {
       const i = this.asked - 1 - (last - this.found.sequence(offsets[k]));
@@ -89,7 +83,7 @@ export class Conntrack {
       i = 0;
     }
     const k = this.answerOf[i];
-    return k >= 0 && this.found.read(this.answers.offsets[k], this.answers.lengths[k]) === 0;
+    return k >= 0 && this.found.read(this.answers.offsets[k], this.answers.results[k]) === 0;
   }
 
   private indexOf(tuple: ReplyTuple): number {

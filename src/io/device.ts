@@ -10,6 +10,8 @@ export class PacketList {
   /** In bytes. */
   readonly offsets: Int32Array;
   readonly lengths: Int32Array;
+  /** What a batch call of the addon says of each (native.ts). */
+  readonly results: Int32Array;
   /** Of each packet's UDP header from its start, in bytes; of no meaning where `checksums` is `full`. */
   readonly transports: Int32Array;
   readonly checksums: Uint8Array;
@@ -20,6 +22,7 @@ export class PacketList {
   constructor(readonly capacity: number) {
     this.offsets = new Int32Array(capacity);
     this.lengths = new Int32Array(capacity);
+    this.results = new Int32Array(capacity);
     this.transports = new Int32Array(capacity);
     this.checksums = new Uint8Array(capacity);
     this.segments = new Int32Array(capacity);

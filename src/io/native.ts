@@ -1,12 +1,13 @@
 /**
- * The addon's system calls: the only file that knows it. Each gives what the call gave, or -errno.
+ * The addon's system calls: the only file that loads it. Each gives what the call gave, or -errno. Arguments of a wrong
+ * type throw a TypeError, ranges outside their memory a RangeError.
  */
 import { createRequire } from 'node:module';
 import { constants } from 'node:os';
 import { fileURLToPath } from 'node:url';
 
-interface Native {
-  /** A TUN without packet information, with a 12-byte virtio-net header: descriptor. */
+export interface Native {
+  /** A TUN without packet information, with a virtio-net header (codec/virtio.ts): descriptor. */
   openTun(name: string): number;
   /** What the reader of a TUN can do by itself: TUN_F_... (linux/if_tun.h). */
   setTunOffload(fd: number, flags: number): number;
@@ -25,8 +26,10 @@ interface Native {
   closeDescriptor(fd: number): number;
   /** Asks for pages of 2 MB. */
   adviseHugePages(memory: Uint8Array): number;
-  /** Waits for either descriptor: WAIT_... bits. `clock[0]` becomes the time in ticks. */
-  wait(dataFd: number, eventFd: number, timeoutMs: number, clock: Int32Array): number;
+  /** Waits for either descriptor, and drains the event: WAIT_... bits. */
+  wait(dataFd: number, eventFd: number, timeoutMs: number): number;
+  /** Monotonic milliseconds, their low 32 bits: ticks. */
+  clock(): number;
   sleep(microseconds: number): number;
   /** How late, in nanoseconds, a sleep of this thread may end. */
   setTimerSlack(nanoseconds: number): number;
@@ -34,18 +37,33 @@ interface Native {
   sendMessage(fd: number, memory: Uint8Array, length: number): number;
   /** Receives up to `length` bytes: how many came. */
   receiveMessage(fd: number, memory: Uint8Array, length: number): number;
-  /** Reads up to `count` packets, each to its offset; `lengths` is room before and length after. How many. */
-  readBatch(fd: number, memory: Uint8Array, offsets: Int32Array, lengths: Int32Array, count: number): number;
+  /** Reads up to `count` packets, each to its offset, of up to its length in bytes; `results` are their lengths. How many. */
+  readBatch(
+    fd: number,
+    memory: Uint8Array,
+    offsets: Int32Array,
+    lengths: Int32Array,
+    results: Int32Array,
+    count: number,
+  ): number;
   /** The same from a socket, by one call. */
   receiveBatch(
     fd: number,
     memory: Uint8Array,
     offsets: Int32Array,
     lengths: Int32Array,
+    results: Int32Array,
     count: number,
   ): number;
-  /** Writes packets; `lengths` becomes 0 or -errno for each. How many failed. */
-  writeBatch(fd: number, memory: Uint8Array, offsets: Int32Array, lengths: Int32Array, count: number): number;
+  /** Writes packets; `results` are 0 or -errno. How many failed. */
+  writeBatch(
+    fd: number,
+    memory: Uint8Array,
+    offsets: Int32Array,
+    lengths: Int32Array,
+    results: Int32Array,
+    count: number,
+  ): number;
   /** The same for IP packets through raw sockets, one for each family, to the destinations in their headers. */
   sendBatch(
     fd4: number,
@@ -53,18 +71,29 @@ interface Native {
     memory: Uint8Array,
     offsets: Int32Array,
     lengths: Int32Array,
+    results: Int32Array,
     count: number,
   ): number;
 }
 
-export const WAIT_DATA = 1;
-export const WAIT_EVENT = 2;
-export const WAIT_BROKEN = 4;
+interface Addon extends Native {
+  /** Numbers from the headers that it was compiled with, and its own limits (linux.ts). */
+  readonly constants: Readonly<Record<string, number | undefined>>;
+}
 
 const require = createRequire(import.meta.url);
-const load = require('node-gyp-build') as (root: string) => Native;
+const load = require('node-gyp-build') as (root: string) => Addon;
 
-export const native: Native = load(fileURLToPath(new URL('../..', import.meta.url)));
+const addon = load(fileURLToPath(new URL('../..', import.meta.url)));
+
+export const native: Native = addon;
+
+/** The addon's number of that name. */
+export function constant(name: string): number {
+  const value = addon.constants[name];
+  if (value === undefined) throw new Error(`the addon has no ${name}: it was built from other sources`);
+  return value;
+}
 
 const NAMES = new Map(Object.entries(constants.errno).map(([name, number]) => [number, name]));
 

@@ -1,17 +1,16 @@
 /** Virtio headers in front of the packets of a list: what they say, and what is said by them. */
+import { HOST_IS_LITTLE_ENDIAN } from '../codec/host-order.js';
 import { Checksum } from '../codec/packet.js';
 import * as udp from '../codec/udp.js';
 import * as virtio from '../codec/virtio.js';
 import type { PacketList } from './device.js';
-
-const LITTLE_ENDIAN = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
 
 /** Takes the header off the packet at `i`, into the list. */
 export function takeHeader(view: DataView, packets: PacketList, i: number): void {
   const at = packets.offsets[i];
   const isUdp = view.getUint8(at + virtio.GSO_TYPE) === virtio.GSO_UDP;
   packets.checksums[i] = checksumOf(view.getUint8(at + virtio.FLAGS));
-  packets.segments[i] = isUdp ? view.getUint16(at + virtio.GSO_SIZE, LITTLE_ENDIAN) : 0;
+  packets.segments[i] = isUdp ? view.getUint16(at + virtio.GSO_SIZE, HOST_IS_LITTLE_ENDIAN) : 0;
   packets.offsets[i] += virtio.VIRTIO_HEADER;
   packets.lengths[i] -= virtio.VIRTIO_HEADER;
 }
@@ -31,10 +30,10 @@ export function putHeader(view: DataView, packets: PacketList, i: number): void 
 
   const transport = packets.transports[i];
   view.setUint8(at + virtio.FLAGS, virtio.NEEDS_CHECKSUM);
-  view.setUint16(at + virtio.CHECKSUM_START, transport, LITTLE_ENDIAN);
-  view.setUint16(at + virtio.CHECKSUM_OFFSET, udp.CHECKSUM, LITTLE_ENDIAN);
+  view.setUint16(at + virtio.CHECKSUM_START, transport, HOST_IS_LITTLE_ENDIAN);
+  view.setUint16(at + virtio.CHECKSUM_OFFSET, udp.CHECKSUM, HOST_IS_LITTLE_ENDIAN);
   if (packets.segments[i] === 0) return;
   view.setUint8(at + virtio.GSO_TYPE, virtio.GSO_UDP);
-  view.setUint16(at + virtio.HEADER_LENGTH, transport + udp.HEADER, LITTLE_ENDIAN);
-  view.setUint16(at + virtio.GSO_SIZE, packets.segments[i], LITTLE_ENDIAN);
+  view.setUint16(at + virtio.HEADER_LENGTH, transport + udp.HEADER, HOST_IS_LITTLE_ENDIAN);
+  view.setUint16(at + virtio.GSO_SIZE, packets.segments[i], HOST_IS_LITTLE_ENDIAN);
 }

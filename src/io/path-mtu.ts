@@ -1,16 +1,19 @@
 /** The MTU of the path to a destination, as the kernel knows it now: its route's, or what it learned on the way. */
 import { isMapped } from '../codec/addresses.js';
+import {
+  AF_INET,
+  AF_INET6,
+  IP_MTU,
+  IPPROTO_IP,
+  IPPROTO_IPV6,
+  IPV6_MTU,
+  SO_MARK,
+  SOCK_DGRAM,
+  SOL_SOCKET,
+} from './linux.js';
 import { check, native } from './native.js';
 
-const AF_INET = 2;
-const AF_INET6 = 10;
-const SOCK_DGRAM = 2;
-const SOL_SOCKET = 1;
-const SO_MARK = 36;
-const IPPROTO_IP = 0;
-const IPPROTO_IPV6 = 41;
-const IP_MTU = 14;
-const IPV6_MTU = 24;
+/** Discard (RFC 863). Nothing is ever sent to it. */
 const ANY_PORT = 9;
 
 export class PathMtu {

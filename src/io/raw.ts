@@ -3,23 +3,26 @@
  * marked so that routing rules can tell them.
  */
 import type { PacketList } from './device.js';
+import {
+  AF_INET,
+  AF_INET6,
+  IP_MTU_DISCOVER,
+  IP_PMTUDISC_PROBE,
+  IPPROTO_IP,
+  IPPROTO_IPV6,
+  IPPROTO_RAW,
+  IPV6_MTU_DISCOVER,
+  IPV6_PMTUDISC_PROBE,
+  SO_BROADCAST,
+  SO_MARK,
+  SO_SNDBUFFORCE,
+  SOCK_RAW,
+  SOL_SOCKET,
+} from './linux.js';
 import { check, native } from './native.js';
 
-const AF_INET = 2;
-const AF_INET6 = 10;
-const SOCK_RAW = 3;
-const IPPROTO_RAW = 255;
-const SOL_SOCKET = 1;
-const SO_BROADCAST = 6;
-const SO_MARK = 36;
-const SO_SNDBUFFORCE = 32;
 /** A burst of answers has to find room at once: there is no waiting on the hot path. */
 const SEND_BUFFER_BYTES = 4 << 20;
-const IPPROTO_IP = 0;
-const IP_MTU_DISCOVER = 10;
-const IPPROTO_IPV6 = 41;
-const IPV6_MTU_DISCOVER = 23;
-const PMTUDISC_PROBE = 3;
 const NONE = -1;
 
 export class RawSockets {
@@ -41,7 +44,8 @@ export class RawSockets {
 
   /** How many were refused. */
   send(memory: Uint8Array, packets: PacketList): number {
-    return native.sendBatch(this.fd4, this.fd6, memory, packets.offsets, packets.lengths, packets.count);
+    const { offsets, lengths, results, count } = packets;
+    return native.sendBatch(this.fd4, this.fd6, memory, offsets, lengths, results, count);
   }
 
   close(): void {
@@ -58,8 +62,8 @@ function openRaw(domain: number): number {
 function setUp(fd: number, mark: number): void {
   check('mark raw socket', native.setSocketOption(fd, SOL_SOCKET, SO_MARK, mark));
   // The sender's packets are not ours to cut or hold back: what the network told about a path is for the sender.
-  native.setSocketOption(fd, IPPROTO_IP, IP_MTU_DISCOVER, PMTUDISC_PROBE);
-  native.setSocketOption(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, PMTUDISC_PROBE);
+  native.setSocketOption(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE);
+  native.setSocketOption(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_PROBE);
   native.setSocketOption(fd, SOL_SOCKET, SO_SNDBUFFORCE, SEND_BUFFER_BYTES);
   // A service may broadcast; whether it is allowed to was its own socket's business.
   native.setSocketOption(fd, SOL_SOCKET, SO_BROADCAST, 1);

@@ -11,9 +11,10 @@ import * as ipv6 from '../codec/ipv6.js';
 import { VIRTIO_HEADER } from '../codec/virtio.js';
 import { Arena, BATCH, type Device, type PacketList } from './device.js';
 import { Finisher } from './finisher.js';
+import { TUN_F_CSUM, TUN_F_USO4, TUN_F_USO6, WAIT_BROKEN, WAIT_DATA } from './linux.js';
 import { Merger } from './merge.js';
 import { Moderation } from './moderation.js';
-import { check, native, SystemCallError, WAIT_BROKEN, WAIT_DATA } from './native.js';
+import { check, native, SystemCallError } from './native.js';
 import { putHeader, takeHeader } from './offload.js';
 import { RawSockets } from './raw.js';
 
@@ -22,10 +23,6 @@ const BUSY_PAUSE_MS = 50;
 
 /** Nanoseconds; the default of 50 µs is as long as what is slept for. */
 const TIMER_SLACK = 1000;
-
-const TUN_F_CSUM = 0x01;
-const TUN_F_USO4 = 0x20;
-const TUN_F_USO6 = 0x40;
 
 /**
  * Attaches to the TUN `name`, making it if need be: its descriptor. A predecessor's exit can keep it busy for a
@@ -70,8 +67,9 @@ export class TunDevice implements Device {
   private readonly toStack: Finisher;
   private readonly merger = new Merger(this.arena);
   private readonly moderation: Moderation;
+  /** Where packets are read to, header and all, and how many bytes they may have. */
   private readonly slots = new Int32Array(BATCH);
-  private readonly lengths = new Int32Array(BATCH);
+  private readonly sizes = new Int32Array(BATCH);
   /** The kernel refused a super-packet once: from then on it gets datagrams. */
   private wantsDatagrams = false;
 
@@ -83,11 +81,12 @@ export class TunDevice implements Device {
     this.toNetwork = new Finisher(this.arena, 0, packets => this.raw.send(this.arena.bytes, packets));
     this.toStack = new Finisher(this.arena, VIRTIO_HEADER, packets => this.write(packets));
     for (let i = 0; i < BATCH; i++) this.slots[i] = this.arena.packetOffset(i) - VIRTIO_HEADER;
+    this.sizes.fill(this.arena.room + VIRTIO_HEADER);
   }
 
   /** The time now, in ticks. */
   now(): number {
-    check('poll', native.wait(-1, -1, 0, this.clock));
+    this.clock[0] = native.clock();
     return this.clock[0];
   }
 
@@ -95,7 +94,8 @@ export class TunDevice implements Device {
     const { tunFd, wakeFd } = this.options;
     packets.count = 0;
     this.rest(timeoutMs);
-    const ready = check('poll', native.wait(tunFd, wakeFd, timeoutMs, this.clock));
+    const ready = check('poll', native.wait(tunFd, wakeFd, timeoutMs));
+    this.clock[0] = native.clock();
     if ((ready & WAIT_BROKEN) !== 0) throw new Error('the TUN device is gone');
     if ((ready & WAIT_DATA) !== 0) this.read(packets);
     this.moderation.note(packets.count, this.clock[0]);
@@ -108,12 +108,10 @@ export class TunDevice implements Device {
   }
 
   private read(packets: PacketList): void {
-    packets.lengths.fill(this.arena.room + VIRTIO_HEADER);
-    packets.offsets.set(this.slots);
-    packets.count = check(
-      'read TUN',
-      native.readBatch(this.options.tunFd, this.arena.bytes, packets.offsets, packets.lengths, BATCH),
-    );
+    const { slots, sizes, arena } = this;
+    const read = native.readBatch(this.options.tunFd, arena.bytes, slots, sizes, packets.lengths, BATCH);
+    packets.count = check('read TUN', read);
+    packets.offsets.set(slots);
     for (let i = 0; i < packets.count; i++) takeHeader(this.view, packets, i);
   }
 
@@ -122,7 +120,6 @@ export class TunDevice implements Device {
     if (this.wantsDatagrams) return this.toStack.finish(packets);
     if (this.options.merges) this.merger.merge(packets);
     for (let i = 0; i < packets.count; i++) putHeader(this.view, packets, i);
-    this.lengths.set(packets.lengths);
     const refused = this.write(packets);
     return refused === 0 ? 0 : this.deliverRefused(packets, refused);
   }
@@ -131,8 +128,8 @@ export class TunDevice implements Device {
   private deliverRefused(packets: PacketList, refused: number): number {
     let left = 0;
     for (let i = 0; i < packets.count; i++) {
-      if (packets.segments[i] === 0 || packets.lengths[i] !== -constants.errno.EINVAL) continue;
-      packets.lengths[i] = this.lengths[i] - VIRTIO_HEADER;
+      if (packets.segments[i] === 0 || packets.results[i] !== -constants.errno.EINVAL) continue;
+      packets.lengths[i] -= VIRTIO_HEADER;
       packets.offsets[i] += VIRTIO_HEADER;
       packets.move(i, left++);
     }
@@ -142,8 +139,8 @@ export class TunDevice implements Device {
     return refused - left + this.toStack.finish(packets);
   }
 
-  private write({ offsets, lengths, count }: PacketList): number {
-    return native.writeBatch(this.options.tunFd, this.arena.bytes, offsets, lengths, count);
+  private write({ offsets, lengths, results, count }: PacketList): number {
+    return native.writeBatch(this.options.tunFd, this.arena.bytes, offsets, lengths, results, count);
   }
 
   emit(packets: PacketList): number {

@@ -4,27 +4,26 @@
  */
 import { ADDRESS_WORDS, readAddress4 } from '../../codec/addresses.js';
 import { carrierName } from '../../codec/carriers.js';
+import { HOST_IS_LITTLE_ENDIAN } from '../../codec/host-order.js';
 import { DESTINATION, Mark, Packet, SOURCE } from '../../codec/packet.js';
 import * as uoa from '../../codec/uoa.js';
 import { formatEndpoint, parseAddress } from '../../host/facts/addresses.js';
+import { AF_PACKET, ETH_P_ALL, SOCK_RAW } from '../../io/linux.js';
 import { check, native } from '../../io/native.js';
 
 const ends = process.argv.slice(2, 4).map(text => parseAddress(text)[3]);
 
-const AF_PACKET = 17;
-const SOCK_RAW = 3;
-/** ETH_P_ALL in network order, as packet(7) wants it: it is told of packets either way, before any rule sees them. */
-const ETH_P_ALL = 0x0300;
+/** In network order, as packet(7) wants it: it is told of packets either way, before any rule sees them. */
+const ALL_PROTOCOLS = HOST_IS_LITTLE_ENDIAN ? ETH_P_ALL << 8 : ETH_P_ALL;
 const ETHERNET_HEADER = 14;
 const ETHERTYPE = 12;
 const IPV4 = 0x0800;
 
 const packet = new Packet(new ArrayBuffer(65536));
-const clock = new Int32Array(1);
-const fd = check('open packet socket', native.openSocket(AF_PACKET, SOCK_RAW, ETH_P_ALL));
+const fd = check('open packet socket', native.openSocket(AF_PACKET, SOCK_RAW, ALL_PROTOCOLS));
 process.stdout.write('ready\n');
 for (;;) {
-  native.wait(fd, -1, -1, clock);
+  native.wait(fd, -1, -1);
   const length = native.receiveMessage(fd, packet.bytes, packet.bytes.length);
   // On a TUN, which has no such header, the same packets are seen once more: not there.
   if (length < ETHERNET_HEADER || packet.view.getUint16(ETHERTYPE) !== IPV4) continue;

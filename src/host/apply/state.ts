@@ -14,17 +14,12 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { basename, join } from 'node:path';
-import { check, native } from '../../io/native.js';
+import { namespaceCookie } from '../../io/namespace.js';
 import type { Family } from '../facts/addresses.js';
 import type { IpArguments } from '../plan/change.js';
 
 export const RUN_DIRECTORY = '/run/uoa-shim';
 const STATE = '.json';
-
-const AF_INET = 2;
-const SOCK_DGRAM = 2;
-const SOL_SOCKET = 1;
-const SO_NETNS_COOKIE = 71;
 
 /** Put back only if the value is still the one that we set. */
 export interface SysctlUndo {
@@ -53,18 +48,15 @@ export interface HostState {
 
 /** A path in the run directory for something of this network namespace. */
 export function runPath(name: string): string {
-  namespace ??= namespaceCookie();
+  namespace ??= namespaceName();
   return join(RUN_DIRECTORY, `${namespace}-${name}`);
 }
 
 let namespace: string | undefined;
 
 /** What tells this network namespace from every other until the next boot: inodes are used again, cookies are not. */
-function namespaceCookie(): string {
-  const fd = check('open socket', native.openSocket(AF_INET, SOCK_DGRAM, 0));
-  const cookie = native.getSocketOption64(fd, SOL_SOCKET, SO_NETNS_COOKIE);
-  native.closeDescriptor(fd);
-  // Linux before 5.14 has no cookies.
+function namespaceName(): string {
+  const cookie = namespaceCookie();
   return cookie === 0n ? `inode${statSync('/proc/self/ns/net').ino}` : `ns${cookie}`;
 }
 

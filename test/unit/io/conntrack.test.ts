@@ -74,13 +74,14 @@ vi.mock('../../../src/io/native.js', async importOriginal => {
       fd: number,
       memory: Uint8Array,
       offsets: Int32Array,
-      lengths: Int32Array,
+      _lengths: Int32Array,
+      results: Int32Array,
       count: number,
     ) => {
       const messages = kernel.waiting.get(fd)?.splice(0, count) ?? [];
       messages.forEach((message, i) => {
         memory.set(message, offsets[i]);
-        lengths[i] = message.length;
+        results[i] = message.length;
       });
       return messages.length || -11;
     },

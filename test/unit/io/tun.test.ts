@@ -22,12 +22,18 @@ const kernel = vi.hoisted(() => ({
 vi.mock('../../../src/io/native.js', async importOriginal => {
   const put =
     (into: string[]) =>
-    (memory: Uint8Array, offsets: Int32Array, lengths: Int32Array, count: number): number => {
+    (
+      memory: Uint8Array,
+      offsets: Int32Array,
+      lengths: Int32Array,
+      results: Int32Array,
+      count: number,
+    ): number => {
       let refused = 0;
       for (let i = 0; i < count; i++) {
         const packet = memory.slice(offsets[i], offsets[i] + lengths[i]);
-        lengths[i] = kernel.refuses(packet);
-        if (lengths[i] === 0) into.push(Buffer.from(packet).toString('hex'));
+        results[i] = kernel.refuses(packet);
+        if (results[i] === 0) into.push(Buffer.from(packet).toString('hex'));
         else refused++;
       }
       return refused;
@@ -42,28 +48,25 @@ vi.mock('../../../src/io/native.js', async importOriginal => {
     },
     setTimerSlack: () => 0,
     sleep: (microseconds: number) => kernel.sleeps.push(microseconds),
-    wait: (_data: number, _event: number, _timeout: number, clock: Int32Array) => {
-      clock[0] = kernel.now;
-      return kernel.toRead.length > 0 ? 1 : 0;
-    },
-    readBatch: (_fd: number, memory: Uint8Array, offsets: Int32Array, lengths: Int32Array) => {
+    wait: () => (kernel.toRead.length > 0 ? 1 : 0),
+    clock: () => kernel.now,
+    readBatch: (
+      _fd: number,
+      memory: Uint8Array,
+      offsets: Int32Array,
+      _lengths: Int32Array,
+      results: Int32Array,
+    ) => {
       const packets = kernel.toRead.splice(0);
       packets.forEach((packet, i) => {
         memory.set(packet, offsets[i]);
-        lengths[i] = packet.length;
+        results[i] = packet.length;
       });
       return packets.length;
     },
-    writeBatch: (_fd: number, memory: Uint8Array, offsets: Int32Array, lengths: Int32Array, count: number) =>
-      put(kernel.written)(memory, offsets, lengths, count),
-    sendBatch: (
-      _fd4: number,
-      _fd6: number,
-      memory: Uint8Array,
-      offsets: Int32Array,
-      lengths: Int32Array,
-      count: number,
-    ) => put(kernel.sent)(memory, offsets, lengths, count),
+    writeBatch: (_fd: number, ...batch: Parameters<ReturnType<typeof put>>) => put(kernel.written)(...batch),
+    sendBatch: (_fd4: number, _fd6: number, ...batch: Parameters<ReturnType<typeof put>>) =>
+      put(kernel.sent)(...batch),
   };
   return { ...(await importOriginal<object>()), native };
 });
