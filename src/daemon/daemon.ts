@@ -19,7 +19,7 @@ import type { Config } from './config/index.js';
 import { type FlowAnswer, type FlowFilters, flowFilter, type StatusAnswer } from './control/answers.js';
 import { type ControlHandler, ControlServer } from './control/server.js';
 import type { Logger } from './log.js';
-import { type HostPlan, type RoleKit, roleKit } from './roles/kit.js';
+import { type RoleKit, type RolePlan, roleKit } from './roles/kit.js';
 import { CounterWatch } from './watch/counter-watch.js';
 
 const HEARTBEAT_CHECK_MS = 1000;
@@ -37,7 +37,7 @@ export class Daemon implements ControlHandler {
   private readonly started = Date.now();
   private state: StatusAnswer['state'] = 'starting';
   /** What the host was made to be. */
-  private plan: HostPlan | undefined;
+  private plan: RolePlan | undefined;
   /** Rules and routes of ours that somebody took away. */
   private gone: string[] = [];
   private readonly kit: RoleKit;
@@ -89,12 +89,11 @@ export class Daemon implements ControlHandler {
       coalesce: merges ? config.tun.coalesce : 0,
       mark: config.routing.mark,
       size: { maxFlows, timeout: flowTimeout * 1000 },
-      role: kit.settings(config, plan.facts),
+      role: kit.settings(config, plan),
       onPathMtu: ({ client, mtu }) => this.clientRoutes?.set(formatAddress(client), mtu),
     });
     this.undo.push(() => this.plane.stop());
-    const replies = kit.replyTable(config, plan.facts);
-    if (replies !== undefined) this.clientRoutes = new ClientRoutes(replies, log);
+    if (plan.replyTable !== undefined) this.clientRoutes = new ClientRoutes(plan.replyTable, log);
     this.undo.push(() => this.clientRoutes?.close());
     this.plane.ended.then(
       () => this.fail(new Error('the data plane has ended')),
@@ -134,7 +133,7 @@ export class Daemon implements ControlHandler {
       this.kit.limits(this.config),
     );
     const plan = await this.kit.plan(next);
-    this.plane.configure(this.kit.settings(next, plan.facts));
+    this.plane.configure(this.kit.settings(next, plan));
     try {
       await this.setup.change(plan.changes);
     } catch (error) {
@@ -198,16 +197,15 @@ export class Daemon implements ControlHandler {
     }
   }
 
-  private async goBackTo(plan: HostPlan | undefined): Promise<void> {
+  private async goBackTo(plan: RolePlan | undefined): Promise<void> {
     if (plan === undefined) return;
     await this.setup.change(plan.changes);
-    this.plane.configure(this.kit.settings(this.config, plan.facts));
+    this.plane.configure(this.kit.settings(this.config, plan));
   }
 
-  private async takeNoteOf(plan: HostPlan): Promise<void> {
+  private async takeNoteOf(plan: RolePlan): Promise<void> {
     this.plan = plan;
-    const replies = this.kit.replyTable(this.config, plan.facts);
-    if (replies !== undefined) this.clientRoutes?.configure(replies);
+    if (plan.replyTable !== undefined) this.clientRoutes?.configure(plan.replyTable);
     const settings = plan.changes.flatMap(change => (change.kind === 'sysctl' ? change : []));
     this.integrity = await Integrity.of(this.kit.tables(this.config), settings);
     for (const warning of plan.warnings) this.log.warn(warning);
@@ -242,7 +240,7 @@ export class Daemon implements ControlHandler {
       this.gone = gone;
       if (this.plan === undefined || isSame(addresses, this.plan.facts)) return;
       this.plan.facts = { ...this.plan.facts, ...addresses };
-      this.plane.configure(this.kit.settings(this.config, this.plan.facts));
+      this.plane.configure(this.kit.settings(this.config, this.plan));
     } catch (error) {
       this.log.warn((error as Error).message);
     }

@@ -1,5 +1,5 @@
 /** Faults of keys whose addresses should be of the same family, or of both. */
-import { type Family, familyOf } from '../../host/facts/addresses.js';
+import { type Family, familyOf } from '../../host/family.js';
 import { readUnicast } from './addresses.js';
 import { elements, isNone, valueIn } from './collections.js';
 import type { Fault } from './faults.js';

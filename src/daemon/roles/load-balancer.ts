@@ -9,18 +9,22 @@ import { describeEnds } from '../control/answers.js';
 import type { RoleKit } from './kit.js';
 
 export const loadBalancerKit: RoleKit = {
-  async plan({ tun, routing: { mark }, loadBalancer }) {
+  async plan({ tun, routing, loadBalancer }) {
     await requireInterfaces(loadBalancer.interface);
     const facts = await readLoadBalancerFacts({ ...loadBalancer, tun: tun.name });
     return {
+      ...planLoadBalancer(
+        { ...loadBalancer, tun, fwmark: routing.mark, marksPerFlow: loadBalancer.maxTrails },
+        facts,
+      ),
       facts,
-      changes: planLoadBalancer({ ...loadBalancer, tun, mark }, facts),
       localRules: [],
+      replyTable: undefined,
       warnings: await loadBalancerWarnings(loadBalancer.nat),
     };
   },
 
-  settings({ loadBalancer: { carrier, maxTrails } }, { ownAddresses }) {
+  settings({ loadBalancer: { carrier, maxTrails } }, { facts: { ownAddresses } }) {
     return {
       name: 'load-balancer',
       options: { carrier, maxTrails, ownAddresses },
@@ -29,7 +33,6 @@ export const loadBalancerKit: RoleKit = {
 
   limits: ({ loadBalancer: { maxFlows, flowTimeout } }) => ({ maxFlows, flowTimeout }),
   withLimits: (config, limits) => ({ ...config, loadBalancer: { ...config.loadBalancer, ...limits } }),
-  replyTable: () => undefined,
   steering: () => 'nft-egress',
   tables: () => [],
   counters: LOAD_BALANCER_COUNTERS,

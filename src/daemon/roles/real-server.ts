@@ -1,9 +1,7 @@
 import { carrierName } from '../../codec/carriers.js';
 import { realServerWarnings } from '../../host/advice/warnings.js';
-import { familyOf, parseAddress, parsePrefix } from '../../host/facts/addresses.js';
-import { FAMILIES } from '../../host/facts/host.js';
+import { parseAddress, parsePrefix } from '../../host/facts/addresses.js';
 import { readRealServerFacts } from '../../host/facts/real-server.js';
-import { EVERYWHERE, type ReplySource, sourcesOfFamily } from '../../host/facts/reply-sources.js';
 import { planRealServer } from '../../host/plan/real-server.js';
 import { Counter, REAL_SERVER_COUNTERS } from '../../role/counters.js';
 import { CARRIER_FLAGS } from '../../role/real-server.js';
@@ -14,14 +12,14 @@ export const realServerKit: RoleKit = {
   async plan({ tun, routing, realServer: { loadBalancers, services, nat64, interface: lbInterface } }) {
     const facts = await readRealServerFacts({ tun: tun.name, loadBalancers, interface: lbInterface });
     return {
+      ...planRealServer({ tun, routing, fwmark: routing.mark, loadBalancers, services, nat64 }, facts),
       facts,
-      changes: planRealServer({ tun, routing, loadBalancers, services, nat64 }, facts),
       localRules: facts.localRules,
       warnings: await realServerWarnings({ tun: tun.name, loadBalancers, services }, facts, routing.steering),
     };
   },
 
-  settings({ realServer }, { ownAddresses, broadcastAddresses, replySources }) {
+  settings({ realServer }, { facts: { ownAddresses, broadcastAddresses }, replyTable }) {
     const options = {
       loadBalancers: realServer.loadBalancers.map(lb => ({ ...lb, prefix: parsePrefix(lb.prefix) })),
       services: realServer.services.map(({ address, from, to }) => ({
@@ -30,7 +28,7 @@ export const realServerKit: RoleKit = {
         to,
       })),
       ownAddresses: [...ownAddresses, ...broadcastAddresses],
-      wildcardSources: sourcesOf(realServer.services, replySources).map(({ source }) => parseAddress(source)),
+      wildcardSources: replyTable?.sources.map(({ source }) => parseAddress(source)) ?? [],
       translates: realServer.nat64 === 'deliver',
     };
     return { name: 'real-server', options };
@@ -38,11 +36,6 @@ export const realServerKit: RoleKit = {
 
   limits: ({ realServer: { maxFlows, flowTimeout } }) => ({ maxFlows, flowTimeout }),
   withLimits: (config, limits) => ({ ...config, realServer: { ...config.realServer, ...limits } }),
-  replyTable: ({ tun, routing, realServer }, { replySources }) => ({
-    tun: tun.name,
-    table: routing.table + 1,
-    sources: sourcesOf(realServer.services, replySources),
-  }),
   steering: ({ routing }) => routing.steering,
   tables: ({ routing: { table } }) => [table, table + 1],
   counters: REAL_SERVER_COUNTERS,
@@ -64,16 +57,3 @@ export const realServerKit: RoleKit = {
     datapath: 'tun',
   }),
 };
-
-/** Where nothing is known of a family's routes, answers come from the first service's address. */
-function sourcesOf(
-  services: readonly { address: string }[],
-  found: readonly ReplySource[] = [],
-): ReplySource[] {
-  return FAMILIES.flatMap(family => {
-    const known = sourcesOfFamily(found, family);
-    const first = services.find(({ address }) => familyOf(address) === family)?.address;
-    if (first === undefined || known.some(({ prefix }) => prefix === EVERYWHERE[family])) return known;
-    return [...known, { prefix: EVERYWHERE[family], source: first }];
-  });
-}

@@ -1,10 +1,11 @@
 /** Which of the host's own rules stand in the way of datagrams on their way through the TUN, and the remedies. */
 import { existsSync, readFileSync } from 'node:fs';
 import { run } from '../command.js';
-import { type Family, familyOf, parsePrefix } from '../facts/addresses.js';
+import { parsePrefix } from '../facts/addresses.js';
 import type { Chain, Firewall, Probe } from '../facts/firewall.js';
-import { addressInside } from '../facts/probe.js';
 import type { RealServerFacts } from '../facts/real-server.js';
+import { sampleAddress } from '../facts/sample-address.js';
+import { type Family, familyOf } from '../family.js';
 import { distinct } from '../plan/change.js';
 
 export interface FirewallQuestion {
@@ -60,7 +61,7 @@ export function inputObstacles(
 function fromLoadBalancers({ loadBalancers, services }: FirewallQuestion, facts: RealServerFacts): Probe[] {
   return loadBalancers.flatMap(({ prefix }, i) => {
     const family = familyOf(prefix);
-    const saddr = addressInside(parsePrefix(prefix), facts.ownAddresses);
+    const saddr = sampleAddress(parsePrefix(prefix), facts.ownAddresses);
     return services
       .filter(({ address }) => familyOf(address) === family)
       .map(({ address, from }) => ({

@@ -8,9 +8,6 @@ import type { HostLog } from '../log.js';
 import type { Change, IpChange, NftChange, SysctlChange } from '../plan/change.js';
 import type { OwnedTables } from '../plan/nft.js';
 import { ownedCommand, upCommand } from '../plan/script.js';
-import { readSysctl, writeSysctl } from '../sysctl.js';
-import { HeldTable } from './held-table.js';
-import { withHostLock } from './lock.js';
 import {
   type HostState,
   isShared,
@@ -19,7 +16,10 @@ import {
   removeState,
   type Undo,
   writeState,
-} from './state.js';
+} from '../state.js';
+import { readSysctl, writeSysctl } from '../sysctl.js';
+import { HeldTable } from './held-table.js';
+import { withHostLock } from './lock.js';
 import { EXISTS, except, GONE, makeUndone, undoAll } from './undo.js';
 
 export class HostSetup {

@@ -7,9 +7,10 @@
  */
 import { PrefixList } from '../../flow/prefixes.js';
 import { run } from '../command.js';
-import { type Family, familyOf, parseAddress, parsePrefix } from '../facts/addresses.js';
-import type { ReplySource } from '../facts/reply-sources.js';
+import { parseAddress, parsePrefix } from '../facts/addresses.js';
+import { type Family, familyOf } from '../family.js';
 import type { HostLog } from '../log.js';
+import type { ReplyTable } from '../plan/host-plan.js';
 
 /** RFC 1191, 6.3. */
 const LIFETIME_MS = 600_000;
@@ -19,12 +20,6 @@ const GATHERING_MS = 5;
 const MOST = 4096;
 /** What every path takes (net.ipv4.route.min_pmtu; RFC 8200, 5). */
 const SMALLEST: Readonly<Record<Family, number>> = { 4: 552, 6: 1280 };
-
-export interface ReplyTable {
-  tun: string;
-  table: number;
-  sources: readonly ReplySource[];
-}
 
 export class ClientRoutes {
   /** When each client's route was made, the oldest first. */

@@ -4,8 +4,8 @@
  */
 
 import { run } from '../command.js';
-import type { Family } from '../facts/addresses.js';
-import { familyFlag, hostFamilies } from '../facts/host.js';
+import { hostFamilies } from '../facts/host.js';
+import { type Family, familyFlag } from '../family.js';
 import { readSysctl } from '../sysctl.js';
 
 /** A setting that has to stay as it was set. */

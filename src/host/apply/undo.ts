@@ -2,8 +2,8 @@
 import { commandFailed, run } from '../command.js';
 import type { HostLog } from '../log.js';
 import { command, nftCommand, setCommand } from '../plan/script.js';
+import { isShared, type Undo } from '../state.js';
 import { readSysctl, writeSysctl } from '../sysctl.js';
-import { isShared, type Undo } from './state.js';
 
 /** What `ip` says where a change was made already, or where what is to be deleted is gone. */
 export const EXISTS = /File exists/;

@@ -2,16 +2,10 @@
 import { Address4, Address6 } from 'ip-address';
 import { isMapped } from '../../codec/addresses.js';
 import type { Prefix } from '../../flow/prefixes.js';
+import { familyOf } from '../family.js';
 
 const MAPPED = 0x0000ffff;
 const IPV4_BITS = 96;
-
-export type Family = 4 | 6;
-
-/** The family of a valid address or prefix. */
-export function familyOf(text: string): Family {
-  return text.includes(':') ? 6 : 4;
-}
 
 /** An address or prefix such as 10.0.0.0/8 as words; a bare address has the full length. */
 export function parsePrefix(text: string): Prefix {

@@ -4,7 +4,8 @@
  */
 import { PrefixList } from '../../flow/prefixes.js';
 import { run } from '../command.js';
-import { type Family, parseAddress, parsePrefix } from './addresses.js';
+import type { Family } from '../family.js';
+import { parseAddress, parsePrefix } from './addresses.js';
 
 /** A UDP datagram of a new flow. */
 export interface Probe {

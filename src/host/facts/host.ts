@@ -2,17 +2,11 @@
 import { existsSync } from 'node:fs';
 import type { Prefix } from '../../flow/prefixes.js';
 import { PrefixList } from '../../flow/prefixes.js';
-import {
-  type HostState,
-  type LocalRule,
-  readOtherStates,
-  readState,
-  type SysctlUndo,
-} from '../apply/state.js';
 import { run, runChecked } from '../command.js';
+import { FAMILIES, type Family, familyFlag, familyOf } from '../family.js';
+import { type HostState, type LocalRule, readOtherStates, readState, type SysctlUndo } from '../state.js';
 import { readSysctl } from '../sysctl.js';
-import { type Family, familyOf, parseAddress, parsePrefix } from './addresses.js';
-import type { ReplySource } from './reply-sources.js';
+import { parseAddress, parsePrefix } from './addresses.js';
 
 /** What every role wants to know. */
 export interface Facts {
@@ -20,16 +14,7 @@ export interface Facts {
   ownAddresses: Prefix[];
   broadcastAddresses: Prefix[];
   hasIpv6: boolean;
-  /** On a real server: the sources of answers. */
-  replySources?: readonly ReplySource[];
 }
-
-/** What `ip` wants to be told of the family. */
-export function familyFlag(family: Family): string {
-  return `-${family}`;
-}
-
-export const FAMILIES: readonly Family[] = [4, 6];
 
 /** Those that this kernel has: it may have been started without IPv6. */
 export function hostFamilies(): readonly Family[] {

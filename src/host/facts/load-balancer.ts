@@ -1,18 +1,9 @@
 /** What a load balancer's plan wants to know of the host. */
 import { ExitCode, OperatorError } from '../../errors.js';
-import { type Forwarding, readForwarding } from '../plan/forwarding.js';
+import { FAMILIES, type Family, familyFlag, familyOf } from '../family.js';
 import { NF_CONNTRACK_ACCT } from '../sysctl.js';
-import { type Family, familyOf } from './addresses.js';
-import {
-  FAMILIES,
-  type Facts,
-  familyFlag,
-  Originals,
-  readFacts,
-  readJson,
-  readLocalRoutes,
-  readRoute,
-} from './host.js';
+import { type Forwarding, readForwarding } from './forwarding.js';
+import { type Facts, Originals, readFacts, readJson, readLocalRoutes, readRoute } from './host.js';
 
 /** An interface with the families of the services that come or go there. */
 export interface ServingInterface {

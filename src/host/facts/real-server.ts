@@ -1,13 +1,14 @@
 /** What a real server's plan wants to know of the host. */
 import { ExitCode, OperatorError } from '../../errors.js';
 import type { Prefix } from '../../flow/prefixes.js';
-import type { LocalRule } from '../apply/state.js';
-import { type Forwarding, readForwarding } from '../plan/forwarding.js';
+import { type Family, familyFlag, familyOf } from '../family.js';
+import type { LocalRule } from '../state.js';
 import { interfaceKey, readSysctl, UDP_EARLY_DEMUX } from '../sysctl.js';
-import { type Family, familyOf, parsePrefix } from './addresses.js';
-import { type Facts, familyFlag, hostFamilies, Originals, readFacts, readJson, readRoute } from './host.js';
-import { addressInside } from './probe.js';
+import { parsePrefix } from './addresses.js';
+import { type Forwarding, readForwarding } from './forwarding.js';
+import { type Facts, hostFamilies, Originals, readFacts, readJson, readRoute } from './host.js';
 import { type ReplySource, readReplySources } from './reply-sources.js';
+import { sampleAddress } from './sample-address.js';
 
 /** An interface on which load balancers are reached. */
 export interface LbInterface {
@@ -20,6 +21,8 @@ export interface LbInterface {
 }
 
 export interface RealServerFacts extends Facts {
+  /** The sources of replies that the host's own routes give. */
+  replySources: readonly ReplySource[];
   /** Of each family of the host. */
   localRules: readonly LocalRule[];
   /** Effective for an interface is the larger of its own rp_filter and this one. */
@@ -86,7 +89,7 @@ interface Way {
 
 /** The way to a prefix: by `configured` if that names an interface, else by the route. */
 async function readWay(prefix: string, configured: string, own: readonly Prefix[]): Promise<Way> {
-  const probe = addressInside(parsePrefix(prefix), own);
+  const probe = sampleAddress(parsePrefix(prefix), own);
   const route = await readRoute(probe, configured);
   const name = configured || route?.dev;
   if (name === undefined)

@@ -3,9 +3,10 @@
  * the replies has to give as well. Clients that came without a load balancer would be answered by a stranger otherwise.
  */
 import type { Prefix } from '../../flow/prefixes.js';
-import { type Family, familyOf, parsePrefix } from './addresses.js';
-import { familyFlag, type JsonRoute, readJson, readRoute } from './host.js';
-import { addressInside } from './probe.js';
+import { type Family, familyFlag, familyOf } from '../family.js';
+import { parsePrefix } from './addresses.js';
+import { type JsonRoute, readJson, readRoute } from './host.js';
+import { sampleAddress } from './sample-address.js';
 
 /** Datagrams to these addresses (text, a prefix) get this source. */
 export interface ReplySource {
@@ -53,7 +54,7 @@ function readMain(family: Family): Promise<JsonRoute[]> {
 
 /** Link-local addresses are no sources for anybody but the neighbours. */
 async function sourceOf(prefix: string, own: readonly Prefix[]): Promise<string | undefined> {
-  const { prefsrc } = (await readRoute(addressInside(parsePrefix(prefix), own))) ?? {};
+  const { prefsrc } = (await readRoute(sampleAddress(parsePrefix(prefix), own))) ?? {};
   return prefsrc === undefined || /^fe[89ab]/i.test(prefsrc) ? undefined : prefsrc;
 }
 

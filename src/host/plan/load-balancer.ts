@@ -4,24 +4,33 @@
  */
 import { ExitCode, OperatorError } from '../../errors.js';
 import { PrefixList } from '../../flow/prefixes.js';
-import { type Family, familyOf, formatAddress, parsePrefix } from '../facts/addresses.js';
-import { FAMILIES, isOwn } from '../facts/host.js';
+import { formatAddress, parsePrefix } from '../facts/addresses.js';
+import { isOwn } from '../facts/host.js';
 import type { LoadBalancerFacts } from '../facts/load-balancer.js';
+import { FAMILIES, type Family, familyOf } from '../family.js';
 import { interfaceKey, NF_CONNTRACK_ACCT } from '../sysctl.js';
-import { type Change, distinct, type TunOptions, tunDevice } from './change.js';
+import { type Change, distinct } from './change.js';
 import { switchOn } from './forwarding.js';
-import { markRules, natRules, type VirtualService } from './nft-load-balancer.js';
+import type { HostPlan } from './host-plan.js';
+import { type BalancedService, markRules, natRules } from './nft-load-balancer.js';
+import { type TunOptions, tunDevice } from './tun-device.js';
 
-export interface LoadBalancerPlan {
+export interface LoadBalancerPlanOptions {
   tun: TunOptions;
-  mark: number;
+  /** The SO_MARK of what the shim sends. */
+  fwmark: number;
   nat: 'managed' | 'external';
-  maxTrails: number;
+  /** How many packets of a flow get a mark; 0: none does. */
+  marksPerFlow: number;
   localAddresses: readonly string[];
-  services: readonly VirtualService[];
+  services: readonly BalancedService[];
 }
 
-export function planLoadBalancer(options: LoadBalancerPlan, facts: LoadBalancerFacts): Change[] {
+/**
+ * The changes that take each flow's first packets, and the ACKs, through the TUN. Throws an OperatorError if a
+ * configured local address is not this host's, or if IPv6 can't be forwarded as it has to be.
+ */
+export function planLoadBalancer(options: LoadBalancerPlanOptions, facts: LoadBalancerFacts): HostPlan {
   const missing = options.localAddresses.filter(address => !isOwn(facts, address));
   if (missing.length > 0)
     throw new OperatorError(
@@ -29,16 +38,17 @@ export function planLoadBalancer(options: LoadBalancerPlan, facts: LoadBalancerF
         '`ip address` shows here',
       ExitCode.configuration,
     );
-  return [
+  const changes = [
     ...tunDevice(options.tun, facts.hasIpv6, familiesOf(options, facts).includes(6)),
     ...forwardingFromTun(options, facts),
     ...(options.nat === 'managed' ? nat(options, facts) : []),
     ...accounting(facts),
     marks(options, facts),
   ];
+  return { changes };
 }
 
-function forwardingFromTun({ tun }: LoadBalancerPlan, facts: LoadBalancerFacts): Change[] {
+function forwardingFromTun({ tun }: LoadBalancerPlanOptions, facts: LoadBalancerFacts): Change[] {
   const key4 = interfaceKey(tun.name, 'forwarding');
   const key6 = interfaceKey(tun.name, 'force_forwarding', 6);
   return [key4, ...(facts.forwardsEach6 ? [key6] : [])].map(key => ({
@@ -49,7 +59,7 @@ function forwardingFromTun({ tun }: LoadBalancerPlan, facts: LoadBalancerFacts):
   }));
 }
 
-function nat(options: LoadBalancerPlan, facts: LoadBalancerFacts): Change[] {
+function nat(options: LoadBalancerPlanOptions, facts: LoadBalancerFacts): Change[] {
   const all = [...facts.clients, ...facts.servers].flatMap(({ forwarding }) => forwarding);
   const closed = distinct(
     all.filter(({ off }) => off !== undefined),
@@ -69,21 +79,21 @@ function nat(options: LoadBalancerPlan, facts: LoadBalancerFacts): Change[] {
   ];
 }
 
-function marks(options: LoadBalancerPlan, facts: LoadBalancerFacts): Change {
+function marks(options: LoadBalancerPlanOptions, facts: LoadBalancerFacts): Change {
   const rules = markRules({
     tun: options.tun.name,
     servers: facts.servers.map(({ name }) => name),
     families: familiesOf(options, facts),
     localAddresses: localAddresses(options, facts),
     services: options.services,
-    maxTrails: options.maxTrails,
-    mark: options.mark,
+    marksPerFlow: options.marksPerFlow,
+    fwmark: options.fwmark,
   });
   return { kind: 'nft', ...rules, reason: 'each new flow’s first packets, and the ACKs, go through the TUN' };
 }
 
 /** Those of the services, as far as there are local addresses for them. */
-function familiesOf(options: LoadBalancerPlan, facts: LoadBalancerFacts): Family[] {
+function familiesOf(options: LoadBalancerPlanOptions, facts: LoadBalancerFacts): Family[] {
   const local = localAddresses(options, facts);
   const wanted = options.services.length > 0 ? options.services.map(({ vip }) => vip) : local;
   const has = (addresses: readonly string[], family: Family): boolean =>
@@ -92,7 +102,7 @@ function familiesOf(options: LoadBalancerPlan, facts: LoadBalancerFacts): Family
 }
 
 /** The LIPs: those of the configuration, or whatever of the host's own others can send to. */
-function localAddresses(options: LoadBalancerPlan, facts: LoadBalancerFacts): string[] {
+function localAddresses(options: LoadBalancerPlanOptions, facts: LoadBalancerFacts): string[] {
   if (options.localAddresses.length > 0) return [...options.localAddresses];
   return facts.ownAddresses
     .filter(({ words, length }) => length === 128 && !NOBODY_ELSE_S.has(words, 0))

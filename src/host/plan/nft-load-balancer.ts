@@ -7,7 +7,7 @@
  * gone is passed over by `fwd`, so both tables may outlive the process.
  */
 
-import { type Family, familyOf } from '../facts/addresses.js';
+import { type Family, familyOf } from '../family.js';
 import {
   both,
   chain,
@@ -22,17 +22,17 @@ import {
   table,
 } from './nft.js';
 
-export interface RealServer {
+export interface RealServerTarget {
   address: string;
   port: number;
   weight: number;
 }
 
-export interface VirtualService {
+export interface BalancedService {
   vip: string;
   port: number;
   schedule: 'source-hash' | 'round-robin' | 'random';
-  realServers: readonly RealServer[];
+  realServers: readonly RealServerTarget[];
 }
 
 export interface MarkRules {
@@ -44,14 +44,15 @@ export interface MarkRules {
   localAddresses: readonly string[];
   /** Empty: every UDP flow that is NATed both ways. */
   services: readonly { vip: string; port: number }[];
-  maxTrails: number;
-  /** SO_MARK of what we send, and our bit in conntrack's mark: set once a flow goes by without us. */
-  mark: number;
+  /** How many packets of a flow get a mark. */
+  marksPerFlow: number;
+  /** The SO_MARK of what the shim sends. The same bits in conntrack's mark say that a flow needs no more marks. */
+  fwmark: number;
 }
 
-/** The bit in a packet's mark that sends it into the TUN: the one above ours. */
-export function divertMark(mark: number): number {
-  return (mark << 1) >>> 0;
+/** The bit of a packet's fwmark that diverts it into the TUN: the one above the shim's own. */
+export function divertBit(fwmark: number): number {
+  return (fwmark << 1) >>> 0;
 }
 
 export function markRules(rules: MarkRules): { up: string; down: string } {
@@ -77,12 +78,12 @@ export function markRules(rules: MarkRules): { up: string; down: string } {
 /** Which packets go into the TUN on their way out, and what becomes of ACKs that did not. */
 function mainTable(rules: MarkRules, dialect: Dialect): Table {
   const { ip, options } = dialect;
-  const mark = hex(rules.mark);
-  const divert = `meta mark set meta mark | ${hex(divertMark(rules.mark))}`;
+  const fwmark = hex(rules.fwmark);
+  const divert = `meta mark set meta mark | ${hex(divertBit(rules.fwmark))}`;
   const servers = set(rules.servers.map(quote));
   const leaving = `oifname ${servers}`;
   const natted = `${leaving} meta l4proto udp ct direction original ct status dnat ct status snat`;
-  const wanted = `ct mark & ${mark} == 0 ct original packets >= 1 ct original packets <= ${rules.maxTrails}`;
+  const wanted = `ct mark & ${fwmark} == 0 ct original packets >= 1 ct original packets <= ${rules.marksPerFlow}`;
   const ofService = rules.services
     .filter(({ vip }) => familyOf(vip) === dialect.family)
     .map(({ vip, port }) => `ct original ${ip} daddr ${vip} ct original proto-dst ${port} `);
@@ -92,13 +93,13 @@ function mainTable(rules: MarkRules, dialect: Dialect): Table {
   const acksFrom = `iifname ${servers} ${toUs(rules, dialect)}`;
   return table(ip, `uoa_${name(rules.tun)}`, [
     chain('first', 'type filter hook postrouting priority 300', [
-      ...(rules.maxTrails > 0 ? towards : []),
+      ...(rules.marksPerFlow > 0 ? towards : []),
       // Whatever gets our address as its source passes for ours, so no mark of a client's own may be on it: options
       // come along, to have it taken out; and nobody but us sends the other carrier.
       `${leaving} meta l4proto udp ct direction original ct status snat ${options} ${divert}`,
       `${leaving} meta l4proto 248 ct status snat drop`,
     ]),
-    chain('ours', 'type filter hook output priority raw', [`meta mark & ${mark} == ${mark} notrack`]),
+    chain('ours', 'type filter hook output priority raw', [`meta mark & ${fwmark} == ${fwmark} notrack`]),
     // What the TUN did not take, because nobody reads it, goes no further: no client may see an ACK.
     chain('acks', 'type filter hook prerouting priority raw', [
       `${acksFrom} meta l4proto 248 drop`,
@@ -109,7 +110,7 @@ function mainTable(rules: MarkRules, dialect: Dialect): Table {
 
 function leaving(rules: MarkRules, dialect: Dialect): string[] {
   const { only, options, moreThanOneHop } = dialect;
-  const divert = hex(divertMark(rules.mark));
+  const divert = hex(divertBit(rules.fwmark));
   // Somebody else's mark may have that bit: not in what we can't handle.
   const diverted = `${only} meta l4proto udp meta mark & ${divert} == ${divert}`;
   return [
@@ -137,7 +138,7 @@ function toUs({ localAddresses }: MarkRules, { ip, family }: Dialect): string {
 export interface NatRules {
   tun: string;
   localAddresses: readonly string[];
-  services: readonly VirtualService[];
+  services: readonly BalancedService[];
   /** Interfaces that did not forward such packets before: only what is balanced is forwarded there. */
   guarded: readonly { name: string; family: Family }[];
 }
@@ -170,7 +171,7 @@ function natTable(rules: NatRules, dialect: Dialect): Table {
   ]);
 }
 
-function destinationNat({ vip, port, schedule, realServers }: VirtualService, { ip }: Dialect): string {
+function destinationNat({ vip, port, schedule, realServers }: BalancedService, { ip }: Dialect): string {
   const match = `${ip} daddr ${vip} udp dport ${port}`;
   const serving = realServers.filter(({ weight }) => weight > 0);
   if (serving.length === 1) return `${match} dnat to ${endpoint(serving[0])}`;
@@ -189,12 +190,12 @@ function destinationNat({ vip, port, schedule, realServers }: VirtualService, { 
   return `${match} dnat ${ip} addr . port to ${choice} map { ${shares.join(', ')} }`;
 }
 
-function endpoint({ address, port }: RealServer): string {
+function endpoint({ address, port }: RealServerTarget): string {
   return familyOf(address) === 6 ? `[${address}]:${port}` : `${address}:${port}`;
 }
 
 function sourceNat(
-  { vip, port }: VirtualService,
+  { vip, port }: BalancedService,
   localAddresses: readonly string[],
   { ip }: Dialect,
 ): string {

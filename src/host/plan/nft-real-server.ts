@@ -2,7 +2,7 @@
  * The real server's way in by nftables, instead of routing rules: packets go into the TUN as they come in from the
  * interface, ahead of routing, FORWARD and conntrack. The table goes with the process.
  */
-import { familyOf } from '../facts/addresses.js';
+import { familyOf } from '../family.js';
 import {
   chain,
   DIALECTS,
@@ -24,8 +24,8 @@ export interface IngressRules {
   loadBalancers: readonly { prefix: string; interface: string }[];
   /** The services' addresses. */
   addresses: readonly string[];
-  /** SO_MARK of what we send. */
-  mark: number;
+  /** The SO_MARK of what the shim sends. */
+  fwmark: number;
   /** Whether routing rules bring the rest. */
   errorsOnly: boolean;
 }
@@ -47,10 +47,10 @@ export function ingressRules(rules: IngressRules): { up: string; down: string; o
  * Conntrack has not seen what came in, so to it our answers would be flows of their own, with sources to masquerade.
  * Routing rules lead through conntrack, and rules for established flows may count on that.
  */
-function untracked({ tun, mark }: IngressRules): Table {
+function untracked({ tun, fwmark }: IngressRules): Table {
   return table('inet', `uoa_${name(tun)}`, [
     chain('ours', 'type filter hook output priority raw', [
-      `meta mark & ${hex(mark)} == ${hex(mark)} notrack`,
+      `meta mark & ${hex(fwmark)} == ${hex(fwmark)} notrack`,
     ]),
   ]);
 }

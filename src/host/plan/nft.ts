@@ -1,6 +1,6 @@
 /** nftables rules as text: tables, chains, and the transactions that put them in place. */
 
-import type { Family } from '../facts/addresses.js';
+import type { Family } from '../family.js';
 
 /** nft's words for what the families call differently. */
 export interface Dialect {

@@ -1,7 +1,7 @@
 /** Routes and rules as changes. Rules are `protocol kernel`: systemd-networkd removes others that it didn't make. */
-import type { Family } from '../facts/addresses.js';
-import { familyFlag } from '../facts/host.js';
+import { type Family, familyFlag } from '../family.js';
 import type { Change } from './change.js';
+import { words } from './words.js';
 
 /** Protocols by number: `ip` knows their names only from /etc/protocols, which a minimal host lacks. */
 export const PROTOCOLS = {
@@ -11,18 +11,19 @@ export const PROTOCOLS = {
   destinationOptions: '60',
 } as const;
 
-export function route(family: Family, reason: string, spec: string[]): Change {
-  const flag = familyFlag(family);
+/** A route that takes the place of whatever leads to the same destination in its table. `spec`: as for `ip route`. */
+export function route(family: Family, reason: string, spec: string): Change {
+  const [flag, args] = [familyFlag(family), words(spec)];
   return {
     kind: 'ip',
-    up: [flag, 'route', 'replace', ...spec],
-    down: [flag, 'route', 'del', ...spec],
+    up: [flag, 'route', 'replace', ...args],
+    down: [flag, 'route', 'del', ...args],
     reason,
   };
 }
 
-export function rule(family: Family, reason: string, preference: number, spec: readonly string[]): Change {
-  const flag = familyFlag(family);
-  const args = ['pref', String(preference), ...spec, 'protocol', 'kernel'];
+/** A rule at a preference. `spec`: as for `ip rule`. */
+export function rule(family: Family, reason: string, preference: number, spec: string): Change {
+  const [flag, args] = [familyFlag(family), words(`pref ${preference} ${spec} protocol kernel`)];
   return { kind: 'ip', up: [flag, 'rule', 'add', ...args], down: [flag, 'rule', 'del', ...args], reason };
 }

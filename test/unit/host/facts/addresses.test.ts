@@ -1,13 +1,13 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import {
-  familyOf,
   formatAddress,
   formatEndpoint,
   parseAddress,
   parseEndpoint,
   parsePrefix,
 } from '../../../../src/host/facts/addresses.js';
+import { familyOf } from '../../../../src/host/family.js';
 
 test('addresses as words', () => {
   expect(parseAddress('10.0.0.1')).toEqual([0, 0, 0xffff, 0x0a000001]);

@@ -6,15 +6,15 @@ import { describe, expect, test } from 'vitest';
 import { parsePrefix } from '../../../../src/host/facts/addresses.js';
 import type { LoadBalancerFacts, ServingInterface } from '../../../../src/host/facts/load-balancer.js';
 import type { Change, NftChange } from '../../../../src/host/plan/change.js';
-import { type LoadBalancerPlan, planLoadBalancer } from '../../../../src/host/plan/load-balancer.js';
-import { markRules, natRules, type VirtualService } from '../../../../src/host/plan/nft-load-balancer.js';
+import { type LoadBalancerPlanOptions, planLoadBalancer } from '../../../../src/host/plan/load-balancer.js';
+import { type BalancedService, markRules, natRules } from '../../../../src/host/plan/nft-load-balancer.js';
 import { downScript, upCommand, upScript } from '../../../../src/host/plan/script.js';
 
-const options: LoadBalancerPlan = {
+const options: LoadBalancerPlanOptions = {
   tun: { name: 'uoa0', address: '192.0.2.254/32' },
-  mark: 0x20,
+  fwmark: 0x20,
   nat: 'managed',
-  maxTrails: 3,
+  marksPerFlow: 3,
   localAddresses: ['10.10.2.1'],
   services: [
     {
@@ -46,8 +46,8 @@ const facts: LoadBalancerFacts = {
   hasIpv6: true,
 };
 
-const plan = (o: Partial<LoadBalancerPlan> = {}, f: Partial<LoadBalancerFacts> = {}): Change[] =>
-  planLoadBalancer({ ...options, ...o }, { ...facts, ...f });
+const plan = (o: Partial<LoadBalancerPlanOptions> = {}, f: Partial<LoadBalancerFacts> = {}): Change[] =>
+  planLoadBalancer({ ...options, ...o }, { ...facts, ...f }).changes;
 
 function scripts(changes: readonly Change[]): NftChange[] {
   return changes.filter(change => change.kind === 'nft');
@@ -172,8 +172,8 @@ test('beside somebody else’s NAT, without services and local addresses: all th
       // A prefix that the host answers for and its loopback are no sources of what it sends.
       localAddresses: ['10.10.2.1', '10.10.3.1', '198.51.100.10'],
       services: [],
-      maxTrails: 3,
-      mark: 0x20,
+      marksPerFlow: 3,
+      fwmark: 0x20,
     }).up,
   );
 });
@@ -182,7 +182,7 @@ test('the rules are made from the configuration: TUN, mark, trails, interfaces, 
   const localAddresses = ['10.10.2.1', '198.51.100.10'];
   const tun = { name: 'uoa1', address: '192.0.2.250/32' };
   const servers = [serving('eth1', true), serving('eth2', true)];
-  const [nat, marks] = scripts(plan({ tun, mark: 0x100, maxTrails: 0, localAddresses }, { servers }));
+  const [nat, marks] = scripts(plan({ tun, fwmark: 0x100, marksPerFlow: 0, localAddresses }, { servers }));
   const { services } = options;
   expect([nat.up, nat.down]).toEqual(
     Object.values(
@@ -197,8 +197,8 @@ test('the rules are made from the configuration: TUN, mark, trails, interfaces, 
         families: [4],
         localAddresses,
         services,
-        maxTrails: 0,
-        mark: 0x100,
+        marksPerFlow: 0,
+        fwmark: 0x100,
       }),
     ),
   );
@@ -257,7 +257,7 @@ test.each(['managed', 'external'] as const)('a local address that is not here is
 });
 
 describe('IPv6', () => {
-  const service6: VirtualService = {
+  const service6: BalancedService = {
     vip: '2001:db8::10',
     port: 53,
     schedule: 'source-hash',
@@ -312,7 +312,8 @@ describe('IPv6', () => {
     const guarded = ['eth0', 'eth1'].map(name => ({ name, family: 6 as const }));
     expect(scripts(changes).map(({ up }) => up)).toEqual([
       natRules({ tun: 'uoa0', ...options6, guarded }).up,
-      markRules({ tun: 'uoa0', servers: ['eth1'], families: [6], ...options6, maxTrails: 3, mark: 0x20 }).up,
+      markRules({ tun: 'uoa0', servers: ['eth1'], families: [6], ...options6, marksPerFlow: 3, fwmark: 0x20 })
+        .up,
     ]);
     expect(downScript(changes)).toContain('sysctl -q -w net.ipv6.conf.eth1.force_forwarding=0');
   });
@@ -360,7 +361,8 @@ describe('IPv6', () => {
     ]);
     expect(scripts(changes).map(({ up }) => up)).toEqual([
       natRules({ tun: 'uoa0', ...both, guarded }).up,
-      markRules({ tun: 'uoa0', servers: ['eth1'], families: [4, 6], ...both, maxTrails: 3, mark: 0x20 }).up,
+      markRules({ tun: 'uoa0', servers: ['eth1'], families: [4, 6], ...both, marksPerFlow: 3, fwmark: 0x20 })
+        .up,
     ]);
   });
 
@@ -370,7 +372,7 @@ describe('IPv6', () => {
     );
     expect(marks.up).toBe(
       markRules({
-        ...{ tun: 'uoa0', servers: ['eth1'], families: [4, 6], services: [], maxTrails: 3, mark: 0x20 },
+        ...{ tun: 'uoa0', servers: ['eth1'], families: [4, 6], services: [], marksPerFlow: 3, fwmark: 0x20 },
         localAddresses: ['10.10.2.1', 'fd00:2::1', '2001:db8::10'],
       }).up,
     );

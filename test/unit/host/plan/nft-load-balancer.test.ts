@@ -1,12 +1,12 @@
 import fc from 'fast-check';
 import { beforeEach, describe, expect, it } from 'vitest';
 import {
-  divertMark,
+  type BalancedService,
+  divertBit,
   type MarkRules,
   markRules,
   type NatRules,
   natRules,
-  type VirtualService,
 } from '../../../../src/host/plan/nft-load-balancer.js';
 import { load, obstacle, rulesIn } from '../../support/nft.js';
 
@@ -16,11 +16,11 @@ const marks: MarkRules = {
   families: [4],
   localAddresses: ['10.10.2.1'],
   services: [{ vip: '198.51.100.10', port: 53 }],
-  maxTrails: 3,
-  mark: 0x20,
+  marksPerFlow: 3,
+  fwmark: 0x20,
 };
 
-const service: VirtualService = {
+const service: BalancedService = {
   vip: '198.51.100.10',
   port: 53,
   schedule: 'source-hash',
@@ -55,7 +55,7 @@ const bothMarks: MarkRules = {
   services: [...marks.services, ...marks6.services],
 };
 
-const service6: VirtualService = {
+const service6: BalancedService = {
   vip: '2001:db8::10',
   port: 53,
   schedule: 'source-hash',
@@ -162,11 +162,13 @@ delete table netdev uoa_uoa0`);
   });
 
   it('maxTrails is the number of packets; 0 leaves those with options alone, for what their senders put there', () => {
-    expect(rulesOf(markRules({ ...marks, maxTrails: 100 }), 'first')[0]).toContain(
+    expect(rulesOf(markRules({ ...marks, marksPerFlow: 100 }), 'first')[0]).toContain(
       'ct original packets <= 100 ',
     );
-    expect(rulesOf(markRules({ ...marks, maxTrails: 1 }), 'first')[0]).toContain('ct original packets <= 1 ');
-    const none = rulesOf(markRules({ ...marks, maxTrails: 0 }), 'first');
+    expect(rulesOf(markRules({ ...marks, marksPerFlow: 1 }), 'first')[0]).toContain(
+      'ct original packets <= 1 ',
+    );
+    const none = rulesOf(markRules({ ...marks, marksPerFlow: 0 }), 'first');
     expect(none).toEqual(rulesOf(markRules(marks), 'first').slice(1));
   });
 
@@ -202,8 +204,8 @@ delete table netdev uoa_uoa0`);
       [0x4000_0000, 0x8000_0000],
       [0x30, 0x60],
     ]) {
-      expect(divertMark(mark)).toBe(divert);
-      const rules = markRules({ ...marks, mark });
+      expect(divertBit(mark)).toBe(divert);
+      const rules = markRules({ ...marks, fwmark: mark });
       const text = (value: number) => `0x${value.toString(16)}`;
       expect(rulesOf(rules, 'ours')).toEqual([`meta mark & ${text(mark)} == ${text(mark)} notrack`]);
       expect(rulesOf(rules, 'first')[0]).toContain(`ct mark & ${text(mark)} == 0 `);
@@ -444,7 +446,7 @@ describe('nft itself', () => {
   const why = obstacle();
   beforeEach(({ skip }) => skip(why !== undefined, why));
 
-  const services: VirtualService[] = [
+  const services: BalancedService[] = [
     ...(['source-hash', 'round-robin', 'random'] as const).map((schedule, i) => ({
       ...service,
       schedule,
@@ -471,7 +473,7 @@ describe('nft itself', () => {
   it.each<[string, { up: string; down: string }, string[]]>([
     ['marks for one service', markRules(marks), ['eth1', 'uoa0']],
     ['marks for whatever is NATed', markRules({ ...marks, services: [] }), ['eth1', 'uoa0']],
-    ['marks, none', markRules({ ...marks, maxTrails: 0 }), ['eth1', 'uoa0']],
+    ['marks, none', markRules({ ...marks, marksPerFlow: 0 }), ['eth1', 'uoa0']],
     [
       'marks on several interfaces, for several services and addresses',
       markRules({
@@ -479,7 +481,7 @@ describe('nft itself', () => {
         servers: ['eth1', 'eth2', 'eth3'],
         services,
         localAddresses: addresses,
-        mark: 0x40000000,
+        fwmark: 0x40000000,
       }),
       ['eth1', 'eth2', 'eth3', 'uoa0'],
     ],

@@ -7,7 +7,7 @@ const four: IngressRules = {
   tun: 'uoa0',
   loadBalancers: [{ prefix: '10.10.1.0/24', interface: 'eth0' }],
   addresses: ['10.10.1.2'],
-  mark: 0x20,
+  fwmark: 0x20,
   errorsOnly: false,
 };
 const six: IngressRules = {

@@ -1,12 +1,14 @@
 import { describe, expect, test } from 'vitest';
 import { parsePrefix } from '../../../../src/host/facts/addresses.js';
 import type { LbInterface, RealServerFacts } from '../../../../src/host/facts/real-server.js';
-import { planRealServer, type RealServerPlan } from '../../../../src/host/plan/real-server.js';
+import { planRealServer } from '../../../../src/host/plan/real-server.js';
+import type { RealServerPlanOptions } from '../../../../src/host/plan/real-server-options.js';
 import { downScript, upCommand, upScript } from '../../../../src/host/plan/script.js';
 
-const options: RealServerPlan = {
+const options: RealServerPlanOptions = {
   tun: { name: 'uoa0', address: '192.0.2.254/32' },
-  routing: { table: 248, priority: 21, localPriority: 100, mark: 0x20, steering: 'policy-routing' },
+  routing: { table: 248, priority: 21, localPriority: 100, steering: 'policy-routing' },
+  fwmark: 0x20,
   loadBalancers: [{ prefix: '10.10.1.0/24' }],
   services: [{ address: '10.10.1.2', from: 53, to: 53 }],
   nat64: 'keep',
@@ -42,18 +44,19 @@ const facts: RealServerFacts = {
   ],
   allRpFilter: '0',
   udpEarlyDemux: '1',
+  replySources: [],
   towardsLb: [towards4('eth0')],
   ownAddresses: ['127.0.0.0/8', '10.10.1.2', '::1', 'fd00:1::2'].map(parsePrefix),
   broadcastAddresses: [parsePrefix('10.10.1.255')],
   hasIpv6: true,
 };
 
-function commands(o: Partial<RealServerPlan> = {}, f: Partial<RealServerFacts> = {}): string[] {
-  return planRealServer({ ...options, ...o }, { ...facts, ...f }).map(upCommand);
+function commands(o: Partial<RealServerPlanOptions> = {}, f: Partial<RealServerFacts> = {}): string[] {
+  return planRealServer({ ...options, ...o }, { ...facts, ...f }).changes.map(upCommand);
 }
 
 test('the whole script, up and down', () => {
-  const changes = planRealServer(options, facts);
+  const { changes } = planRealServer(options, facts);
   const withoutReasons = upScript(changes).replaceAll(/^#.*\n/gm, '');
   expect(withoutReasons).toBe(`set -e
 ip tuntap add dev uoa0 mode tun vnet_hdr
@@ -121,7 +124,7 @@ test('a local rule that somebody has moved out of the way stays, and ours go aro
 
 test('a local rule in the way moves from wherever it is, and back there', () => {
   const localRules = [{ family: 4 as const, priority: 5, protocol: 'static' }];
-  const changes = planRealServer(options, { ...facts, localRules });
+  const { changes } = planRealServer(options, { ...facts, localRules });
   expect(changes.map(upCommand).at(-1)).toBe('ip -4 rule del pref 5 lookup local protocol static');
   expect(downScript(changes)).toMatch(/rule add pref 5 lookup local protocol static/);
 });
@@ -162,6 +165,48 @@ test('the source of replies is a service address that this host has; none is a f
   );
 });
 
+describe('the reply table', () => {
+  const table = (o: Partial<RealServerPlanOptions> = {}, f: Partial<RealServerFacts> = {}) =>
+    planRealServer({ ...options, ...o }, { ...facts, ...f }).replyTable;
+  const standby = { address: '10.10.1.9', from: 53, to: 53 };
+
+  test('is the one behind the way in', () => {
+    expect(table()).toMatchObject({ tun: 'uoa0', table: 249 });
+  });
+
+  test('names the source that the kernel’s route has, where the first service is a standby’s and no route gives one', () => {
+    const services = [standby, ...options.services];
+    expect(table({ services }).sources).toEqual([{ prefix: '0.0.0.0/0', source: '10.10.1.2' }]);
+    expect(commands({ services })).toContain(
+      'ip -4 route replace default dev uoa0 table 249 src 10.10.1.2 mtu 1500',
+    );
+  });
+
+  test('has the sources of the host’s routes beside that of a service, each as the kernel’s routes have it', () => {
+    const replySources = [{ prefix: '10.20.0.0/16', source: '10.20.0.1' }];
+    const services = [standby, ...options.services];
+    expect(table({ services }, { replySources }).sources).toEqual([
+      { prefix: '0.0.0.0/0', source: '10.10.1.2' },
+      { prefix: '10.20.0.0/16', source: '10.20.0.1' },
+    ]);
+    const routes = commands({ services }, { replySources }).filter(line => / table 249 src /.test(line));
+    expect(routes.map(line => line.replace(/.* replace (\S+) .* src (\S+) .*/, '$1 $2'))).toEqual([
+      'default 10.10.1.2',
+      '10.20.0.0/16 10.20.0.1',
+    ]);
+  });
+
+  test('prefers the source of the host’s default route to any service’s address', () => {
+    const replySources = [{ prefix: '0.0.0.0/0', source: '10.10.1.7' }];
+    expect(table({}, { replySources }).sources).toEqual(replySources);
+  });
+
+  test('has no source for a family without an address of a service here', () => {
+    const services = [...options.services, { address: 'fd00:1::9', from: 53, to: 53 }];
+    expect(table({ services }).sources).toEqual([{ prefix: '0.0.0.0/0', source: '10.10.1.2' }]);
+  });
+});
+
 test('whatever an interface is called, the script is one of commands only', () => {
   const text = commands({}, { towardsLb: [towards4("a';reboot;'")] }).join('\n');
   expect(text).toContain(`iif 'a'\\'';reboot;'\\'''`);
@@ -169,7 +214,7 @@ test('whatever an interface is called, the script is one of commands only', () =
 
 test('nft-ingress leaves the local rule, forwarding and early demux alone', () => {
   const routing = { ...options.routing, steering: 'nft-ingress' as const };
-  const changes = planRealServer({ ...options, routing }, facts);
+  const { changes } = planRealServer({ ...options, routing }, facts);
   expect(upScript(changes).replaceAll(/^#.*\n/gm, '')).toBe(`set -e
 ip tuntap add dev uoa0 mode tun vnet_hdr
 sysctl -q -w net.ipv4.conf.uoa0.rp_filter=2
@@ -205,23 +250,23 @@ END
 });
 
 describe('IPv6', () => {
-  const options6: RealServerPlan = {
+  const options6: RealServerPlanOptions = {
     ...options,
     loadBalancers: [{ prefix: 'fd00:1::/64' }],
     services: [{ address: 'fd00:1::2', from: 53, to: 53 }],
   };
   const facts6: RealServerFacts = { ...facts, towardsLb: [towards6('eth0')] };
-  const both: RealServerPlan = {
+  const both: RealServerPlanOptions = {
     ...options,
     loadBalancers: [...options.loadBalancers, ...options6.loadBalancers],
     services: [...options.services, ...options6.services],
   };
   const factsOfBoth: RealServerFacts = { ...facts, towardsLb: [towards4('eth0'), towards6('eth0')] };
-  const deliver: RealServerPlan = { ...both, nat64: 'deliver' };
+  const deliver: RealServerPlanOptions = { ...both, nat64: 'deliver' };
 
-  const script = (o: RealServerPlan, f: RealServerFacts) =>
-    upScript(planRealServer(o, f)).replaceAll(/^#.*\n/gm, '');
-  const lines = (o: RealServerPlan, f: RealServerFacts) => planRealServer(o, f).map(upCommand);
+  const script = (o: RealServerPlanOptions, f: RealServerFacts) =>
+    upScript(planRealServer(o, f).changes).replaceAll(/^#.*\n/gm, '');
+  const lines = (o: RealServerPlanOptions, f: RealServerFacts) => planRealServer(o, f).changes.map(upCommand);
   const ofFamily = (family: 4 | 6, all: readonly string[]) =>
     all.filter(line => line.startsWith(`ip -${family} r`));
 
@@ -257,7 +302,7 @@ END
 ip -6 rule add pref 100 lookup local protocol kernel
 ip -6 rule del pref 0 lookup local protocol kernel
 `);
-    expect(downScript(planRealServer(options6, facts6))).toBe(`# What takes it all back.
+    expect(downScript(planRealServer(options6, facts6).changes)).toBe(`# What takes it all back.
 set +e
 ip -6 rule add pref 0 lookup local protocol kernel
 ip -6 rule del pref 100 lookup local protocol kernel
@@ -431,7 +476,7 @@ END
   });
 
   test('nat64 deliver: the partners’ answers come by too, and nothing else is led there', () => {
-    const added = (o: Partial<RealServerPlan>, f: RealServerFacts) => {
+    const added = (o: Partial<RealServerPlanOptions>, f: RealServerFacts) => {
       const without = lines({ ...both, ...o }, f);
       return lines({ ...deliver, ...o }, f).filter(line => !without.includes(line));
     };

@@ -14,9 +14,8 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { basename, join } from 'node:path';
-import { namespaceCookie } from '../../io/namespace.js';
-import type { Family } from '../facts/addresses.js';
-import type { IpArguments } from '../plan/change.js';
+import { namespaceCookie } from '../io/namespace.js';
+import type { Family } from './family.js';
 
 export const RUN_DIRECTORY = '/run/uoa-shim';
 const STATE = '.json';
@@ -29,7 +28,7 @@ export interface SysctlUndo {
   before: string;
 }
 
-export type Undo = { kind: 'ip'; args: IpArguments } | { kind: 'nft'; script: string } | SysctlUndo;
+export type Undo = { kind: 'ip'; args: readonly string[] } | { kind: 'nft'; script: string } | SysctlUndo;
 
 /** The rule for the table local. */
 export interface LocalRule {

@@ -1,12 +1,12 @@
-/** An address to ask the routes about, in place of a whole prefix. */
+/** An address to ask the routes or the firewall about, in place of a whole prefix. */
 import { type Prefix, PrefixList } from '../../flow/prefixes.js';
 import { formatAddress } from './addresses.js';
 
 /** Bits that may count up without leaving the last word. */
 const MOST_HOST_BITS = 31;
 
-/** Some address of a prefix that can be somebody's: not the network's own, and none of `except`. */
-export function addressInside({ words, length }: Prefix, except: readonly Prefix[]): string {
+/** An address of a prefix that a host can have: neither the network address nor one of `except`. */
+export function sampleAddress({ words, length }: Prefix, except: readonly Prefix[]): string {
   const exceptions = new PrefixList(except);
   const hostBits = Math.min(128 - length, MOST_HOST_BITS);
   const first = hostBits < 2 ? 0 : 1;

@@ -1,0 +1,25 @@
+/** The input of the real server's planner. */
+import { type Family, familyOf } from '../family.js';
+import type { TunOptions } from './tun-device.js';
+
+export interface RealServerPlanOptions {
+  tun: TunOptions;
+  routing: {
+    /** Load balancers' packets are routed by `table`, replies by `table + 1`. */
+    table: number;
+    priority: number;
+    localPriority: number;
+    steering: 'policy-routing' | 'nft-ingress';
+  };
+  /** The SO_MARK of what the shim sends. */
+  fwmark: number;
+  loadBalancers: readonly { prefix: string }[];
+  /** Addresses with the first and the last port. */
+  services: readonly { address: string; from: number; to: number }[];
+  nat64: 'keep' | 'deliver';
+}
+
+/** The services' addresses of a family, each once. */
+export function servedAddresses({ services }: RealServerPlanOptions, family: Family): string[] {
+  return [...new Set(services.map(({ address }) => address))].filter(address => familyOf(address) === family);
+}
