@@ -1,6 +1,6 @@
 import { Command, InvalidArgumentError } from 'commander';
 import { ExitCode } from '../errors.js';
-import { parseEndpoint } from '../host/facts/addresses.js';
+import { parseEndpoint } from '../host/addresses.js';
 import { complain, print, wantsJson, withConfiguration, withJson } from './context.js';
 import { askForOne } from './request.js';
 

@@ -4,11 +4,11 @@
  */
 import { DataPlane } from '../dataplane/plane.js';
 import { ExitCode, OperatorError } from '../errors.js';
+import { formatAddress, formatEndpoint, parseEndpoint } from '../host/addresses.js';
 import { HostSetup } from '../host/apply/apply.js';
 import { ClientRoutes } from '../host/apply/client-routes.js';
 import { Integrity } from '../host/apply/integrity.js';
 import { lockAll } from '../host/apply/lock.js';
-import { formatAddress, formatEndpoint, parseEndpoint } from '../host/facts/addresses.js';
 import { readLocalAddresses, tableHasRoutes } from '../host/facts/host.js';
 import { native } from '../io/native.js';
 import { offloadTun, openTun } from '../io/tun.js';

@@ -7,7 +7,7 @@ import { carrierName } from '../../codec/carriers.js';
 import { HOST_IS_LITTLE_ENDIAN } from '../../codec/host-order.js';
 import { DESTINATION, Mark, Packet, SOURCE } from '../../codec/packet.js';
 import * as uoa from '../../codec/uoa.js';
-import { formatEndpoint, parseAddress } from '../../host/facts/addresses.js';
+import { formatEndpoint, parseAddress } from '../../host/addresses.js';
 import { AF_PACKET, ETH_P_ALL, SOCK_RAW } from '../../io/linux.js';
 import { check, native } from '../../io/native.js';
 

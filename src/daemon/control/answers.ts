@@ -1,7 +1,7 @@
 /** What the control socket answers: the shapes of `status`, `stats`, `flows` and `lookup`. */
 import { holds } from '../../flow/prefixes.js';
 import type { FlowEntry } from '../../flow/reader.js';
-import { formatEndpoint, parseEndpoint, parsePrefix } from '../../host/facts/addresses.js';
+import { formatEndpoint, parseEndpoint, parsePrefix } from '../../host/addresses.js';
 
 export interface FlowAnswer {
   lb: string;

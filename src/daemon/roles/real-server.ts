@@ -1,6 +1,6 @@
 import { carrierName } from '../../codec/carriers.js';
+import { parseAddress, parsePrefix } from '../../host/addresses.js';
 import { realServerWarnings } from '../../host/advice/warnings.js';
-import { parseAddress, parsePrefix } from '../../host/facts/addresses.js';
 import { readRealServerFacts } from '../../host/facts/real-server.js';
 import { planRealServer } from '../../host/plan/real-server.js';
 import { Counter, REAL_SERVER_COUNTERS } from '../../role/counters.js';

@@ -1,7 +1,7 @@
 /** Which of the host's own rules stand in the way of datagrams on their way through the TUN, and the remedies. */
 import { existsSync, readFileSync } from 'node:fs';
+import { parsePrefix } from '../addresses.js';
 import { run } from '../command.js';
-import { parsePrefix } from '../facts/addresses.js';
 import type { Chain, Firewall, Probe } from '../facts/firewall.js';
 import type { RealServerFacts } from '../facts/real-server.js';
 import { sampleAddress } from '../facts/sample-address.js';

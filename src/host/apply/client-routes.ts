@@ -6,8 +6,8 @@
  * They are bounded, forgotten after a while, and go with the TUN.
  */
 import { PrefixList } from '../../flow/prefixes.js';
+import { parseAddress, parsePrefix } from '../addresses.js';
 import { run } from '../command.js';
-import { parseAddress, parsePrefix } from '../facts/addresses.js';
 import { type Family, familyOf } from '../family.js';
 import type { HostLog } from '../log.js';
 import type { ReplyTable } from '../plan/host-plan.js';

@@ -3,9 +3,9 @@
  * that drop it. A rule that can't be told by what is known here counts in favour of the datagram.
  */
 import { PrefixList } from '../../flow/prefixes.js';
+import { parseAddress, parsePrefix } from '../addresses.js';
 import { run } from '../command.js';
 import type { Family } from '../family.js';
-import { parseAddress, parsePrefix } from './addresses.js';
 
 /** A UDP datagram of a new flow. */
 export interface Probe {

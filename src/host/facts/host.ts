@@ -2,11 +2,11 @@
 import { existsSync } from 'node:fs';
 import type { Prefix } from '../../flow/prefixes.js';
 import { PrefixList } from '../../flow/prefixes.js';
+import { parseAddress, parsePrefix } from '../addresses.js';
 import { run, runChecked } from '../command.js';
 import { FAMILIES, type Family, familyFlag, familyOf } from '../family.js';
 import { type HostState, type LocalRule, readOtherStates, readState, type SysctlUndo } from '../state.js';
 import { readSysctl } from '../sysctl.js';
-import { parseAddress, parsePrefix } from './addresses.js';
 
 /** What every role wants to know. */
 export interface Facts {

@@ -1,10 +1,10 @@
 /** What a real server's plan wants to know of the host. */
 import { ExitCode, OperatorError } from '../../errors.js';
 import type { Prefix } from '../../flow/prefixes.js';
+import { parsePrefix } from '../addresses.js';
 import { type Family, familyFlag, familyOf } from '../family.js';
 import type { LocalRule } from '../state.js';
 import { interfaceKey, readSysctl, UDP_EARLY_DEMUX } from '../sysctl.js';
-import { parsePrefix } from './addresses.js';
 import { type Forwarding, readForwarding } from './forwarding.js';
 import { type Facts, hostFamilies, Originals, readFacts, readJson, readRoute } from './host.js';
 import { type ReplySource, readReplySources } from './reply-sources.js';

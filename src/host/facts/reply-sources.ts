@@ -3,8 +3,8 @@
  * the replies has to give as well. Clients that came without a load balancer would be answered by a stranger otherwise.
  */
 import type { Prefix } from '../../flow/prefixes.js';
+import { parsePrefix } from '../addresses.js';
 import { type Family, familyFlag, familyOf } from '../family.js';
-import { parsePrefix } from './addresses.js';
 import { type JsonRoute, readJson, readRoute } from './host.js';
 import { sampleAddress } from './sample-address.js';
 

@@ -1,6 +1,6 @@
 /** An address to ask the routes or the firewall about, in place of a whole prefix. */
 import { type Prefix, PrefixList } from '../../flow/prefixes.js';
-import { formatAddress } from './addresses.js';
+import { formatAddress } from '../addresses.js';
 
 /** Bits that may count up without leaving the last word. */
 const MOST_HOST_BITS = 31;

@@ -4,7 +4,7 @@
  */
 import { ExitCode, OperatorError } from '../../errors.js';
 import { PrefixList } from '../../flow/prefixes.js';
-import { formatAddress, parsePrefix } from '../facts/addresses.js';
+import { formatAddress, parsePrefix } from '../addresses.js';
 import { isOwn } from '../facts/host.js';
 import type { LoadBalancerFacts } from '../facts/load-balancer.js';
 import { FAMILIES, type Family, familyOf } from '../family.js';

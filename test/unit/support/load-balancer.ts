@@ -10,7 +10,7 @@ import { expect } from 'vitest';
 import type { ReplyTuple } from '../../../src/codec/ctnetlink.js';
 import { Pipeline } from '../../../src/dataplane/pipeline.js';
 import { FlowTable, type TableSize } from '../../../src/flow/table.js';
-import { formatAddress, formatEndpoint } from '../../../src/host/facts/addresses.js';
+import { formatAddress, formatEndpoint } from '../../../src/host/addresses.js';
 import { LOAD_BALANCER_COUNTERS, makeCounters, readCounters } from '../../../src/role/counters.js';
 import {
   type Connections,

@@ -14,7 +14,7 @@ import { expect } from 'vitest';
 import { Pipeline } from '../../../src/dataplane/pipeline.js';
 import { CLIENT } from '../../../src/flow/records.js';
 import { FlowTable, type TableSize } from '../../../src/flow/table.js';
-import { formatAddress, formatEndpoint } from '../../../src/host/facts/addresses.js';
+import { formatAddress, formatEndpoint } from '../../../src/host/addresses.js';
 import type { TellPathMtu } from '../../../src/role/client-mtus.js';
 import {
   makeCounters,

@@ -3,8 +3,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { parsePrefix } from '../../../../src/host/addresses.js';
 import { loadBalancerWarnings } from '../../../../src/host/advice/warnings.js';
-import { parsePrefix } from '../../../../src/host/facts/addresses.js';
 import {
   type LoadBalancerQuestion,
   readLoadBalancerFacts,

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { parsePrefix } from '../../../../src/host/facts/addresses.js';
+import { parsePrefix } from '../../../../src/host/addresses.js';
 import type { LoadBalancerFacts, ServingInterface } from '../../../../src/host/facts/load-balancer.js';
 import type { Change, NftChange } from '../../../../src/host/plan/change.js';
 import { type LoadBalancerPlanOptions, planLoadBalancer } from '../../../../src/host/plan/load-balancer.js';

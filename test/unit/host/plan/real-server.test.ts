@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { parsePrefix } from '../../../../src/host/facts/addresses.js';
+import { parsePrefix } from '../../../../src/host/addresses.js';
 import type { LbInterface, RealServerFacts } from '../../../../src/host/facts/real-server.js';
 import { planRealServer } from '../../../../src/host/plan/real-server.js';
 import type { RealServerPlanOptions } from '../../../../src/host/plan/real-server-options.js';

@@ -6,8 +6,8 @@ import {
   parseAddress,
   parseEndpoint,
   parsePrefix,
-} from '../../../../src/host/facts/addresses.js';
-import { familyOf } from '../../../../src/host/family.js';
+} from '../../../src/host/addresses.js';
+import { familyOf } from '../../../src/host/family.js';
 
 test('addresses as words', () => {
   expect(parseAddress('10.0.0.1')).toEqual([0, 0, 0xffff, 0x0a000001]);

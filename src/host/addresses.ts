@@ -1,8 +1,8 @@
 /** Addresses between configuration text and the four 32-bit words that the packet code works with. */
 import { Address4, Address6 } from 'ip-address';
-import { isMapped } from '../../codec/addresses.js';
-import type { Prefix } from '../../flow/prefixes.js';
-import { familyOf } from '../family.js';
+import { isMapped } from '../codec/addresses.js';
+import type { Prefix } from '../flow/prefixes.js';
+import { familyOf } from './family.js';
 
 const MAPPED = 0x0000ffff;
 const IPV4_BITS = 96;
