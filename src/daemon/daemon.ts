@@ -81,7 +81,7 @@ export class Daemon implements ControlHandler {
     const tunFd = this.openTun();
     // A load balancer's packets leave by raw sockets, one datagram at a time: the kernel cuts super-packets better.
     const offloads =
-      config.tun.offload === 'auto' && config.role === 'real-server' && offloadTun(tunFd, true);
+      config.tun.offload === 'auto' && config.role === 'real-server' && offloadTun(native, tunFd, true);
     const merges = offloads && config.tun.merge;
     this.plane = await DataPlane.start({
       tunFd,
@@ -189,7 +189,7 @@ export class Daemon implements ControlHandler {
   private openTun(): number {
     const { name } = this.config.tun;
     try {
-      const fd = openTun(name);
+      const fd = openTun(native, name);
       this.undo.push(() => void native.closeDescriptor(fd));
       return fd;
     } catch (error) {

@@ -1,10 +1,11 @@
 /** Which role the data plane plays, and what it plays it with. */
 import type { FlowTable } from '../flow/table.js';
 import { Conntrack } from '../io/conntrack.js';
+import { native } from '../io/native.js';
 import { PathMtu } from '../io/path-mtu.js';
 import type { TellPathMtu } from '../role/client-mtus.js';
 import type { Counters } from '../role/counters.js';
-import { type Connections, LoadBalancer, type LoadBalancerOptions } from '../role/load-balancer.js';
+import { LoadBalancer, type LoadBalancerOptions } from '../role/load-balancer.js';
 import { RealServer, type RealServerOptions } from '../role/real-server.js';
 import type { Role } from '../role/verdict.js';
 
@@ -50,18 +51,10 @@ function realServer(
 }
 
 function loadBalancer(options: LoadBalancerOptions, { flows, counters, mark, seed }: RoleMeans): ActiveRole {
-  const conntrack = new Conntrack();
-  const path = new PathMtu(mark);
-  const connections: Connections = {
-    found: conntrack.found,
-    wonder: conntrack.wonder.bind(conntrack),
-    ask: conntrack.ask.bind(conntrack),
-    find: conntrack.find.bind(conntrack),
-    release: tuple => conntrack.mark(tuple, mark),
-    settle: conntrack.setMarks.bind(conntrack),
-  };
+  const conntrack = new Conntrack(native, mark);
+  const path = new PathMtu(native, mark);
   const pathMtu = path.get.bind(path);
-  const role = new LoadBalancer(options, flows, counters, connections, pathMtu, seed);
+  const role = new LoadBalancer(options, flows, counters, conntrack, pathMtu, seed);
   return {
     role,
     configure(settings) {

@@ -2,6 +2,7 @@
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { ADDRESS_WORDS } from '../codec/addresses.js';
 import { FlowTable } from '../flow/table.js';
+import { native } from '../io/native.js';
 import { TunDevice } from '../io/tun.js';
 import { makeCounters } from '../role/counters.js';
 import { inlineMore } from './compiler.js';
@@ -15,7 +16,7 @@ const LAST_TURNS = 64;
 
 function serve(setup: DataPlaneSetup, port: MessagePort): void {
   const signals = new Int32Array(setup.signals);
-  const device = new TunDevice({
+  const device = new TunDevice(native, {
     tunFd: setup.tunFd,
     wakeFd: setup.wakeFd,
     mark: setup.mark,

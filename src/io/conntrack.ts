@@ -7,7 +7,7 @@ import { CtAnswer, CtRequests, type ReplyTuple } from '../codec/ctnetlink.js';
 import { DESTINATION, SOURCE } from '../codec/ip-header.js';
 import { BATCH, PacketList } from './device.js';
 import { AF_NETLINK, NETLINK_NETFILTER, SO_RCVBUFFORCE, SOCK_RAW, SOL_SOCKET } from './linux.js';
-import { check, native } from './native.js';
+import { check, type Native } from './native.js';
 
 const RECEIVE_BUFFER_BYTES = 1 << 20;
 /** An answer takes some hundred bytes. */
@@ -28,10 +28,16 @@ export class Conntrack {
   private readonly ports = new Int32Array(BATCH);
   private readonly answerOf = new Int32Array(BATCH);
   private asked = 0;
-  private readonly questionFd = openSocket();
-  private readonly markFd = openSocket();
+  private readonly questionFd: number;
+  private readonly markFd: number;
 
-  constructor() {
+  /** `ctMark` are the bits of conntrack's mark that `release` sets. Throws a SystemCallError. */
+  constructor(
+    private readonly native: Native,
+    private readonly ctMark: number,
+  ) {
+    this.questionFd = openSocket(native);
+    this.markFd = openSocket(native);
     this.found = new CtAnswer(this.memory);
     for (let i = 0; i < BATCH; i++) this.answers.add(i * ANSWER_BYTES, ANSWER_BYTES);
   }
@@ -53,11 +59,11 @@ export class Conntrack {
     if (this.asked === 0) return;
     answerOf.fill(-1);
     const last = questions.sequence;
-    const sent = native.sendMessage(this.questionFd, questions.bytes, questions.length);
+    const sent = this.native.sendMessage(this.questionFd, questions.bytes, questions.length);
     questions.clear();
     if (sent < 0) return;
     const { offsets, lengths, results } = answers;
-    const received = native.receiveBatch(this.questionFd, this.memory, offsets, lengths, results, BATCH);
+    const received = this.native.receiveBatch(this.questionFd, this.memory, offsets, lengths, results, BATCH);
     answers.count = Math.max(0, received);
     let matched = 0;
     for (let k = 0; k < answers.count; k++) {
@@ -71,7 +77,7 @@ export class Conntrack {
   }
 
   private discard(fd: number): void {
-    while (native.receiveMessage(fd, this.spare, ANSWER_BYTES) > 0);
+    while (this.native.receiveMessage(fd, this.spare, ANSWER_BYTES) > 0);
   }
 
   /** Looks for the connection whose replies are `tuple`; what was found is in `found`. */
@@ -97,17 +103,17 @@ export class Conntrack {
     return -1;
   }
 
-  /** Puts it on the list for `setMarks` to set the bits of `mask` in the connection's mark. */
-  mark(tuple: ReplyTuple, mask: number): void {
-    if (this.marks.count === this.marks.capacity) this.setMarks();
-    this.marks.setMark(tuple, mask, mask);
+  /** Puts the connection whose replies are `tuple` on the list of those that `settle` gives our bits. */
+  release(tuple: ReplyTuple): void {
+    if (this.marks.count === this.marks.capacity) this.settle();
+    this.marks.setMark(tuple, this.ctMark, this.ctMark);
   }
 
-  /** Sets all marks that are on the list. Connections that are gone meanwhile don't matter. */
-  setMarks(): void {
+  /** Sets our bits in the marks of all connections on the list. Connections that have ended meanwhile don't matter. */
+  settle(): void {
     const { marks, markFd } = this;
     if (marks.count === 0) return;
-    native.sendMessage(markFd, marks.bytes, marks.length);
+    this.native.sendMessage(markFd, marks.bytes, marks.length);
     marks.clear();
     this.discard(markFd); // errors: nobody waits for them
   }
@@ -116,14 +122,14 @@ export class Conntrack {
   close(): void {
     if (this.closed) return;
     this.closed = true;
-    native.closeDescriptor(this.questionFd);
-    native.closeDescriptor(this.markFd);
+    this.native.closeDescriptor(this.questionFd);
+    this.native.closeDescriptor(this.markFd);
   }
 
   private closed = false;
 }
 
-function openSocket(): number {
+function openSocket(native: Native): number {
   const fd = check('open netlink socket', native.openSocket(AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER));
   native.setSocketOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES);
   return fd;

@@ -37,44 +37,24 @@ export interface Native {
   sendMessage(fd: number, memory: Uint8Array, length: number): number;
   /** Receives up to `length` bytes: how many came. */
   receiveMessage(fd: number, memory: Uint8Array, length: number): number;
-  /** Reads up to `count` packets, each to its offset, of up to its length in bytes; `results` are their lengths. How many. */
-  readBatch(
-    fd: number,
-    memory: Uint8Array,
-    offsets: Int32Array,
-    lengths: Int32Array,
-    results: Int32Array,
-    count: number,
-  ): number;
+  /** Reads packets, each of up to its length in bytes; `results` are how many it has. How many packets came. */
+  readBatch(fd: number, ...batch: Batch): number;
   /** The same from a socket, by one call. */
-  receiveBatch(
-    fd: number,
-    memory: Uint8Array,
-    offsets: Int32Array,
-    lengths: Int32Array,
-    results: Int32Array,
-    count: number,
-  ): number;
+  receiveBatch(fd: number, ...batch: Batch): number;
   /** Writes packets; `results` are 0 or -errno. How many failed. */
-  writeBatch(
-    fd: number,
-    memory: Uint8Array,
-    offsets: Int32Array,
-    lengths: Int32Array,
-    results: Int32Array,
-    count: number,
-  ): number;
+  writeBatch(fd: number, ...batch: Batch): number;
   /** The same for IP packets through raw sockets, one for each family, to the destinations in their headers. */
-  sendBatch(
-    fd4: number,
-    fd6: number,
-    memory: Uint8Array,
-    offsets: Int32Array,
-    lengths: Int32Array,
-    results: Int32Array,
-    count: number,
-  ): number;
+  sendBatch(fd4: number, fd6: number, ...batch: Batch): number;
 }
+
+/** `count` pieces of `memory`, MAX_BATCH at most, by offset and length in bytes; each gets its result. */
+export type Batch = [
+  memory: Uint8Array,
+  offsets: Int32Array,
+  lengths: Int32Array,
+  results: Int32Array,
+  count: number,
+];
 
 interface Addon extends Native {
   /** Numbers from the headers that it was compiled with, and its own limits (linux.ts). */

@@ -1,5 +1,6 @@
 /** The MTU of the path to a destination, as the kernel knows it now: its route's, or what it learned on the way. */
 import { isMapped } from '../codec/addresses.js';
+import type { WordIndex } from '../codec/units.js';
 import {
   AF_INET,
   AF_INET6,
@@ -11,7 +12,7 @@ import {
   SOCK_DGRAM,
   SOL_SOCKET,
 } from './linux.js';
-import { check, native } from './native.js';
+import { check, type Native } from './native.js';
 
 /** Discard (RFC 863). Nothing is ever sent to it. */
 const ANY_PORT = 9;
@@ -20,17 +21,21 @@ export class PathMtu {
   private fd4: number;
   private fd6: number;
 
-  /** `mark` is the SO_MARK of the packets that it is asked for. */
-  constructor(mark: number) {
+  /** `fwmark` is the SO_MARK of the packets that it is asked for. */
+  constructor(
+    private readonly native: Native,
+    fwmark: number,
+  ) {
     this.fd4 = check('open socket', native.openSocket(AF_INET, SOCK_DGRAM, 0));
     // A host may do without IPv6.
     this.fd6 = Math.max(-1, native.openSocket(AF_INET6, SOCK_DGRAM, 0));
     for (const fd of [this.fd4, this.fd6])
-      if (fd >= 0) check('mark socket', native.setSocketOption(fd, SOL_SOCKET, SO_MARK, mark));
+      if (fd >= 0) check('mark socket', native.setSocketOption(fd, SOL_SOCKET, SO_MARK, fwmark));
   }
 
   /** In bytes, to the address at `at` in `words`; 0 if there is no route. */
-  get(words: Int32Array, at: number): number {
+  get(words: Int32Array, at: WordIndex): number {
+    const { native } = this;
     const isIpv4 = isMapped(words, at);
     const fd = isIpv4 ? this.fd4 : this.fd6;
     // Connecting sends nothing: it looks up the route, and IP_MTU tells that route's MTU (ip(7), ipv6(7)).
@@ -43,7 +48,7 @@ export class PathMtu {
 
   /** Safe to call twice. */
   close(): void {
-    for (const fd of [this.fd4, this.fd6]) if (fd >= 0) native.closeDescriptor(fd);
+    for (const fd of [this.fd4, this.fd6]) if (fd >= 0) this.native.closeDescriptor(fd);
     this.fd4 = -1;
     this.fd6 = -1;
   }

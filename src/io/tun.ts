@@ -14,7 +14,7 @@ import { Finisher } from './finisher.js';
 import { TUN_F_CSUM, TUN_F_USO4, TUN_F_USO6, WAIT_BROKEN, WAIT_DATA } from './linux.js';
 import { Merger } from './merge.js';
 import { Moderation } from './moderation.js';
-import { check, native, SystemCallError } from './native.js';
+import { check, type Native, SystemCallError } from './native.js';
 import { putHeader, takeHeader } from './offload.js';
 import { RawSockets } from './raw.js';
 
@@ -28,7 +28,7 @@ const TIMER_SLACK = 1000;
  * Attaches to the TUN `name`, making it if need be: its descriptor. A predecessor's exit can keep it busy for a
  * moment, so EBUSY is tried again for a second.
  */
-export function openTun(name: string): number {
+export function openTun(native: Native, name: string): number {
   for (let attempt = 0; ; attempt++) {
     const fd = native.openTun(name);
     if (fd >= 0) return fd;
@@ -42,7 +42,7 @@ export function openTun(name: string): number {
  * Lets the TUN bring super-packets and leave checksums to us, or not; false if this kernel can't (before Linux 6.2).
  * All of it or nothing: the kernel takes USO only with checksums, and IPv4 only with IPv6.
  */
-export function offloadTun(fd: number, wanted: boolean): boolean {
+export function offloadTun(native: Native, fd: number, wanted: boolean): boolean {
   return native.setTunOffload(fd, wanted ? TUN_F_CSUM | TUN_F_USO4 | TUN_F_USO6 : 0) >= 0;
 }
 
@@ -73,8 +73,11 @@ export class TunDevice implements Device {
   /** The kernel refused a super-packet once: from then on it gets datagrams. */
   private wantsDatagrams = false;
 
-  constructor(private readonly options: TunDeviceOptions) {
-    this.raw = new RawSockets(options.mark);
+  constructor(
+    private readonly native: Native,
+    private readonly options: TunDeviceOptions,
+  ) {
+    this.raw = new RawSockets(native, options.mark);
     this.moderation = new Moderation(options.coalesce);
     // Where that is refused, pauses are longer, and nothing else.
     if (options.coalesce > 0) native.setTimerSlack(TIMER_SLACK);
@@ -86,7 +89,7 @@ export class TunDevice implements Device {
 
   /** The time now, in ticks. */
   now(): number {
-    this.clock[0] = native.clock();
+    this.clock[0] = this.native.clock();
     return this.clock[0];
   }
 
@@ -94,8 +97,8 @@ export class TunDevice implements Device {
     const { tunFd, wakeFd } = this.options;
     packets.count = 0;
     this.rest(timeoutMs);
-    const ready = check('poll', native.wait(tunFd, wakeFd, timeoutMs));
-    this.clock[0] = native.clock();
+    const ready = check('poll', this.native.wait(tunFd, wakeFd, timeoutMs));
+    this.clock[0] = this.native.clock();
     if ((ready & WAIT_BROKEN) !== 0) throw new Error('the TUN device is gone');
     if ((ready & WAIT_DATA) !== 0) this.read(packets);
     this.moderation.note(packets.count, this.clock[0]);
@@ -104,12 +107,12 @@ export class TunDevice implements Device {
   /** Lets company for the next packet come, unless somebody has something else to do meanwhile. */
   private rest(timeoutMs: number): void {
     const { pause } = this.moderation;
-    if (pause > 0 && timeoutMs > 0) native.sleep(pause);
+    if (pause > 0 && timeoutMs > 0) this.native.sleep(pause);
   }
 
   private read(packets: PacketList): void {
     const { slots, sizes, arena } = this;
-    const read = native.readBatch(this.options.tunFd, arena.bytes, slots, sizes, packets.lengths, BATCH);
+    const read = this.native.readBatch(this.options.tunFd, arena.bytes, slots, sizes, packets.lengths, BATCH);
     packets.count = check('read TUN', read);
     packets.offsets.set(slots);
     for (let i = 0; i < packets.count; i++) takeHeader(this.view, packets, i);
@@ -140,7 +143,7 @@ export class TunDevice implements Device {
   }
 
   private write({ offsets, lengths, results, count }: PacketList): number {
-    return native.writeBatch(this.options.tunFd, this.arena.bytes, offsets, lengths, results, count);
+    return this.native.writeBatch(this.options.tunFd, this.arena.bytes, offsets, lengths, results, count);
   }
 
   emit(packets: PacketList): number {

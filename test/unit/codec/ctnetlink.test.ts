@@ -2,14 +2,11 @@ import { endianness } from 'node:os';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { CtAnswer, CtRequests, type ReplyTuple } from '../../../src/codec/ctnetlink.js';
+import { attribute, bytesOf, type Field } from '../support/netlink.js';
 import { addressText, hex, int32, type Octets, toHex, word } from '../support/wire.js';
 
 /** Netlink is in host order: what is written here is a little-endian host's. */
 const describeHere = describe.skipIf(endianness() === 'BE');
-
-/** Bytes with what they are: constants are those of linux/netfilter/nfnetlink.h and nfnetlink_conntrack.h. */
-type Field = readonly [bytes: string, what: string];
-const bytesOf = (fields: readonly Field[]) => hex(fields.map(([bytes]) => bytes).join(''));
 
 const TUPLE: ReplyTuple = {
   addresses: int32('10.99.1.2', '10.99.1.1'),
@@ -487,7 +484,7 @@ describeHere('any bytes', () => {
       return bytes.slice(0, length);
     });
   /** Attributes in any order and of any type, the right ones among them. */
-  const attribute: fc.Arbitrary<number[]> = fc
+  const anyAttribute: fc.Arbitrary<number[]> = fc
     .tuple(
       fc.constantFrom(1, 2, 3, 12, 14, 99, 0x101, 0x8001, 0x4001),
       fc.array(fc.nat(255), { maxLength: 18 }),
@@ -498,7 +495,7 @@ describeHere('any bytes', () => {
       .tuple(fc.constantFrom(1, 1, 2, 12, 0x8001, 0x8002), fc.array(content, { maxLength: 4 }))
       .map(([type, parts]) => attributeOf(type, parts.flat()));
   const built = fc
-    .array(fc.oneof(attribute, nest(fc.oneof(attribute, nest(attribute)))), { maxLength: 5 })
+    .array(fc.oneof(anyAttribute, nest(fc.oneof(anyAttribute, nest(anyAttribute)))), { maxLength: 5 })
     .map(parts => {
       const body = parts.flat();
       return [...hex('00000000 0001 0000 01000000 00000000 02 00 0000'), ...body].map((byte, i) =>
@@ -507,9 +504,7 @@ describeHere('any bytes', () => {
     });
 
   function attributeOf(type: number, data: readonly number[]): number[] {
-    const length = 4 + data.length;
-    const padding = new Array<number>((4 - (length % 4)) % 4).fill(0);
-    return [length & 0xff, length >> 8, type & 0xff, type >> 8, ...data, ...padding];
+    return bytesOf(attribute(type, 'any', toHex(data)));
   }
 
   it('say the same as read the slow way', () => {

@@ -1,92 +1,19 @@
 import { constants } from 'node:os';
-import { beforeEach, describe, expect, it, vi } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { Checksum, Packet } from '../../../src/codec/packet.js';
 import { BATCH, PacketList } from '../../../src/io/device.js';
-import { offloadTun, TunDevice } from '../../../src/io/tun.js';
+import { WAIT_BROKEN } from '../../../src/io/linux.js';
+import { offloadTun, openTun, TunDevice } from '../../../src/io/tun.js';
+import { FakeKernel } from '../support/fake-kernel.js';
 import { datagramsOf, single, superPacket, type Unfinished } from '../support/super-packets.js';
 import { type DatagramFields, datagram, payloadOf, toHex } from '../support/wire.js';
-
-/** A kernel that keeps what is written to a TUN, and refuses what it is told to. */
-const kernel = vi.hoisted(() => ({
-  written: [] as string[],
-  sent: [] as string[],
-  toRead: [] as number[][],
-  now: 77,
-  /** Microseconds. */
-  sleeps: [] as number[],
-  refuses: (_packet: Uint8Array): number => 0,
-  offloads: [] as number[],
-  offloadAnswer: 0,
-}));
-
-vi.mock('../../../src/io/native.js', async importOriginal => {
-  const put =
-    (into: string[]) =>
-    (
-      memory: Uint8Array,
-      offsets: Int32Array,
-      lengths: Int32Array,
-      results: Int32Array,
-      count: number,
-    ): number => {
-      let refused = 0;
-      for (let i = 0; i < count; i++) {
-        const packet = memory.slice(offsets[i], offsets[i] + lengths[i]);
-        results[i] = kernel.refuses(packet);
-        if (results[i] === 0) into.push(Buffer.from(packet).toString('hex'));
-        else refused++;
-      }
-      return refused;
-    };
-  const native = {
-    openSocket: () => 3,
-    setSocketOption: () => 0,
-    closeDescriptor: () => 0,
-    setTunOffload: (_fd: number, flags: number) => {
-      kernel.offloads.push(flags);
-      return kernel.offloadAnswer;
-    },
-    setTimerSlack: () => 0,
-    sleep: (microseconds: number) => kernel.sleeps.push(microseconds),
-    wait: () => (kernel.toRead.length > 0 ? 1 : 0),
-    clock: () => kernel.now,
-    readBatch: (
-      _fd: number,
-      memory: Uint8Array,
-      offsets: Int32Array,
-      _lengths: Int32Array,
-      results: Int32Array,
-    ) => {
-      const packets = kernel.toRead.splice(0);
-      packets.forEach((packet, i) => {
-        memory.set(packet, offsets[i]);
-        results[i] = packet.length;
-      });
-      return packets.length;
-    },
-    writeBatch: (_fd: number, ...batch: Parameters<ReturnType<typeof put>>) => put(kernel.written)(...batch),
-    sendBatch: (_fd4: number, _fd6: number, ...batch: Parameters<ReturnType<typeof put>>) =>
-      put(kernel.sent)(...batch),
-  };
-  return { ...(await importOriginal<object>()), native };
-});
-
-beforeEach(() => {
-  kernel.written.length = 0;
-  kernel.sent.length = 0;
-  kernel.toRead.length = 0;
-  kernel.sleeps.length = 0;
-  kernel.now = 77;
-  kernel.offloads.length = 0;
-  kernel.offloadAnswer = 0;
-  kernel.refuses = () => 0;
-});
 
 const USUAL: DatagramFields = { from: '203.0.113.7:5555', to: '10.10.1.2:53', ttl: 63 };
 const USUAL6: DatagramFields = { from: '[2001:db8::7]:5555', to: '[fd00:1::2]:53', ttl: 63 };
 
 function make(merges = true, coalesce = 0) {
-  const device = new TunDevice({ tunFd: 5, wakeFd: 6, mark: 1, merges, coalesce });
+  const kernel = new FakeKernel();
+  const device = new TunDevice(kernel, { tunFd: 5, wakeFd: 6, mark: 1, merges, coalesce });
   const packet = new Packet(device.arena.buffer);
   const listOf = (packets: readonly Unfinished[]): PacketList => {
     const list = new PacketList(BATCH);
@@ -99,6 +26,7 @@ function make(merges = true, coalesce = 0) {
     return list;
   };
   return {
+    kernel,
     device,
     deliver: (...packets: Unfinished[]) => device.deliver(listOf(packets)),
     emit: (...packets: Unfinished[]) => device.emit(listOf(packets)),
@@ -116,13 +44,13 @@ const isSuper = (packet: Uint8Array) => packet[1] === 5;
 
 describe('what is delivered', () => {
   it('goes with a header each, and with the hop back that forwarding took', () => {
-    const { deliver } = make(false);
+    const { kernel, deliver } = make(false);
     expect(deliver(one(1, USUAL, Checksum.full), one(2), one(3, USUAL6))).toBe(0);
     expect(kernel.written).toEqual([EMPTY + back(1), EMPTY + back(2), EMPTY + back(3, USUAL6)]);
   });
 
   it('is merged if it may be', () => {
-    const { deliver } = make(true);
+    const { kernel, deliver } = make(true);
     expect(deliver(one(1), one(2), one(3), one(4, USUAL6))).toBe(0);
     expect(kernel.written).toHaveLength(2);
     expect(kernel.written[0].slice(0, 24)).toBe('01051c006400140006000000');
@@ -134,7 +62,7 @@ describe('what is delivered', () => {
   });
 
   it('is cut where the kernel refuses super-packets, then and from then on', () => {
-    const { deliver } = make(true);
+    const { kernel, deliver } = make(true);
     kernel.refuses = packet => (isSuper(packet) ? -constants.errno.EINVAL : 0);
     expect(deliver(one(1), one(2), one(3, USUAL6), one(4, USUAL6), one(5, USUAL, Checksum.full))).toBe(0);
     // What the kernel took is in already: the order changes this once.
@@ -162,7 +90,7 @@ describe('what is delivered', () => {
   });
 
   it('is lost where the kernel refuses it for another reason, and counted', () => {
-    const { deliver } = make(true);
+    const { kernel, deliver } = make(true);
     kernel.refuses = packet => (isSuper(packet) ? -constants.errno.ENOBUFS : 0);
     expect(deliver(one(1), one(2), one(3, USUAL6))).toBe(1);
     expect(kernel.written).toEqual([EMPTY + back(3, USUAL6)]);
@@ -175,7 +103,7 @@ describe('what is delivered', () => {
   });
 
   it('counts what is refused once it is cut', () => {
-    const { deliver } = make(true);
+    const { kernel, deliver } = make(true);
     kernel.refuses = () => -constants.errno.EINVAL;
     expect(deliver(one(1), one(2), one(3, USUAL6))).toBe(3);
   });
@@ -183,7 +111,7 @@ describe('what is delivered', () => {
 
 describe('what is emitted', () => {
   it('goes as whole datagrams without a header', () => {
-    const { emit } = make();
+    const { kernel, emit } = make();
     const whole = superPacket({ ...USUAL, payload: payloadOf(250, 1) }, 100);
     const packets = [one(1), whole, one(2, USUAL6, Checksum.partial)];
     expect(emit(...packets)).toBe(0);
@@ -194,7 +122,7 @@ describe('what is emitted', () => {
 
 describe('what is received', () => {
   it('comes without its header, which says what is left to be done', () => {
-    const { device } = make();
+    const { kernel, device } = make();
     const whole = superPacket({ ...USUAL, payload: payloadOf(250, 1) }, 100);
     kernel.toRead.push(
       [...Buffer.from('01051c006400140006000000', 'hex'), ...whole.bytes],
@@ -218,37 +146,61 @@ describe('a pause before reading', () => {
   const list = new PacketList(BATCH);
 
   /** 100,000 packets a second for some milliseconds, ten at a time. */
-  function make100k(coalesce: number) {
-    const { device } = make(true, coalesce);
+  function sleepsUnderLoad(coalesce: number, timeoutMs: number) {
+    const { kernel, device } = make(true, coalesce);
     device.receive(list, 100);
     for (let i = 0; i < 200; i++) {
-      kernel.now = 78 + Math.floor(i / 10);
+      kernel.ticks = 78 + Math.floor(i / 10);
       for (let k = 0; k < 10; k++) kernel.toRead.push([...Buffer.alloc(12), ...one(k).bytes]);
       device.receive(list, 100);
     }
     kernel.sleeps.length = 0;
-    return device;
+    device.receive(list, timeoutMs);
+    return kernel.sleeps;
   }
 
   it('is made under load', () => {
-    make100k(50).receive(list, 100);
-    expect(kernel.sleeps).toEqual([50]);
+    expect(sleepsUnderLoad(50, 100)).toEqual([50]);
   });
 
   it('is not made when there is something else to do meanwhile', () => {
-    make100k(50).receive(list, 0);
-    expect(kernel.sleeps).toEqual([]);
+    expect(sleepsUnderLoad(50, 0)).toEqual([]);
   });
 
   it('is not made at all where no packet is to wait', () => {
-    make100k(0).receive(list, 100);
-    expect(kernel.sleeps).toEqual([]);
+    expect(sleepsUnderLoad(0, 100)).toEqual([]);
   });
 });
 
-it('offloads are asked for all together, or given up', () => {
-  expect([offloadTun(5, true), offloadTun(5, false)]).toEqual([true, true]);
-  expect(kernel.offloads).toEqual([0x61, 0]);
-  kernel.offloadAnswer = -constants.errno.EINVAL;
-  expect(offloadTun(5, true)).toBe(false);
+describe('the TUN', () => {
+  it('is asked for all offloads together, or for none', () => {
+    const kernel = new FakeKernel();
+    expect([offloadTun(kernel, 5, true), offloadTun(kernel, 5, false)]).toEqual([true, true]);
+    expect(kernel.offloads).toEqual([0x61, 0]);
+  });
+
+  it('that cannot offload says so', () => {
+    const kernel = new FakeKernel();
+    kernel.offloadAnswer = -constants.errno.EINVAL;
+    expect(offloadTun(kernel, 5, true)).toBe(false);
+  });
+
+  it('is opened once its last user has left it', () => {
+    const kernel = new FakeKernel();
+    kernel.openAnswers.push(-constants.errno.EBUSY, 7);
+    expect(openTun(kernel, 'uoa0')).toBe(7);
+  });
+
+  it('that cannot be opened is an error with its name and errno, at once', () => {
+    const kernel = new FakeKernel();
+    kernel.openAnswers.push(-constants.errno.EPERM);
+    expect(() => openTun(kernel, 'uoa0')).toThrow('open TUN uoa0: EPERM');
+    expect(kernel.openAnswers).toEqual([]);
+  });
+
+  it('that is gone ends receiving with an error', () => {
+    const { kernel, device } = make();
+    kernel.wait = () => WAIT_BROKEN;
+    expect(() => device.receive(new PacketList(BATCH), 100)).toThrow('the TUN device is gone');
+  });
 });
