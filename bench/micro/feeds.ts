@@ -1,9 +1,11 @@
 /** Devices without a kernel: packets of many flows come in a random order, and what goes out is gone. */
+
+import { BATCH } from '#shim/codec/batch.js';
 import { applyChange, applyUdpChange, longChange } from '#shim/codec/checksum.js';
 import * as ipv4 from '#shim/codec/ipv4.js';
 import * as ipv6 from '#shim/codec/ipv6.js';
 import * as udp from '#shim/codec/udp.js';
-import { Arena, BATCH, type Device, type PacketList } from '#shim/io/device.js';
+import { Arena, type Device, type PacketList } from '#shim/io/device.js';
 import { type Ends, type Family, makePacket, makePacket6 } from './packets.js';
 
 /** 320,000 packets a second: a tick each so many batches. */

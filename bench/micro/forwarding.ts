@@ -1,7 +1,9 @@
 /** What JavaScript does with a packet of a flow that is known. */
+
+import { BATCH } from '#shim/codec/batch.js';
 import { Packet } from '#shim/codec/packet.js';
 import { Pipeline } from '#shim/dataplane/pipeline.js';
-import { BATCH, PacketList } from '#shim/io/device.js';
+import { PacketList } from '#shim/io/device.js';
 import { Counter } from '#shim/role/counters.js';
 import { PlainFeed } from './feeds.js';
 import type { MicroFigure } from './figure.js';

@@ -1,4 +1,5 @@
 /** A real server's role with a table of flows, and a stopwatch. */
+import { flowPorts } from '#shim/flow/records.js';
 import { FlowTable } from '#shim/flow/table.js';
 import { native } from '#shim/io/native.js';
 import { Counter, type Counters, makeCounters } from '#shim/role/counters.js';
@@ -18,7 +19,7 @@ import {
 const IS_QUICK = process.argv.includes('quick');
 const SAMPLES = IS_QUICK ? 3 : 9;
 const WARM_UPS = IS_QUICK ? 1 : 2;
-export const TIMEOUT = 360_000;
+export const TIMEOUT_MS = 360_000;
 /** The default of realServer.maxFlows, enough for a million. */
 export const MAX_FLOWS = 1_048_576;
 
@@ -32,10 +33,10 @@ export interface Kit {
 
 /** As the daemon makes them: shared memory, in large pages where there are such. */
 export function makeKit(family: Family = 4): Kit {
-  const size = { maxFlows: MAX_FLOWS, timeout: TIMEOUT };
-  const memory = new SharedArrayBuffer(FlowTable.byteLength(size));
+  const table = { maxFlows: MAX_FLOWS, timeoutMs: TIMEOUT_MS, routesReplies: true, seed: 1 };
+  const memory = new SharedArrayBuffer(FlowTable.byteLength(table));
   native.adviseHugePages(new Uint8Array(memory));
-  const flows = new FlowTable(memory, size, 1, 0);
+  const flows = FlowTable.create(memory, table, 0);
   const counters = makeCounters();
   const prefix = { words: [...NETWORK[family], LIP_NETWORK], length: 96 + 8 };
   const server = [...NETWORK[family], RIP];
@@ -55,26 +56,26 @@ export function makeKit(family: Family = 4): Kit {
   };
 }
 
-/** The three ends of a flow, as words: the load balancer's, the service's, the client's. */
-export const LB = 0;
+/** Where the ends of a flow are in `makeEnds`. */
+export const LIP = 0;
 export const SERVER = 4;
-const CLIENT = 8;
+export const PORTS = flowPorts(LIP_PORT, RPORT);
 
+/** The two ends of a flow, as words. */
 export function makeEnds(family: Family): Int32Array {
   const network = NETWORK[family];
-  return Int32Array.of(...network, 0, ...network, RIP, ...network, 0);
+  return Int32Array.of(...network, 0, ...network, RIP);
 }
 
 /** Puts flows into the table without any packets. */
 export function learnFlows({ flows, family }: Kit, order: Uint32Array): void {
   const ends = makeEnds(family);
+  const client = { words: Int32Array.of(...NETWORK[family], 0), port: CLIENT_PORT };
   for (const flow of order) {
-    ends[LB + 3] = LIP_NETWORK + flow;
-    ends[CLIENT + 3] = CLIENT_NETWORK + flow;
-    flows.setFlow(ends, LB, LIP_PORT, SERVER, RPORT);
-    flows.setClient(ends, CLIENT, CLIENT_PORT);
-    flows.learn(1, 0);
-    flows.heard(flows.learned, 0);
+    ends[LIP + 3] = LIP_NETWORK + flow;
+    client.words[3] = CLIENT_NETWORK + flow;
+    const learned = flows.learn(ends, LIP, SERVER, PORTS, client, 1, 0);
+    flows.recordInbound(learned.flow, 0);
   }
 }
 

@@ -2,7 +2,7 @@
 import { Pipeline } from '#shim/dataplane/pipeline.js';
 import { CopyFeed } from './feeds.js';
 import type { MicroFigure } from './figure.js';
-import { cpuMilliseconds, expectCount, type Kit, MAX_FLOWS, makeKit, TIMEOUT } from './kit.js';
+import { cpuMilliseconds, expectCount, type Kit, MAX_FLOWS, makeKit, TIMEOUT_MS } from './kit.js';
 import { CLIENT_NETWORK, makePacket, shuffled, toService } from './packets.js';
 
 const FLOWS = 1_000_000;
@@ -53,7 +53,7 @@ function learn({ role }: Kit, count: number, start: number): { seconds: number; 
  */
 function expire({ role, flows }: Kit, last: number): { ticks: number[]; now: number } {
   const ticks: number[] = [];
-  const now = last + TIMEOUT + GRACE;
+  const now = last + TIMEOUT_MS + GRACE;
   for (let isMore = true; isMore; ) {
     const begin = performance.now();
     isMore = role.tick(now);

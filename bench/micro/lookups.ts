@@ -1,8 +1,11 @@
 /** The flow table alone. */
-import { BATCH } from '#shim/io/device.js';
+
+import { BATCH } from '#shim/codec/batch.js';
+import { NONE } from '#shim/codec/units.js';
+import { FlowPrefetch } from '#shim/flow/prefetch.js';
 import type { MicroFigure } from './figure.js';
-import { type Kit, LB, learnFlows, makeEnds, makeKit, nanosecondsEach, SERVER } from './kit.js';
-import { LIP_NETWORK, LIP_PORT, RPORT, shuffled } from './packets.js';
+import { type Kit, LIP, learnFlows, makeEnds, makeKit, nanosecondsEach, PORTS, SERVER } from './kit.js';
+import { LIP_NETWORK, shuffled } from './packets.js';
 
 const LOOKUPS = 1_000_000;
 
@@ -15,10 +18,9 @@ export function lookups(flowCount: number): MicroFigure[] {
   let missed = 0;
   const each = nanosecondsEach(LOOKUPS, () => {
     for (let left = LOOKUPS; left > 0; left--) {
-      ends[LB + 3] = LIP_NETWORK + order[next];
+      ends[LIP + 3] = LIP_NETWORK + order[next];
       next = next + 1 === order.length ? 0 : next + 1;
-      flows.setFlow(ends, LB, LIP_PORT, SERVER, RPORT);
-      if (flows.findFlow() < 0) missed++;
+      if (flows.findFlow(ends, LIP, SERVER, PORTS) === NONE) missed++;
     }
   });
   if (missed > 0) throw new Error(`${missed} flows were not found`);
@@ -30,10 +32,7 @@ export function batchedLookups(flowCount: number): MicroFigure[] {
   const { flows, family } = makeTable(flowCount);
   const order = shuffled(flowCount);
   const ends = makeEnds(family);
-  const ports = (LIP_PORT << 16) | RPORT;
-  const hashes = new Int32Array(BATCH);
-  const areReplies = new Uint8Array(BATCH);
-  const likely = new Int32Array(BATCH);
+  const prefetch = new FlowPrefetch(flows);
   const batch = new Int32Array(BATCH);
   let next = 0;
   let missed = 0;
@@ -42,13 +41,13 @@ export function batchedLookups(flowCount: number): MicroFigure[] {
       for (let i = 0; i < BATCH; i++) {
         batch[i] = LIP_NETWORK + order[next];
         next = next + 1 === order.length ? 0 : next + 1;
-        ends[LB + 3] = batch[i];
-        hashes[i] = flows.flowHash(ends, LB, SERVER, ports);
+        ends[LIP + 3] = batch[i];
+        prefetch.setFlow(i, ends, LIP, SERVER, PORTS);
       }
-      flows.fetch(hashes, areReplies, BATCH, likely);
+      prefetch.run(BATCH);
       for (let i = 0; i < BATCH; i++) {
-        ends[LB + 3] = batch[i];
-        if (flows.flowOf(ends, LB, LIP_PORT, SERVER, RPORT, likely[i]) < 0) missed++;
+        ends[LIP + 3] = batch[i];
+        if (flows.findFlow(ends, LIP, SERVER, PORTS, prefetch.hint(i)) === NONE) missed++;
       }
     }
   });

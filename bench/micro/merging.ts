@@ -1,6 +1,8 @@
 /** Sixteen neighbours of one flow become a super-packet. */
+
+import { BATCH } from '#shim/codec/batch.js';
 import { Checksum } from '#shim/codec/packet.js';
-import { Arena, BATCH, PacketList } from '#shim/io/device.js';
+import { Arena, PacketList } from '#shim/io/device.js';
 import { Merger } from '#shim/io/merge.js';
 import type { MicroFigure } from './figure.js';
 import { nanosecondsEach } from './kit.js';

@@ -88,7 +88,7 @@ export class Daemon implements ControlHandler {
       merges,
       coalesce: merges ? config.tun.coalesce : 0,
       mark: config.routing.mark,
-      size: { maxFlows, timeout: flowTimeout * 1000 },
+      size: { maxFlows, timeoutMs: flowTimeout * 1000 },
       role: kit.settings(config, plan),
       onPathMtu: ({ client, mtu }) => this.clientRoutes?.set(formatAddress(client), mtu),
     });

@@ -1,6 +1,6 @@
 /** What the main thread and the data plane's thread say to each other, beside the signals. */
 
-import type { TableSize } from '../flow/table.js';
+import type { TableOptions } from '../flow/table.js';
 import type { RoleSettings } from './make-role.js';
 
 /** What the worker is given. */
@@ -10,8 +10,7 @@ export interface DataPlaneSetup {
   mark: number;
   merges: boolean;
   coalesce: number;
-  size: TableSize;
-  seed: number;
+  table: TableOptions;
   role: RoleSettings;
   flows: SharedArrayBuffer;
   counters: SharedArrayBuffer;

@@ -2,8 +2,10 @@
  * Joins a device and a role: a batch comes in, each packet gets its verdict, and what is to go out goes out, in
  * the order it came. Nothing is allocated per packet or per batch.
  */
+
+import { BATCH } from '../codec/batch.js';
 import { type Checksum, Packet } from '../codec/packet.js';
-import { BATCH, type Device, PacketList } from '../io/device.js';
+import { type Device, PacketList } from '../io/device.js';
 import { type Role, Verdict } from '../role/verdict.js';
 
 /** Milliseconds between two looks at the time when no packets come. */

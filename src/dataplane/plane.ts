@@ -5,7 +5,7 @@
 import { randomInt } from 'node:crypto';
 import { Worker } from 'node:worker_threads';
 import { FlowReader } from '../flow/reader.js';
-import { FlowTable, type TableSize } from '../flow/table.js';
+import { FlowTable, type TableOptions, type TableSize } from '../flow/table.js';
 import { check, native } from '../io/native.js';
 import { COUNTERS_BYTES, type Counters, makeCounters } from '../role/counters.js';
 import type { RoleSettings } from './make-role.js';
@@ -41,7 +41,7 @@ export class DataPlane {
   ) {
     this.counters = makeCounters(setup.counters);
     this.signals = new Int32Array(setup.signals);
-    this.flows = new FlowReader(setup.flows, setup.size, setup.seed);
+    this.flows = new FlowReader(setup.flows, setup.table);
     this.ended = new Promise((resolve, reject) => {
       worker.once('error', reject);
       worker.once('exit', () => resolve());
@@ -52,12 +52,15 @@ export class DataPlane {
 
   /** Starts the worker and waits until it serves. The TUN's descriptor stays the caller's. */
   static async start(options: DataPlaneOptions): Promise<DataPlane> {
-    const { onPathMtu, ...rest } = options;
+    const { onPathMtu, size, ...rest } = options;
+    // Behind the load balancer's NAT replies don't come through here.
+    const routesReplies = options.role.name === 'real-server';
+    const table: TableOptions = { ...size, routesReplies, seed: randomInt(2 ** 32) };
     const setup: DataPlaneSetup = {
       ...rest,
+      table,
       wakeFd: check('eventfd', native.openEvent()),
-      seed: randomInt(2 ** 32),
-      flows: new SharedArrayBuffer(FlowTable.byteLength(options.size)),
+      flows: new SharedArrayBuffer(FlowTable.byteLength(table)),
       counters: new SharedArrayBuffer(COUNTERS_BYTES),
       signals: new SharedArrayBuffer(SIGNAL_BYTES),
     };

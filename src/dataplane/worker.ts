@@ -24,11 +24,11 @@ function serve(setup: DataPlaneSetup, port: MessagePort): void {
     coalesce: setup.coalesce,
   });
   const counters = makeCounters(setup.counters);
-  const flows = new FlowTable(setup.flows, setup.size, setup.seed, device.now());
+  const flows = FlowTable.create(setup.flows, setup.table, device.now());
   const { role, configure, close } = makeRole(setup.role, {
     flows,
     counters,
-    seed: setup.seed,
+    seed: setup.table.seed,
     mark: setup.mark,
     tellPathMtu: (words, at, mtu) => {
       const client = Array.from(words.subarray(at, at + ADDRESS_WORDS));

@@ -5,7 +5,9 @@
  * A fixed number of slots, two to a hash; the older one gives way. Times are ticks as in the flow table; addresses
  * come in pairs, source and destination: eight words.
  */
+
 import { ADDRESS_WORDS, sameAddress } from '../codec/addresses.js';
+import type { Ticks, WordIndex } from '../codec/units.js';
 import { hash9 } from './hash.js';
 
 /** As long as Linux waits for the rest of a datagram (net.ipv4.ipfrag_time), in milliseconds. */
@@ -34,7 +36,7 @@ export class FragmentTable {
    * Remembers what the first fragment with these addresses and this id became. `removed` is how many bytes went from
    * the part of it that fragments are counted in.
    */
-  remember(before: Int32Array, id: number, after: Int32Array, removed: number, now: number): void {
+  remember(before: Int32Array, id: number, after: Int32Array, removed: number, now: Ticks): void {
     const at = this.choose(before, id, now);
     const { slots } = this;
     for (let i = 0; i < PAIR_WORDS; i++) {
@@ -48,7 +50,7 @@ export class FragmentTable {
   }
 
   /** Finds the first fragment's entry. */
-  find(addresses: Int32Array, id: number, now: number): boolean {
+  find(addresses: Int32Array, id: number, now: Ticks): boolean {
     const first = this.slotOf(addresses, id);
     for (let at = first; at < first + 2 * SLOT_WORDS; at += SLOT_WORDS) {
       if (!this.matches(at, addresses, id)) continue;
@@ -63,7 +65,7 @@ export class FragmentTable {
     return this.slots[this.found - AFTER + REMOVED];
   }
 
-  private choose(addresses: Int32Array, id: number, now: number): number {
+  private choose(addresses: Int32Array, id: number, now: Ticks): number {
     const first = this.slotOf(addresses, id);
     const second = first + SLOT_WORDS;
     if (this.matches(first, addresses, id)) return first;
@@ -76,7 +78,7 @@ export class FragmentTable {
     return (hash & (SLOTS / 2 - 1)) * 2 * SLOT_WORDS;
   }
 
-  private matches(at: number, addresses: Int32Array, id: number): boolean {
+  private matches(at: WordIndex, addresses: Int32Array, id: number): boolean {
     const { slots } = this;
     return (
       slots[at + STATE] === LIVE &&
@@ -86,7 +88,7 @@ export class FragmentTable {
     );
   }
 
-  private age(at: number, now: number): number {
+  private age(at: WordIndex, now: Ticks): number {
     return this.slots[at + STATE] === LIVE ? (now - this.slots[at + TIME]) >>> 0 : 0xffffffff;
   }
 }

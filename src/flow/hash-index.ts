@@ -45,7 +45,7 @@ export class HashIndex {
   }
 
   /** The first record with this hash, or -1. */
-  candidate(hash: number): number {
+  firstWith(hash: number): number {
     const { slots, mask } = this;
     let at = hash & mask;
     while (slots[at * 2 + 1] !== 0 && slots[at * 2] !== hash) at = (at + 1) & mask;

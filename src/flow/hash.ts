@@ -4,6 +4,15 @@
  * A seed is needed because clients choose half of a key: without one they could choose keys that collide.
  */
 
+import { isMapped } from '../codec/addresses.js';
+
+/** Hash of two addresses of either family at `a` and `b` in `words`, and one word of ports. */
+export function hashEnds(words: Int32Array, a: number, b: number, ports: number, seed: number): number {
+  return isMapped(words, a) && isMapped(words, b)
+    ? hash3(words[a + 3], words[b + 3], ports, seed)
+    : hash9(words, a, b, ports, seed);
+}
+
 /** Hash of a key of IPv4 addresses: two words of address and one of ports. */
 export function hash3(first: number, second: number, third: number, seed: number): number {
   return final((first + seed) | 0, (second + seed) | 0, (third + seed) | 0);

@@ -4,6 +4,7 @@
  */
 
 import { ADDRESS_WORDS, copyAddress, sameAddress } from '../codec/addresses.js';
+import type { Ticks } from '../codec/units.js';
 
 /** Milliseconds: on one path fragments overtake each other by far less. */
 const LIFETIME = 2000;
@@ -39,7 +40,7 @@ export class HeldFragments {
     end: number,
     addresses: Int32Array,
     id: number,
-    now: number,
+    now: Ticks,
   ): boolean {
     const { slots, memory } = this;
     if (end - start > SLOT_BYTES || this.held + this.released === SLOTS) return false;
@@ -90,7 +91,7 @@ export class HeldFragments {
   }
 
   /** Drops those whose first fragment did not come in time, and says how many. */
-  expire(now: number): number {
+  expire(now: Ticks): number {
     if (this.held === 0) return 0;
     const { slots } = this;
     let dropped = 0;

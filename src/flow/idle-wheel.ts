@@ -1,35 +1,42 @@
 /**
- * Which records have been idle longest: a ring of buckets, one per 1.024 s of last use, each a doubly linked
- * list in the order of arrival.
+ * Which records have been idle longest: a ring of buckets, each a doubly linked list in the order of arrival. A hand
+ * goes round behind the time, and what it finds in its bucket has been idle longest.
  *
- * A packet does not move its record: it only stamps it. The record is moved to the bucket of its stamp when the
- * hand comes by, so the hot path pays one store, and the hand pays for each record once per timeout.
- * Times are ticks: milliseconds, the low 32 bits; a bucket number is `tick >>> 10`, modulo 2^22.
+ * A packet does not move its record: it only stamps it. The record is moved to the bucket of its stamp when the hand
+ * comes by, so the hot path pays one store, and the hand pays for each record once per timeout.
+ *
+ * A bucket is 1.024 s of last use: a power of two, so that a tick's bucket is a shift. It bounds how long a flow may
+ * outlive its timeout, which is counted in seconds; finer buckets would only make the ring longer. Times are ticks
+ * (milliseconds, the low 32 bits), so buckets are numbered modulo 2^22.
  */
+import type { Ticks } from '../codec/units.js';
 
 const BUCKET_BITS = 10;
 const BUCKET_CYCLE = 2 ** (32 - BUCKET_BITS);
 const NONE = -1;
+const HEADER_BYTES = 4;
 
 export class IdleWheel {
+  /** How many buckets the ring has. */
+  readonly size: number;
+  private readonly header: Int32Array;
   private readonly heads: Int32Array;
   private readonly tails: Int32Array;
   private readonly next: Int32Array;
   private readonly previous: Int32Array;
   /** The slot (bucket number modulo size) in whose list a record stands. */
   private readonly slot: Int32Array;
-  readonly size: number;
 
-  /** Buckets for idle times of up to `timeout` ticks, the running one and one to spare on either side. */
-  static sizeFor(timeout: number): number {
-    return 2 ** Math.ceil(Math.log2((timeout >>> BUCKET_BITS) + 4));
+  /** Buckets for idle times of up to `timeoutMs`, the running one and one to spare on either side. */
+  static sizeFor(timeoutMs: number): number {
+    return 2 ** Math.ceil(Math.log2((timeoutMs >>> BUCKET_BITS) + 4));
   }
 
-  static byteLength(records: number, timeout: number): number {
-    return IdleWheel.sizeFor(timeout) * 8 + records * 12;
+  static byteLength(records: number, timeoutMs: number): number {
+    return HEADER_BYTES + IdleWheel.sizeFor(timeoutMs) * 8 + records * 12;
   }
 
-  static bucketOf(tick: number): number {
+  static bucketOf(tick: Ticks): number {
     return tick >>> BUCKET_BITS;
   }
 
@@ -42,21 +49,32 @@ export class IdleWheel {
     return (bucket + 1) & (BUCKET_CYCLE - 1);
   }
 
-  /** A wheel over memory; `clear` makes it an empty one. */
-  constructor(buffer: ArrayBufferLike, byteOffset: number, records: number, timeout: number) {
-    this.size = IdleWheel.sizeFor(timeout);
-    const lists = byteOffset + this.size * 8;
-    this.heads = new Int32Array(buffer, byteOffset, this.size);
-    this.tails = new Int32Array(buffer, byteOffset + this.size * 4, this.size);
+  /** A wheel over memory that holds one of the same size, or that `clear` makes an empty one. */
+  constructor(
+    buffer: ArrayBufferLike,
+    byteOffset: number,
+    records: number,
+    private readonly timeoutMs: number,
+  ) {
+    this.size = IdleWheel.sizeFor(timeoutMs);
+    const rings = byteOffset + HEADER_BYTES;
+    const lists = rings + this.size * 8;
+    this.header = new Int32Array(buffer, byteOffset, 1);
+    this.heads = new Int32Array(buffer, rings, this.size);
+    this.tails = new Int32Array(buffer, rings + this.size * 4, this.size);
     this.next = new Int32Array(buffer, lists, records);
     this.previous = new Int32Array(buffer, lists + records * 4, records);
     this.slot = new Int32Array(buffer, lists + records * 8, records);
   }
 
-  clear(): void {
+  /** Empties the wheel, with the hand at the bucket of `now`. */
+  clear(now: Ticks): void {
+    this.header[0] = IdleWheel.bucketOf(now);
     this.heads.fill(NONE);
     this.tails.fill(NONE);
   }
+
+  // ---- records -------------------------------------------------------------------------------------------
 
   /** The first record of a bucket, or -1. */
   head(bucket: number): number {
@@ -68,7 +86,7 @@ export class IdleWheel {
     return this.next[record];
   }
 
-  append(record: number, tick: number): void {
+  append(record: number, tick: Ticks): void {
     const slot = IdleWheel.bucketOf(tick) & (this.size - 1);
     const tail = this.tails[slot];
     this.slot[record] = slot;
@@ -89,8 +107,44 @@ export class IdleWheel {
   }
 
   /** Moves a record to the bucket of another stamp. */
-  move(record: number, tick: number): void {
+  move(record: number, tick: Ticks): void {
     this.remove(record);
     this.append(record, tick);
+  }
+
+  // ---- the hand ------------------------------------------------------------------------------------------
+
+  /** The bucket that the hand is at. */
+  get hand(): number {
+    return this.header[0];
+  }
+
+  /** Moves the hand to the next bucket. */
+  advance(): void {
+    this.header[0] = IdleWheel.following(this.header[0]);
+  }
+
+  /** After a pause longer than the wheel, one round over all its slots sees everything there is. */
+  catchUp(now: Ticks): void {
+    const current = IdleWheel.bucketOf(now);
+    if (IdleWheel.distance(this.hand, current) >= this.size)
+      this.header[0] = IdleWheel.following(current - this.size);
+  }
+
+  /**
+   * Whether the hand has a bucket to work on. The one that `now - timeoutMs` falls into still holds records with some
+   * time to go, so it has to wait: a record may outlive its timeout by a bucket.
+   */
+  isDue(now: Ticks): boolean {
+    const current = IdleWheel.bucketOf(now);
+    const waiting = IdleWheel.distance(IdleWheel.bucketOf(now - this.timeoutMs), current);
+    return IdleWheel.distance(this.hand, current) > waiting;
+  }
+
+  /** Whether a record last used at `tick` belongs into a bucket that the hand has yet to come to. */
+  isAhead(tick: Ticks): boolean {
+    const ahead = IdleWheel.distance(this.hand, IdleWheel.bucketOf(tick));
+    // One left behind by a pause longer than the wheel stays where the hand finds it: moved, it would be passed by.
+    return ahead > 0 && ahead < this.size;
   }
 }

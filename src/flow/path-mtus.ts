@@ -2,7 +2,9 @@
  * What the network has told of the MTUs of its paths, each for a while (RFC 1191, 6.3; RFC 8201, 4). A fixed number of
  * slots, one to a hash: what is pushed out will be told again.
  */
+
 import { ADDRESS_WORDS, copyAddress, sameAddress } from '../codec/addresses.js';
+import type { Ticks, WordIndex } from '../codec/units.js';
 import { hash9 } from './hash.js';
 
 /** How long a path may be taken for what it was, in milliseconds. */
@@ -25,7 +27,7 @@ export class PathMtus {
   ) {}
 
   /** Keeps the MTU in bytes of the path to an address; `now` in ticks. */
-  learn(words: Int32Array, at: number, mtu: number, now: number): void {
+  learn(words: Int32Array, at: WordIndex, mtu: number, now: Ticks): void {
     if (mtu < SMALLEST) return;
     const slot = this.slotOf(words, at);
     copyAddress(words, at, this.addresses, slot * ADDRESS_WORDS);
@@ -34,13 +36,13 @@ export class PathMtus {
   }
 
   /** The MTU in bytes of the path to an address, or 0 if nothing was heard of it lately. */
-  get(words: Int32Array, at: number, now: number): number {
+  get(words: Int32Array, at: WordIndex, now: Ticks): number {
     const slot = this.slotOf(words, at);
     if (!sameAddress(this.addresses, slot * ADDRESS_WORDS, words, at)) return 0;
     return (now - this.times[slot]) >>> 0 < this.lifetime ? this.mtus[slot] : 0;
   }
 
-  private slotOf(words: Int32Array, at: number): number {
+  private slotOf(words: Int32Array, at: WordIndex): number {
     return hash9(words, at, at, 0, this.seed) & (SLOTS - 1);
   }
 }

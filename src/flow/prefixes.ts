@@ -1,7 +1,9 @@
 /**
  * A list of address prefixes, matched longest first: a linear walk, for the handful that a configuration has.
  */
+
 import { ADDRESS_WORDS, isMapped } from '../codec/addresses.js';
+import type { WordIndex } from '../codec/units.js';
 
 /** An address prefix: four 32-bit words (IPv4 as ::ffff:a.b.c.d) and a length of 0 to 128 bits. */
 export interface Prefix {
@@ -33,7 +35,7 @@ export class PrefixList {
   }
 
   /** The position of the longest prefix that holds the address at `at` in `words`, or -1. */
-  match(words: ArrayLike<number>, at: number): number {
+  match(words: ArrayLike<number>, at: WordIndex): number {
     const { networks, masks } = this;
     for (let i = 0; i < networks.length; i += ADDRESS_WORDS) {
       // The last word first: in it two IPv4 addresses differ.
@@ -47,7 +49,7 @@ export class PrefixList {
     return -1;
   }
 
-  has(words: ArrayLike<number>, at: number): boolean {
+  has(words: ArrayLike<number>, at: WordIndex): boolean {
     return this.match(words, at) >= 0;
   }
 }

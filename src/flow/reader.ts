@@ -2,24 +2,26 @@
  * Reading a flow table that another thread is writing: every record is copied between two looks at the table's
  * version, and copied again if a change came in between. The writer is never held up.
  */
+
 import { ADDRESS_WORDS } from '../codec/addresses.js';
-import { CLIENT, LB, SERVER } from './records.js';
-import { FlowTable, type TableSize } from './table.js';
+import { type FlowId, NONE, type Port, type Ticks, type WordIndex } from '../codec/units.js';
+import { CLIENT, flowPorts, LIP, SERVER } from './records.js';
+import { FlowTable, type TableOptions } from './table.js';
 
 export interface FlowEntry {
   /** Addresses as four 32-bit words, IPv4 as ::ffff:a.b.c.d. */
-  lb: number[];
-  lbPort: number;
-  server: number[];
+  lip: WordIndex[];
+  lipPort: number;
+  server: WordIndex[];
   serverPort: number;
-  client: number[];
+  client: WordIndex[];
   clientPort: number;
   /** What the role keeps with a flow. */
   flags: number;
   packets: number;
   replies: number;
-  /** Milliseconds since the last packet. */
-  idle: number;
+  /** Milliseconds since the last packet either way. */
+  idleMs: number;
 }
 
 /** A change takes microseconds; this many tries outlast any storm of them. */
@@ -28,31 +30,31 @@ const TRIES = 10_000;
 export class FlowReader {
   private readonly table: FlowTable;
 
-  constructor(buffer: ArrayBufferLike, size: TableSize, seed: number) {
-    this.table = new FlowTable(buffer, size, seed);
+  /** Of the table that was created in `buffer` with the same options. */
+  constructor(buffer: ArrayBufferLike, options: TableOptions) {
+    this.table = FlowTable.open(buffer, options);
   }
 
   /** The flows in the table, one after the other; `now` in ticks. */
-  *entries(now: number): Generator<FlowEntry> {
-    for (let record = 0; record < this.table.extent; record++) {
-      const entry = this.consistently(() => this.read(record, now));
+  *entries(now: Ticks): Generator<FlowEntry> {
+    for (let flow = 0; flow < this.table.extent; flow++) {
+      const entry = this.consistently(() => this.read(flow, now));
       if (entry !== undefined) yield entry;
     }
   }
 
-  /** The flow LIP:lport -> RIP:rport, or undefined. */
+  /** The flow LIP:lport -> RIP:rport, addresses as four words each; `now` in ticks. */
   find(
-    lb: readonly number[],
-    lbPort: number,
+    lip: readonly number[],
+    lipPort: Port,
     server: readonly number[],
-    serverPort: number,
-    now: number,
+    serverPort: Port,
+    now: Ticks,
   ): FlowEntry | undefined {
-    const ends = Int32Array.from([...lb, ...server]);
+    const words = Int32Array.from([...lip, ...server]);
     return this.consistently(() => {
-      this.table.setFlow(ends, 0, lbPort, lb.length, serverPort);
-      const record = this.table.findFlow();
-      return record < 0 ? undefined : this.read(record, now);
+      const flow = this.table.findFlow(words, 0, lip.length, flowPorts(lipPort, serverPort));
+      return flow === NONE ? undefined : this.read(flow, now);
     });
   }
 
@@ -64,24 +66,25 @@ export class FlowReader {
     }
   }
 
-  private read(record: number, now: number): FlowEntry | undefined {
-    const { table } = this;
-    if (!table.isLive(record)) return undefined;
+  private read(flow: FlowId, now: Ticks): FlowEntry | undefined {
+    const { records } = this.table;
+    if (!records.isLive(flow)) return undefined;
     const words = (field: number): number[] => {
-      const at = table.addressAt(record, field);
-      return Array.from(table.records.subarray(at, at + ADDRESS_WORDS));
+      const at = records.addressAt(flow, field);
+      return Array.from(records.words.subarray(at, at + ADDRESS_WORDS));
     };
     return {
-      lb: words(LB),
-      lbPort: table.lbPort(record),
+      lip: words(LIP),
+      lipPort: records.lipPort(flow),
       server: words(SERVER),
-      serverPort: table.serverPort(record),
+      serverPort: records.serverPort(flow),
       client: words(CLIENT),
-      clientPort: table.clientPort(record),
-      flags: table.flags(record),
-      packets: table.packets(record),
-      replies: table.replyCount(record),
-      idle: Math.max(0, table.idle(record, now) | 0),
+      clientPort: records.clientPort(flow),
+      flags: records.flags(flow),
+      packets: records.packetCount(flow),
+      replies: records.replyCount(flow),
+      // A packet may have come after the reader looked at the clock.
+      idleMs: Math.max(0, records.idleMs(flow, now) | 0),
     };
   }
 }

@@ -3,7 +3,9 @@
  * bounded once and for all. Fragments that overlap spoil their datagram (RFC 5722's reason holds for IPv4 too); one
  * that came twice does not.
  */
+
 import { ADDRESS_WORDS, copyAddress, sameAddress } from '../codec/addresses.js';
+import type { Ticks } from '../codec/units.js';
 
 /** Milliseconds: on one path fragments overtake each other by far less. */
 const LIFETIME = 2000;
@@ -59,7 +61,7 @@ export class Reassembly {
   private order = 0;
 
   /** Adds a fragment: 0 if it was kept, or how many were dropped, itself and those that it spoiled. */
-  add(bytes: Uint8Array, piece: Piece, now: number): number {
+  add(bytes: Uint8Array, piece: Piece, now: Ticks): number {
     const slot = this.slotFor(piece, now);
     if (slot < 0) return 1;
     const { slots } = this;
@@ -107,7 +109,7 @@ export class Reassembly {
   }
 
   /** Drops what did not become whole in time, and says how many fragments that were. */
-  expire(now: number): number {
+  expire(now: Ticks): number {
     if (this.busy === 0) return 0;
     let dropped = 0;
     for (let slot = 0; slot < SLOTS; slot++) {
@@ -119,7 +121,7 @@ export class Reassembly {
   }
 
   /** The slot of the piece's datagram, a free one for its first piece, or -1. */
-  private slotFor(piece: Piece, now: number): number {
+  private slotFor(piece: Piece, now: Ticks): number {
     const { slots } = this;
     let free = -1;
     for (let slot = 0; slot < SLOTS; slot++) {
@@ -137,7 +139,7 @@ export class Reassembly {
     return free;
   }
 
-  private begin(slot: number, piece: Piece, now: number): void {
+  private begin(slot: number, piece: Piece, now: Ticks): void {
     const { slots } = this;
     const at = slot * SLOT_WORDS;
     slots.fill(0, at, at + SLOT_WORDS);

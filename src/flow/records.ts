@@ -1,156 +1,194 @@
 /**
- * A flow's record, its layout in memory, and the key in which callers put what they ask for. Everything here is a
- * load or a store in typed arrays: no objects are made.
+ * A flow's record and its layout in memory. Everything here is a load or a store in typed arrays: no objects are made.
  *
  * Addresses are four 32-bit words (codec/addresses.ts), given as an array and the index of the first.
  */
-import { copyAddress, readAddress4, readAddress6 } from '../codec/addresses.js';
 
-/** Word offsets in a record of 64 bytes (one cache line), and in `key`, which has the same layout as far as CLIENT_PORT. */
-export const LB = 0;
+import { copyAddress, sameAddress } from '../codec/addresses.js';
+import type { FlowId, Port, Ticks, WordIndex } from '../codec/units.js';
+
+/** LIP's port in the high half, RIP's in the low one: what tells the flows between two addresses apart. */
+export type FlowPorts = number & { readonly unit?: 'flow ports' | undefined };
+/** The client's port in the high half, RIP's in the low one: what tells replies between two addresses apart. */
+export type ReplyPorts = number & { readonly unit?: 'reply ports' | undefined };
+
+export function flowPorts(lipPort: Port, serverPort: Port): FlowPorts {
+  return ((lipPort << 16) | serverPort) as FlowPorts;
+}
+
+export function replyPorts(clientPort: Port, serverPort: Port): ReplyPorts {
+  return ((clientPort << 16) | serverPort) as ReplyPorts;
+}
+
+/** The client of a flow: four words of address, and its port. */
+export interface FlowClient {
+  readonly words: Int32Array;
+  port: number;
+}
+
+/** Word offsets in a record of 64 bytes, which is one cache line. */
+export const LIP = 0;
 export const SERVER = 4;
 export const CLIENT = 8;
-/** lport << 16 | rport. */
+/** FlowPorts. */
 export const PORTS = 12;
-/** cport << 16 | flags. */
+/** The client's port in the high half, flags in the low one. */
 export const CLIENT_PORT = 13;
-export const LAST_USED = 14;
-export const PACKETS = 15;
+const LAST_USED = 14;
+const PACKETS = 15;
 export const RECORD_WORDS = 16;
 
-/** Flags of a record: the low bits hold what the role gave to `learn`, the high ones are the table's. */
-export const ROLE_FLAGS = 0x00ff;
+/** Flags that belong to the role; the other bits of the low half are the table's. */
+export const ROLE_FLAGS = 0x0fff;
 export const LIVE = 0x8000;
-/** Replies to this client go by this record: its flow was heard last of all with the same client. */
-export const ANSWERS = 0x4000;
+/** This record routes the replies. If several flows share client and service, it is the one whose packet arrived last. */
+export const ROUTES_REPLIES = 0x4000;
+const TABLE_FLAGS = LIVE | ROUTES_REPLIES;
 
 export class FlowRecords {
+  /** RECORD_WORDS each. */
+  readonly words: Int32Array;
+  private readonly replies: Uint32Array;
+  private readonly tags: Int32Array;
+
   /** Bytes that this many records take. */
-  static recordBytes(count: number): number {
+  static byteLength(count: number): number {
     return count * (RECORD_WORDS + 2) * 4;
   }
 
-  /** The key to look for or to learn, set by `setFlow`, `setReply` and `setClient...`. */
-  readonly key = new Int32Array(CLIENT_PORT + 1);
-  /** RECORD_WORDS each. */
-  readonly records: Int32Array;
-  protected readonly replies: Uint32Array;
-  private readonly tags: Int32Array;
-
   constructor(buffer: ArrayBufferLike, byteOffset: number, count: number) {
-    const behind = byteOffset + count * RECORD_WORDS * 4;
-    this.records = new Int32Array(buffer, byteOffset, count * RECORD_WORDS);
-    this.replies = new Uint32Array(buffer, behind, count);
-    this.tags = new Int32Array(buffer, behind + count * 4, count);
+    const end = byteOffset + count * RECORD_WORDS * 4;
+    this.words = new Int32Array(buffer, byteOffset, count * RECORD_WORDS);
+    this.replies = new Uint32Array(buffer, end, count);
+    this.tags = new Int32Array(buffer, end + count * 4, count);
   }
 
-  // ---- keys ----------------------------------------------------------------------------------------------
+  // ---- reading -------------------------------------------------------------------------------------------
 
-  /** Sets the key to a flow's LIP:lport -> RIP:rport. */
-  setFlow(words: Int32Array, lb: number, lbPort: number, server: number, serverPort: number): void {
-    copyAddress(words, lb, this.key, LB);
-    copyAddress(words, server, this.key, SERVER);
-    this.key[PORTS] = (lbPort << 16) | serverPort;
+  /** Where in `words` an address of a flow (LIP, SERVER or CLIENT) is. */
+  addressAt(flow: FlowId, field: number): number {
+    return flow * RECORD_WORDS + field;
   }
 
-  /** Sets the key to a reply's RIP:rport -> client:cport. */
-  setReply(words: Int32Array, server: number, serverPort: number, client: number, clientPort: number): void {
-    copyAddress(words, server, this.key, SERVER);
-    copyAddress(words, client, this.key, CLIENT);
-    this.key[PORTS] = serverPort;
-    this.key[CLIENT_PORT] = clientPort << 16;
+  flowPorts(flow: FlowId): FlowPorts {
+    return this.words[flow * RECORD_WORDS + PORTS] as FlowPorts;
   }
 
-  /** Lets a key set by `setReply` ask for another server address. */
-  setReplyServer(words: Int32Array, server: number): void {
-    copyAddress(words, server, this.key, SERVER);
+  replyPorts(flow: FlowId): ReplyPorts {
+    return replyPorts(this.clientPort(flow), this.serverPort(flow));
   }
 
-  /** Sets the client to be learned. */
-  setClient(words: Int32Array, client: number, port: number): void {
-    copyAddress(words, client, this.key, CLIENT);
-    this.key[CLIENT_PORT] = port << 16;
+  lipPort(flow: FlowId): number {
+    return this.words[flow * RECORD_WORDS + PORTS] >>> 16;
   }
 
-  /** Sets the client to be learned, its address read from `view` at `offset`: 16 bytes if `v6`, else 4. */
-  readClient(view: DataView, offset: number, v6: boolean, port: number): void {
-    if (v6) readAddress6(view, offset, this.key, CLIENT);
-    else readAddress4(view, offset, this.key, CLIENT);
-    this.key[CLIENT_PORT] = port << 16;
+  serverPort(flow: FlowId): number {
+    return this.words[flow * RECORD_WORDS + PORTS] & 0xffff;
   }
 
-  // ---- reading a record ----------------------------------------------------------------------------------
-
-  /** Where in `records` an address of a record (LB, SERVER or CLIENT) is. */
-  addressAt(record: number, field: number): number {
-    return record * RECORD_WORDS + field;
+  clientPort(flow: FlowId): number {
+    return this.words[flow * RECORD_WORDS + CLIENT_PORT] >>> 16;
   }
 
-  lbPort(record: number): number {
-    return this.records[record * RECORD_WORDS + PORTS] >>> 16;
-  }
-
-  serverPort(record: number): number {
-    return this.records[record * RECORD_WORDS + PORTS] & 0xffff;
-  }
-
-  clientPort(record: number): number {
-    return this.records[record * RECORD_WORDS + CLIENT_PORT] >>> 16;
-  }
-
-  /** What the role gave to `learn`. */
-  flags(record: number): number {
-    return this.records[record * RECORD_WORDS + CLIENT_PORT] & ROLE_FLAGS;
+  /** The role's flags. */
+  flags(flow: FlowId): number {
+    return this.words[flow * RECORD_WORDS + CLIENT_PORT] & ROLE_FLAGS;
   }
 
   /** A word that belongs to the role. */
-  tag(record: number): number {
-    return this.tags[record];
+  tag(flow: FlowId): number {
+    return this.tags[flow];
   }
 
-  isLive(record: number): boolean {
-    return (this.records[record * RECORD_WORDS + CLIENT_PORT] & LIVE) !== 0;
+  isLive(flow: FlowId): boolean {
+    return (this.words[flow * RECORD_WORDS + CLIENT_PORT] & LIVE) !== 0;
   }
 
-  packets(record: number): number {
-    return this.records[record * RECORD_WORDS + PACKETS] >>> 0;
+  routesReplies(flow: FlowId): boolean {
+    return (this.words[flow * RECORD_WORDS + CLIENT_PORT] & ROUTES_REPLIES) !== 0;
   }
 
-  replyCount(record: number): number {
-    return this.replies[record];
+  packetCount(flow: FlowId): number {
+    return this.words[flow * RECORD_WORDS + PACKETS] >>> 0;
+  }
+
+  replyCount(flow: FlowId): number {
+    return this.replies[flow];
   }
 
   /** The tick of the last packet either way. */
-  lastUsed(record: number): number {
-    return this.records[record * RECORD_WORDS + LAST_USED];
+  lastUsed(flow: FlowId): number {
+    return this.words[flow * RECORD_WORDS + LAST_USED];
   }
 
   /** Milliseconds since the last packet either way. */
-  idle(record: number, now: number): number {
-    return (now - this.lastUsed(record)) >>> 0;
+  idleMs(flow: FlowId, now: Ticks): number {
+    return (now - this.lastUsed(flow)) >>> 0;
   }
 
-  // ---- writing one ---------------------------------------------------------------------------------------
+  // ---- writing -------------------------------------------------------------------------------------------
 
-  /** A packet of the flow, of so many datagrams: it refreshes it. */
-  touch(record: number, now: number, datagrams = 1): void {
-    const base = record * RECORD_WORDS;
-    this.records[base + LAST_USED] = now;
-    this.records[base + PACKETS] += datagrams;
+  setFlags(flow: FlowId, flags: number): void {
+    const at = flow * RECORD_WORDS + CLIENT_PORT;
+    this.words[at] = (this.words[at] & ~ROLE_FLAGS) | flags;
   }
 
-  /** A reply by this flow, which refreshes it too. */
-  answered(record: number, now: number, datagrams = 1): void {
-    this.records[record * RECORD_WORDS + LAST_USED] = now;
-    this.replies[record] += datagrams;
+  setTag(flow: FlowId, tag: number): void {
+    this.tags[flow] = tag;
   }
 
-  setFlags(record: number, flags: number): void {
-    const at = record * RECORD_WORDS + CLIENT_PORT;
-    this.records[at] = (this.records[at] & ~ROLE_FLAGS) | flags;
+  addPackets(flow: FlowId, now: Ticks, datagrams: number): void {
+    const base = flow * RECORD_WORDS;
+    this.words[base + LAST_USED] = now;
+    this.words[base + PACKETS] += datagrams;
   }
 
-  setTag(record: number, tag: number): void {
-    this.tags[record] = tag;
+  addReplies(flow: FlowId, now: Ticks, datagrams: number): void {
+    this.words[flow * RECORD_WORDS + LAST_USED] = now;
+    this.replies[flow] += datagrams;
+  }
+
+  // ---- beginning and end of a flow -----------------------------------------------------------------------
+
+  /** Makes the record a new flow's, all but its client. */
+  begin(
+    flow: FlowId,
+    words: Int32Array,
+    lip: WordIndex,
+    server: WordIndex,
+    ports: FlowPorts,
+    now: Ticks,
+  ): void {
+    const records = this.words;
+    const base = flow * RECORD_WORDS;
+    copyAddress(words, lip, records, base + LIP);
+    copyAddress(words, server, records, base + SERVER);
+    records[base + PORTS] = ports;
+    records[base + CLIENT_PORT] = LIVE;
+    records[base + LAST_USED] = now;
+    records[base + PACKETS] = 0;
+    this.replies[flow] = 0;
+  }
+
+  /** Gives a flow a client, and the role's flags that go with it. */
+  setClient(flow: FlowId, client: FlowClient, flags: number): void {
+    const at = flow * RECORD_WORDS + CLIENT_PORT;
+    copyAddress(client.words, 0, this.words, flow * RECORD_WORDS + CLIENT);
+    this.words[at] = (client.port << 16) | (this.words[at] & TABLE_FLAGS) | flags;
+  }
+
+  hasClient(flow: FlowId, client: FlowClient): boolean {
+    const at = flow * RECORD_WORDS + CLIENT;
+    return this.clientPort(flow) === client.port && sameAddress(this.words, at, client.words, 0);
+  }
+
+  /** Makes the record a free one, with another free one behind it. */
+  end(flow: FlowId, nextFree: number): void {
+    this.words[flow * RECORD_WORDS + CLIENT_PORT] = 0;
+    this.words[flow * RECORD_WORDS] = nextFree;
+  }
+
+  nextFree(flow: FlowId): FlowId {
+    return this.words[flow * RECORD_WORDS];
   }
 }

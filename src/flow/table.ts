@@ -1,33 +1,27 @@
 /**
  * The flow table: LIP:lport -> RIP:rport = client:cport, found from both sides, bounded, in one buffer.
  *
- * Everything lives in the buffer that the constructor is given (a SharedArrayBuffer lets another thread read it;
- * a mapped file would let another process take over): a header, the records, their counters, two hash indexes
- * and the idle wheel. One thread writes. Readers elsewhere check `version`, which is odd during a change.
+ *     header       version, count and free records: 64 bytes
+ *     records      what is known of each flow (records.ts)
+ *     flow index   finds a record by LIP:lport -> RIP:rport (flow-index.ts)
+ *     reply index  finds it by RIP:rport -> client:cport (reply-index.ts); only where replies come through here
+ *     wheel        which records have been idle longest (idle-wheel.ts)
  *
- * Callers put the key they ask for into `key` and then call `find...`.
+ * A SharedArrayBuffer lets another thread read the table (reader.ts). One thread writes. Readers elsewhere check
+ * `version`, which is odd during a change.
  */
-import { sameAddress } from '../codec/addresses.js';
+import { type FlowId, NONE, type Ticks, type WordIndex } from '../codec/units.js';
+import { FlowIndex } from './flow-index.js';
+import { HashIndex } from './hash-index.js';
 import { IdleWheel } from './idle-wheel.js';
-import { FlowLookups } from './lookups.js';
-import {
-  ANSWERS,
-  CLIENT,
-  CLIENT_PORT,
-  LAST_USED,
-  LIVE,
-  PACKETS,
-  RECORD_WORDS,
-  ROLE_FLAGS,
-  SERVER,
-} from './records.js';
+import { type FlowClient, type FlowPorts, FlowRecords, type ReplyPorts } from './records.js';
+import { ReplyIndex } from './reply-index.js';
 
 /** Header words. */
 const VERSION = 0;
 const COUNT = 1;
-const USED = 2;
+const EXTENT = 2;
 const FREE = 3;
-const HAND = 4;
 const HEADER_BYTES = 64;
 
 /** How many records one eviction looks at before it takes the longest idle of those. */
@@ -35,47 +29,74 @@ const EVICTION_SEARCH = 64;
 
 export interface TableSize {
   maxFlows: number;
-  /** Milliseconds without a packet, 2^31 at most. */
-  timeout: number;
+  /** Milliseconds without a packet until a flow is forgotten, 2^31 at most. */
+  timeoutMs: number;
 }
 
-/** What `learn` did. */
-export const Learned = { refreshed: 0, added: 1, replaced: 2 } as const;
-export type Learned = (typeof Learned)[keyof typeof Learned];
+/** What decides the table's layout in memory. All who open it must agree. */
+export interface TableOptions extends TableSize {
+  /** Whether flows are found by replies too. */
+  routesReplies: boolean;
+  /** Keeps clients, who choose half of a key, from choosing keys that collide. */
+  seed: number;
+}
 
-export class FlowTable extends FlowLookups {
-  /** The record that the last `learn` wrote. */
-  learned = -1;
-  /** Flows pushed out by newer ones because the table was full, since this object was made. */
-  evictions = 0;
+/** What `learn` did with the flow: it was known with this client, was not known, or had another client. */
+export const Outcome = { refreshed: 0, added: 1, replaced: 2 } as const;
+export type Outcome = (typeof Outcome)[keyof typeof Outcome];
 
+/** What `learn` learned. */
+export interface Learned {
+  readonly flow: FlowId;
+  readonly outcome: Outcome;
+  /** Whether another flow had to go for it, because the table was full. */
+  readonly evicted: boolean;
+}
+
+export class FlowTable {
+  readonly records: FlowRecords;
+  readonly flowIndex: FlowIndex;
+  readonly replyIndex: ReplyIndex | undefined;
   private readonly header: Int32Array;
   private readonly wheel: IdleWheel;
   private readonly maxFlows: number;
-  private readonly timeout: number;
+  private readonly timeoutMs: number;
+  private readonly learned = { flow: NONE, outcome: Outcome.refreshed as Outcome, evicted: false };
 
-  static byteLength({ maxFlows, timeout }: TableSize): number {
-    return HEADER_BYTES + FlowLookups.lookupBytes(maxFlows) + IdleWheel.byteLength(maxFlows, timeout);
+  /** Bytes that a table takes. */
+  static byteLength({ maxFlows, timeoutMs, routesReplies }: TableOptions): number {
+    const indexes = (routesReplies ? 2 : 1) * HashIndex.byteLength(maxFlows);
+    const wheel = IdleWheel.byteLength(maxFlows, timeoutMs);
+    return HEADER_BYTES + FlowRecords.byteLength(maxFlows) + indexes + wheel;
   }
 
-  /**
-   * Opens the table in `buffer`, which is zeroed or holds one of the same size, timeout and seed. Only the first
-   * opener may pass `now` (ticks), which makes it an empty one.
-   */
-  constructor(buffer: ArrayBufferLike, size: TableSize, seed: number, now?: number) {
-    const { maxFlows, timeout } = size;
-    super(buffer, HEADER_BYTES, maxFlows, seed);
-    this.maxFlows = maxFlows;
-    this.timeout = timeout;
-    this.header = new Int32Array(buffer, 0, HEADER_BYTES / 4);
-    const behind = HEADER_BYTES + FlowLookups.lookupBytes(maxFlows);
-    this.wheel = new IdleWheel(buffer, behind, maxFlows, timeout);
+  /** Makes an empty table in `buffer`, which must be zeroed, as new memory is; `now` in ticks. */
+  static create(buffer: ArrayBufferLike, options: TableOptions, now: Ticks): FlowTable {
+    const table = new FlowTable(buffer, options);
+    table.wheel.clear(now);
+    table.header[FREE] = NONE;
+    return table;
+  }
 
-    if (now !== undefined) {
-      this.wheel.clear();
-      this.header[FREE] = -1;
-      this.header[HAND] = IdleWheel.bucketOf(now);
+  /** Opens the table that was created in `buffer` with the same options: all of it, seed included. */
+  static open(buffer: ArrayBufferLike, options: TableOptions): FlowTable {
+    return new FlowTable(buffer, options);
+  }
+
+  private constructor(buffer: ArrayBufferLike, { maxFlows, timeoutMs, routesReplies, seed }: TableOptions) {
+    this.maxFlows = maxFlows;
+    this.timeoutMs = timeoutMs;
+    this.header = new Int32Array(buffer, 0, HEADER_BYTES / 4);
+    let offset = HEADER_BYTES;
+    this.records = new FlowRecords(buffer, offset, maxFlows);
+    offset += FlowRecords.byteLength(maxFlows);
+    this.flowIndex = new FlowIndex(buffer, offset, maxFlows, this.records, seed | 0);
+    offset += HashIndex.byteLength(maxFlows);
+    if (routesReplies) {
+      this.replyIndex = new ReplyIndex(buffer, offset, maxFlows, this.records, seed | 0);
+      offset += HashIndex.byteLength(maxFlows);
     }
+    this.wheel = new IdleWheel(buffer, offset, maxFlows, timeoutMs);
   }
 
   get count(): number {
@@ -84,7 +105,7 @@ export class FlowTable extends FlowLookups {
 
   /** One more than the highest record number in use so far. */
   get extent(): number {
-    return this.header[USED];
+    return this.header[EXTENT];
   }
 
   /** Odd while a change is under way; a reader on another thread compares it before and after. */
@@ -92,166 +113,189 @@ export class FlowTable extends FlowLookups {
     return Atomics.load(this.header, VERSION);
   }
 
-  // ---- hot path ------------------------------------------------------------------------------------------
+  // ---- finding -------------------------------------------------------------------------------------------
 
-  /** A packet from the LB: replies to its client go by this flow from now on. May overwrite `key`. */
-  heard(record: number, now: number, datagrams = 1): void {
-    this.touch(record, now, datagrams);
-    if ((this.records[record * RECORD_WORDS + CLIENT_PORT] & ANSWERS) === 0) this.takeReplies(record);
+  /**
+   * The flow between the addresses at `lip` and `server` in `words`, or NONE. `hint` is a record to look at first,
+   * whosever it is by now, or NONE.
+   */
+  findFlow(
+    words: Int32Array,
+    lip: WordIndex,
+    server: WordIndex,
+    ports: FlowPorts,
+    hint: FlowId = NONE,
+  ): FlowId {
+    const { flowIndex } = this;
+    if (hint !== NONE && flowIndex.matches(hint, words, lip, server, ports)) return hint;
+    return flowIndex.find(words, lip, server, ports);
+  }
+
+  /** The flow by which replies between the addresses at `server` and `client` in `words` go back, or NONE; likewise. */
+  findReply(
+    words: Int32Array,
+    server: WordIndex,
+    client: WordIndex,
+    ports: ReplyPorts,
+    hint: FlowId = NONE,
+  ): FlowId {
+    const { replyIndex } = this;
+    if (replyIndex === undefined) return NONE;
+    if (hint !== NONE && replyIndex.matches(hint, words, server, client, ports)) return hint;
+    return replyIndex.find(words, server, client, ports);
+  }
+
+  // ---- packets -------------------------------------------------------------------------------------------
+
+  /** Counts a packet from the LB, of so many datagrams, and refreshes its flow: by that one replies go from now on. */
+  recordInbound(flow: FlowId, now: Ticks, datagrams = 1): void {
+    const { records, replyIndex } = this;
+    records.addPackets(flow, now, datagrams);
+    if (replyIndex === undefined || records.routesReplies(flow)) return;
+    this.beginChange();
+    replyIndex.route(flow);
+    this.endChange();
+  }
+
+  /** Counts a packet the other way, of so many datagrams, and refreshes its flow. */
+  recordReply(flow: FlowId, now: Ticks, datagrams = 1): void {
+    this.records.addReplies(flow, now, datagrams);
   }
 
   // ---- changes -------------------------------------------------------------------------------------------
 
   /**
-   * Learns the flow in `key` (all of it), with `flags` (ROLE_FLAGS) kept for the role; `learned` is its record.
-   * Pushes out a longest idle flow if the table is full. `heard` is still to be called.
+   * Learns the client of the flow between the addresses at `lip` and `server` in `words`, with the role's `flags`
+   * (ROLE_FLAGS). A flow that is not known yet pushes out a longest idle one if the table is full.
+   *
+   * This is no packet of the flow: one that is known is not refreshed, and replies go by a new flow or to a new client
+   * only from `recordInbound` on. What is returned is one object, the next call's too.
    */
-  learn(flags: number, now: number): Learned {
-    const hash = this.hashFlow(this.key, 0);
-    const known = this.findFlow();
-    if (known >= 0) {
-      this.learned = known;
-      return this.relearn(known, flags);
+  learn(
+    words: Int32Array,
+    lip: WordIndex,
+    server: WordIndex,
+    ports: FlowPorts,
+    client: FlowClient,
+    flags: number,
+    now: Ticks,
+  ): Learned {
+    const { learned } = this;
+    const known = this.flowIndex.find(words, lip, server, ports);
+    learned.evicted = known === NONE && this.count >= this.maxFlows;
+    if (learned.evicted) this.evict(now);
+    if (known === NONE) {
+      learned.flow = this.add(words, lip, server, ports, client, flags, now);
+      learned.outcome = Outcome.added;
+    } else {
+      learned.flow = known;
+      learned.outcome = this.relearn(known, client, flags);
     }
-    if (this.count >= this.maxFlows) this.evict(now);
-    Atomics.add(this.header, VERSION, 1);
-    const record = this.allocate();
-    const base = record * RECORD_WORDS;
-    this.records.set(this.key, base);
-    this.records[base + CLIENT_PORT] = (this.key[CLIENT_PORT] & ~0xffff) | LIVE | flags;
-    this.records[base + LAST_USED] = now;
-    this.records[base + PACKETS] = 0;
-    this.replies[record] = 0;
-    this.byFlow.insert(hash, record);
-    this.wheel.append(record, now);
-    this.header[COUNT]++;
-    Atomics.add(this.header, VERSION, 1);
-    this.learned = record;
-    return Learned.added;
+    return learned;
+  }
+
+  private add(
+    words: Int32Array,
+    lip: WordIndex,
+    server: WordIndex,
+    ports: FlowPorts,
+    client: FlowClient,
+    flags: number,
+    now: Ticks,
+  ): FlowId {
+    const { records, header } = this;
+    this.beginChange();
+    const flow = this.allocate();
+    records.begin(flow, words, lip, server, ports, now);
+    records.setClient(flow, client, flags);
+    this.flowIndex.add(flow);
+    this.wheel.append(flow, now);
+    header[COUNT]++;
+    this.endChange();
+    return flow;
+  }
+
+  private relearn(flow: FlowId, client: FlowClient, flags: number): Outcome {
+    const { records, replyIndex } = this;
+    const isSame = records.hasClient(flow, client);
+    if (isSame && records.flags(flow) === flags) return Outcome.refreshed;
+    this.beginChange();
+    if (!isSame && replyIndex !== undefined) replyIndex.unroute(flow);
+    records.setClient(flow, client, flags);
+    this.endChange();
+    return isSame ? Outcome.refreshed : Outcome.replaced;
   }
 
   /** Forgets a flow. */
-  forget(record: number): void {
-    Atomics.add(this.header, VERSION, 1);
-    this.giveUpReplies(record);
-    this.byFlow.remove(this.hashFlow(this.records, record * RECORD_WORDS), record);
-    this.wheel.remove(record);
-    this.records[record * RECORD_WORDS + CLIENT_PORT] = 0;
-    this.records[record * RECORD_WORDS] = this.header[FREE];
-    this.header[FREE] = record;
-    this.header[COUNT]--;
+  forget(flow: FlowId): void {
+    const { records, header, replyIndex } = this;
+    this.beginChange();
+    if (replyIndex !== undefined) replyIndex.unroute(flow);
+    this.flowIndex.remove(flow);
+    this.wheel.remove(flow);
+    records.end(flow, header[FREE]);
+    header[FREE] = flow;
+    header[COUNT]--;
+    this.endChange();
+  }
+
+  private allocate(): FlowId {
+    const { header } = this;
+    const free = header[FREE];
+    if (free === NONE) return header[EXTENT]++;
+    header[FREE] = this.records.nextFree(free);
+    return free;
+  }
+
+  private beginChange(): void {
     Atomics.add(this.header, VERSION, 1);
   }
 
+  private endChange(): void {
+    Atomics.add(this.header, VERSION, 1);
+  }
+
+  // ---- time ----------------------------------------------------------------------------------------------
+
   /** Looks at up to `budget` records or empty buckets, forgets those idle too long, and says how many. */
-  expire(now: number, budget: number): number {
-    const { wheel, header, timeout } = this;
-    const current = IdleWheel.bucketOf(now);
-    this.catchUp(current);
+  expire(now: Ticks, budget: number): number {
+    const { wheel, records, timeoutMs } = this;
+    wheel.catchUp(now);
     let expired = 0;
-    for (let left = budget; left > 0 && this.isExpiryDue(now); left--) {
-      const hand = header[HAND];
-      const record = wheel.head(hand);
-      if (record < 0) header[HAND] = IdleWheel.following(hand);
-      else if (this.idle(record, now) >= timeout) {
-        this.forget(record);
+    for (let left = budget; left > 0 && wheel.isDue(now); left--) {
+      const flow = wheel.head(wheel.hand);
+      if (flow === NONE) wheel.advance();
+      else if (records.idleMs(flow, now) >= timeoutMs) {
+        this.forget(flow);
         expired++;
-      } else wheel.move(record, this.lastUsed(record));
+      } else wheel.move(flow, records.lastUsed(flow));
     }
     return expired;
   }
 
-  /**
-   * Whether the hand has a bucket to work on. The one that `now - timeout` falls into still holds flows with some
-   * time to go, so it has to wait: a flow may outlive its timeout by 1.024 s.
-   */
-  isExpiryDue(now: number): boolean {
-    const current = IdleWheel.bucketOf(now);
-    const waiting = IdleWheel.distance(IdleWheel.bucketOf(now - this.timeout), current);
-    return IdleWheel.distance(this.header[HAND], current) > waiting;
-  }
-
-  /** After a pause longer than the wheel, one round over all its slots sees everything there is. */
-  private catchUp(current: number): void {
-    const { wheel, header } = this;
-    if (IdleWheel.distance(header[HAND], current) >= wheel.size)
-      header[HAND] = IdleWheel.following(current - wheel.size);
-  }
-
-  private relearn(record: number, flags: number): Learned {
-    const { records, key } = this;
-    const base = record * RECORD_WORDS;
-    const portAndFlags = records[base + CLIENT_PORT];
-    const sameClient =
-      (portAndFlags ^ key[CLIENT_PORT]) >>> 16 === 0 && sameAddress(records, base + CLIENT, key, CLIENT);
-    if (sameClient && (portAndFlags & ROLE_FLAGS) === flags) return Learned.refreshed;
-
-    Atomics.add(this.header, VERSION, 1);
-    if (!sameClient) this.giveUpReplies(record);
-    for (let i = 0; i < 4; i++) records[base + CLIENT + i] = key[CLIENT + i];
-    records[base + CLIENT_PORT] =
-      (key[CLIENT_PORT] & ~0xffff) | (records[base + CLIENT_PORT] & (LIVE | ANSWERS)) | flags;
-    Atomics.add(this.header, VERSION, 1);
-    return sameClient ? Learned.refreshed : Learned.replaced;
-  }
-
-  /** Makes a record the one that replies to its client go by. */
-  private takeReplies(record: number): void {
-    const { records, key } = this;
-    const base = record * RECORD_WORDS;
-    for (let i = SERVER; i <= CLIENT_PORT; i++) key[i] = records[base + i];
-    const hash = this.hashClient(key, 0);
-    const before = this.findReply();
-    Atomics.add(this.header, VERSION, 1);
-    if (before < 0) this.byClient.insert(hash, record);
-    else {
-      this.byClient.replace(hash, before, record);
-      records[before * RECORD_WORDS + CLIENT_PORT] &= ~ANSWERS;
-    }
-    records[base + CLIENT_PORT] |= ANSWERS;
-    Atomics.add(this.header, VERSION, 1);
-  }
-
-  private giveUpReplies(record: number): void {
-    const base = record * RECORD_WORDS;
-    if ((this.records[base + CLIENT_PORT] & ANSWERS) === 0) return;
-    this.byClient.remove(this.hashClient(this.records, base), record);
-    this.records[base + CLIENT_PORT] &= ~ANSWERS;
-  }
-
-  private allocate(): number {
-    const free = this.header[FREE];
-    if (free < 0) return this.header[USED]++;
-    this.header[FREE] = this.records[free * RECORD_WORDS];
-    return free;
+  /** Whether `expire` has something to look at. A flow may outlive its timeout by a bucket of the wheel, 1.024 s. */
+  isExpiryDue(now: Ticks): boolean {
+    return this.wheel.isDue(now);
   }
 
   /**
    * Forgets the flow that has been idle longest. Exact where the oldest bucket holds up to EVICTION_SEARCH
    * records; beyond that the longest idle of as many, so that an eviction never takes long.
    */
-  private evict(now: number): void {
-    const { wheel, header } = this;
-    this.catchUp(IdleWheel.bucketOf(now));
-    let victim = -1;
+  private evict(now: Ticks): void {
+    const { wheel, records } = this;
+    wheel.catchUp(now);
+    let victim = NONE;
     let left = EVICTION_SEARCH;
     do {
-      while (wheel.head(header[HAND]) < 0) header[HAND] = IdleWheel.following(header[HAND]);
-      for (let record = wheel.head(header[HAND]); record >= 0 && left > 0; left--) {
-        const following = wheel.after(record);
-        if (victim < 0 || this.idle(record, now) > this.idle(victim, now)) victim = record;
-        if (this.isAhead(record)) wheel.move(record, this.lastUsed(record));
-        record = following;
+      while (wheel.head(wheel.hand) < 0) wheel.advance();
+      for (let flow = wheel.head(wheel.hand); flow !== NONE && left > 0; left--) {
+        const following = wheel.after(flow);
+        if (victim === NONE || records.idleMs(flow, now) > records.idleMs(victim, now)) victim = flow;
+        if (wheel.isAhead(records.lastUsed(flow))) wheel.move(flow, records.lastUsed(flow));
+        flow = following;
       }
-    } while (left > 0 && this.isAhead(victim));
+    } while (left > 0 && wheel.isAhead(records.lastUsed(victim)));
     this.forget(victim);
-    this.evictions++;
-  }
-
-  /** Whether a record was last used in a bucket that the hand has yet to come to. */
-  private isAhead(record: number): boolean {
-    const ahead = IdleWheel.distance(this.header[HAND], IdleWheel.bucketOf(this.lastUsed(record)));
-    // One left behind by a pause longer than the wheel stays where the hand finds it: moved, it would be passed by.
-    return ahead > 0 && ahead < this.wheel.size;
   }
 }

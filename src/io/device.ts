@@ -3,7 +3,10 @@
  * ways. All packets of a batch live in one arena, which the device makes and the pipeline works in.
  */
 
+import { BATCH } from '../codec/batch.js';
 import { Checksum, type Packet } from '../codec/packet.js';
+
+export { BATCH };
 
 /** Packets in an arena, `count` of them valid. */
 export class PacketList {
@@ -55,9 +58,6 @@ export class PacketList {
     this.segments[i] = packet.segment;
   }
 }
-
-/** Packets of a batch at most: more gains nothing (measured), and keeps the batch inside the second-level cache. */
-export const BATCH = 16;
 
 /** Room in front of every packet, in bytes: a virtio header, a mark, and the packet still on a cache line. */
 export const HEADROOM = 128;

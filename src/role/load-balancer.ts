@@ -8,7 +8,8 @@
  *   4. an ACK: matched with what was sent, and never let through
  *   5. an ICMP error about a packet that the mark made too big
  */
-import { ADDRESS_WORDS, copyAddress, sameAddress } from '../codec/addresses.js';
+
+import { ADDRESS_WORDS, copyAddress } from '../codec/addresses.js';
 import { type Carrier, type CarrierName, carrierOfFamily } from '../codec/carriers.js';
 import type { ReplyTuple } from '../codec/ctnetlink.js';
 import * as icmp from '../codec/icmp.js';
@@ -16,17 +17,16 @@ import { eraseMarks, fitsMark, insertMark, strip, stripQuoted } from '../codec/m
 import { DESTINATION, Kind, Mark, type Packet, SOURCE } from '../codec/packet.js';
 import { restoreHop } from '../codec/rewrite.js';
 import { writeStandalone } from '../codec/standalone.js';
+import { type FlowId, NONE } from '../codec/units.js';
 import * as uoa from '../codec/uoa.js';
 import { PathMtus } from '../flow/path-mtus.js';
 import { type Prefix, PrefixList } from '../flow/prefixes.js';
-import { CLIENT } from '../flow/records.js';
+import { CLIENT, flowPorts } from '../flow/records.js';
 import type { FlowTable } from '../flow/table.js';
 import { type Counters, LbCounter } from './counters.js';
+import { ACKED, MARKS_SENT } from './flow-flags.js';
+import { MarkedClient } from './marked-client.js';
 import { EXPIRY_BUDGET, type Role, Verdict } from './verdict.js';
-
-/** Flags of a flow's record: marks sent so far, and whether one was acknowledged. */
-const TRAILS = 0x7f;
-export const ACKED = 0x80;
 
 /** Every path takes packets of this size (net.ipv4.route.min_pmtu; RFC 8200, 5): no need to ask for its MTU. */
 const SMALLEST_PATH4 = 552;
@@ -74,8 +74,7 @@ export class LoadBalancer implements Role {
     sourcePort: 0,
     destinationPort: 0,
   };
-  private readonly words = new Int32Array(ADDRESS_WORDS);
-  private readonly client = { v6: false, words: this.words, port: 0 };
+  private readonly client = new MarkedClient();
   private readonly learnedMtus: PathMtus;
 
   constructor(
@@ -152,58 +151,59 @@ export class LoadBalancer implements Role {
   // ---- 2. to a real server -------------------------------------------------------------------------------
 
   private toRealServer(packet: Packet, now: number, extraOffset: number): number {
-    const { flows, counters } = this;
+    const { counters, client } = this;
+    const { records } = this.flows;
     // What the client wrote there itself would pass for ours.
     counters[LbCounter.marks_forged] += eraseMarks(packet);
     const flow = this.flowOf(packet, now);
-    if (flow < 0 || !this.wantsMark(flow)) {
+    if (flow === NONE || !this.wantsMark(flow)) {
       counters[LbCounter.packets_unmarked]++;
       return Verdict.emit;
     }
-    flows.setFlags(flow, flows.flags(flow) + 1);
-    copyAddress(flows.records, flows.addressAt(flow, CLIENT), this.words, 0);
-    this.client.v6 = packet.v6;
-    this.client.port = flows.clientPort(flow);
+    records.setFlags(flow, records.flags(flow) + 1);
+    copyAddress(records.words, records.addressAt(flow, CLIENT), client.words, 0);
+    client.v6 = packet.v6;
+    client.port = records.clientPort(flow);
     return this.mark(packet, extraOffset, now);
   }
 
-  private wantsMark(flow: number): boolean {
-    const flags = this.flows.flags(flow);
-    return (flags & ACKED) === 0 && (flags & TRAILS) < this.maxTrails;
+  private wantsMark(flow: FlowId): boolean {
+    const flags = this.flows.records.flags(flow);
+    return (flags & ACKED) === 0 && (flags & MARKS_SENT) < this.maxTrails;
   }
 
   /** The packet's flow, or -1 if conntrack has none for it: nobody's NAT, nobody's client. */
-  private flowOf(packet: Packet, now: number): number {
+  private flowOf(packet: Packet, now: number): FlowId {
     const known = this.known(packet);
     const flow = this.isSure(known, now) ? known : this.ask(packet, known, now);
-    if (flow >= 0) this.flows.touch(flow, now);
+    if (flow !== NONE) this.flows.recordInbound(flow, now);
     return flow;
   }
 
-  private known({ addresses, sourcePort, destinationPort }: Packet): number {
-    this.flows.setFlow(addresses, SOURCE, sourcePort, DESTINATION, destinationPort);
-    return this.flows.findFlow();
+  private known({ addresses, sourcePort, destinationPort }: Packet): FlowId {
+    return this.flows.findFlow(addresses, SOURCE, DESTINATION, flowPorts(sourcePort, destinationPort));
   }
 
-  private isSure(flow: number, now: number): boolean {
-    return flow >= 0 && this.wantsMark(flow) && this.flows.idle(flow, now) < SURELY_THE_SAME;
+  private isSure(flow: FlowId, now: number): boolean {
+    return flow !== NONE && this.wantsMark(flow) && this.flows.records.idleMs(flow, now) < SURELY_THE_SAME;
   }
 
-  private ask(packet: Packet, known: number, now: number): number {
-    const { flows, connections, counters } = this;
+  private ask(packet: Packet, known: FlowId, now: number): FlowId {
+    const { flows, connections, counters, client } = this;
     this.setTuple(packet.addresses, DESTINATION, packet.destinationPort, SOURCE, packet.sourcePort);
-    if (!connections.find(this.tuple)) return -1;
-    const { client, clientPort, id } = connections.found;
+    if (!connections.find(this.tuple)) return NONE;
+    const { client: words, clientPort, id } = connections.found;
     // The same connection: at most a packet that was under way when its flow was acknowledged.
-    if (known >= 0 && flows.tag(known) === id) return known;
+    if (known !== NONE && flows.records.tag(known) === id) return known;
 
-    flows.setClient(client, 0, clientPort);
-    const evictions = flows.evictions;
-    flows.learn(0, now);
-    flows.setTag(flows.learned, id);
-    counters[LbCounter.flows_evicted] += flows.evictions - evictions;
+    client.port = clientPort;
+    copyAddress(words, 0, client.words, 0);
+    const ports = flowPorts(packet.sourcePort, packet.destinationPort);
+    const learned = flows.learn(packet.addresses, SOURCE, DESTINATION, ports, client, 0, now);
+    flows.records.setTag(learned.flow, id);
+    if (learned.evicted) counters[LbCounter.flows_evicted]++;
     counters[LbCounter.flows] = flows.count;
-    return flows.learned;
+    return learned.flow;
   }
 
   /** From the real server to LIP:lport. */
@@ -249,8 +249,8 @@ export class LoadBalancer implements Role {
       counters[LbCounter.packets_unmarked]++;
       return Verdict.deliver;
     }
-    const flow = packet.kind === Kind.udp ? this.acknowledged(packet) : -1;
-    if (flow < 0) {
+    const flow = packet.kind === Kind.udp ? this.acknowledged(packet) : NONE;
+    if (flow === NONE) {
       counters[LbCounter.acks_unmatched]++;
       return Verdict.none;
     }
@@ -259,27 +259,26 @@ export class LoadBalancer implements Role {
     return Verdict.none;
   }
 
-  /** The flow whose mark this packet echoes, as it was sent; or -1. */
-  private acknowledged(packet: Packet): number {
-    const { flows } = this;
-    const { view, option, addresses, v6 } = packet;
+  /** The flow whose mark this packet echoes, as it was sent; or NONE. */
+  private acknowledged(packet: Packet): FlowId {
+    const { flows, client } = this;
+    const { records } = flows;
+    const { addresses, v6 } = packet;
     const isOurs = packet.mark === Mark.found && packet.carrier === carrierOfFamily(this.carrier, packet.v6);
-    if (!isOurs || packet.optionLength !== (v6 ? uoa.OPTION_V6 : uoa.OPTION_V4)) return -1;
-    flows.setFlow(addresses, DESTINATION, packet.destinationPort, SOURCE, packet.sourcePort);
-    const flow = flows.findFlow();
-    if (flow < 0 || (flows.flags(flow) & TRAILS) === 0) return -1;
-    flows.readClient(view, option + uoa.OPTION_ADDRESS, v6, 0);
-    const echoes =
-      view.getUint16(option + uoa.OPTION_PORT) === flows.clientPort(flow) &&
-      sameAddress(flows.key, CLIENT, flows.records, flows.addressAt(flow, CLIENT));
-    return echoes ? flow : -1;
+    if (!isOurs || packet.optionLength !== (v6 ? uoa.OPTION_V6 : uoa.OPTION_V4)) return NONE;
+    const ports = flowPorts(packet.destinationPort, packet.sourcePort);
+    const flow = flows.findFlow(addresses, DESTINATION, SOURCE, ports);
+    if (flow === NONE || (records.flags(flow) & MARKS_SENT) === 0) return NONE;
+    client.read(packet);
+    return records.hasClient(flow, client) ? flow : NONE;
   }
 
-  private letGo(packet: Packet, flow: number, now: number): void {
+  private letGo(packet: Packet, flow: FlowId, now: number): void {
     const { flows } = this;
-    flows.answered(flow, now);
-    if ((flows.flags(flow) & ACKED) !== 0) return;
-    flows.setFlags(flow, flows.flags(flow) | ACKED);
+    const { records } = flows;
+    flows.recordReply(flow, now);
+    if ((records.flags(flow) & ACKED) !== 0) return;
+    records.setFlags(flow, records.flags(flow) | ACKED);
     this.counters[LbCounter.flows_acked]++;
     this.setTuple(packet.addresses, SOURCE, packet.sourcePort, DESTINATION, packet.destinationPort);
     this.connections.release(this.tuple);

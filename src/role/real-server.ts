@@ -9,8 +9,9 @@
  *   5. later fragments follow the first one, either way
  *   6. ICMP errors about translated packets, either way, are translated in what they quote
  */
+
 import { ADDRESS_WORDS, copyAddress, isMapped, sameAddress } from '../codec/addresses.js';
-import { CARRIER_BITS, Carrier } from '../codec/carriers.js';
+import { Carrier } from '../codec/carriers.js';
 import * as icmp from '../codec/icmp.js';
 import { strip } from '../codec/marks.js';
 import { DESTINATION, Kind, Mark, type Packet, SOURCE } from '../codec/packet.js';
@@ -23,21 +24,20 @@ import {
 } from '../codec/rewrite.js';
 import { writeAck } from '../codec/standalone.js';
 import { GROWTH, SHRINKAGE, toIpv4, toIpv6 } from '../codec/translate.js';
+import { type FlowId, NONE } from '../codec/units.js';
 import * as uoa from '../codec/uoa.js';
 import { type Prefix, PrefixList } from '../flow/prefixes.js';
-import { CLIENT, LB, SERVER } from '../flow/records.js';
-import { type FlowTable, Learned } from '../flow/table.js';
+import { CLIENT, flowPorts, LIP, replyPorts, SERVER } from '../flow/records.js';
+import { type FlowTable, Outcome } from '../flow/table.js';
 import { ClientMtus, type TellPathMtu } from './client-mtus.js';
 import { isImpossible } from './clients.js';
 import { Counter, type Counters } from './counters.js';
+import { OTHER_FAMILY } from './flow-flags.js';
 import { Foresight } from './foresight.js';
 import { Fragments } from './fragments.js';
+import { MarkedClient } from './marked-client.js';
 import { type Service, ServiceList } from './services.js';
 import { EXPIRY_BUDGET, type Role, Verdict } from './verdict.js';
-
-/** Flags of a flow's record: its carrier in the low bits, and whether the client is of the other family (NAT64). */
-export const CARRIER_FLAGS = (1 << CARRIER_BITS) - 1;
-const FOREIGN = 1 << CARRIER_BITS;
 
 export interface LoadBalancer {
   prefix: Prefix;
@@ -64,6 +64,7 @@ export class RealServer implements Role {
   private readonly fragments: Fragments;
   private readonly clientMtus: ClientMtus;
   private readonly foresight: Foresight;
+  private readonly client = new MarkedClient();
   /** New source and destination of a packet that goes over to the other family. */
   private readonly ends = new Int32Array(2 * ADDRESS_WORDS);
   private loadBalancers!: readonly LoadBalancer[];
@@ -191,9 +192,12 @@ export class RealServer implements Role {
     if (packet.mark === Mark.found) return this.receiveMarked(packet, lb, now, extraOffset);
     counters[packet.mark === Mark.none ? Counter.uoa_none : Counter.uoa_invalid] += packet.datagrams;
 
-    const { addresses, sourcePort, destinationPort, hint } = packet;
-    const flow = flows.flowOf(addresses, SOURCE, sourcePort, DESTINATION, destinationPort, hint);
-    if (flow >= 0) return this.deliverAsClient(packet, flow, now);
+    const ports = flowPorts(packet.sourcePort, packet.destinationPort);
+    const flow = flows.findFlow(packet.addresses, SOURCE, DESTINATION, ports, packet.hint);
+    if (flow !== NONE) {
+      flows.recordInbound(flow, now, packet.datagrams);
+      return this.deliverAsClient(packet, flow);
+    }
     if (packet.mark === Mark.none && this.isServed(packet)) counters[Counter.uoa_miss] += packet.datagrams;
     return this.deliver(packet);
   }
@@ -202,67 +206,66 @@ export class RealServer implements Role {
     const { counters } = this;
     counters[Counter.uoa_got] += packet.datagrams;
     const isServed = this.isServed(packet);
-    const learned = isServed && this.learn(packet, now);
+    const flow = isServed ? this.learn(packet, now) : NONE;
     let verdict: number = Verdict.none;
-    if (isServed && !learned) counters[Counter.uoa_invalid] += packet.datagrams;
-    if (learned && lb.ack) {
-      this.extraLength = writeAck(packet, packet.view, extraOffset);
-      verdict = Verdict.extra;
+    if (isServed && flow === NONE) counters[Counter.uoa_invalid] += packet.datagrams;
+    if (flow !== NONE) {
+      this.flows.recordInbound(flow, now, packet.datagrams);
+      if (lb.ack) {
+        this.extraLength = writeAck(packet, packet.view, extraOffset);
+        verdict = Verdict.extra;
+      }
     }
     const standalone = packet.payloadLength === 0 && !lb.deliverEmpty;
     if (standalone) {
       counters[Counter.uoa_standalone]++;
-      if (learned) this.flows.heard(this.flows.learned, now);
       return verdict;
     }
-    return verdict | (learned ? this.deliverAsClient(packet, this.flows.learned, now) : this.deliver(packet));
+    return verdict | (flow === NONE ? this.deliver(packet) : this.deliverAsClient(packet, flow));
   }
 
   private isServed(packet: Packet): boolean {
     return this.services.has(packet.addresses, DESTINATION, packet.destinationPort);
   }
 
-  /** Learns the marked packet's flow; false if its client is impossible. `flows.learned` is the record. */
-  private learn(packet: Packet, now: number): boolean {
-    const { flows, counters } = this;
-    const { view, option, addresses } = packet;
-    const v6 = packet.optionLength === uoa.OPTION_V6;
-    const port = view.getUint16(option + uoa.OPTION_PORT);
-    flows.setFlow(addresses, SOURCE, packet.sourcePort, DESTINATION, packet.destinationPort);
-    flows.readClient(view, option + uoa.OPTION_ADDRESS, v6, port);
-    if (port === 0 || isImpossible(flows.key, CLIENT, v6) || this.ownAddresses.has(flows.key, CLIENT))
-      return false;
+  /** Learns the marked packet's flow; NONE if its client is impossible. */
+  private learn(packet: Packet, now: number): FlowId {
+    const { flows, counters, client } = this;
+    client.read(packet);
+    const { words, port, v6 } = client;
+    if (port === 0 || isImpossible(words, 0, v6) || this.ownAddresses.has(words, 0)) return NONE;
 
-    const evictions = flows.evictions;
-    if (flows.learn(packet.carrier | (v6 === packet.v6 ? 0 : FOREIGN), now) !== Learned.refreshed)
-      counters[Counter.uoa_saved]++;
-    counters[Counter.flows_evicted] += flows.evictions - evictions;
+    const ports = flowPorts(packet.sourcePort, packet.destinationPort);
+    const flags = packet.carrier | (v6 === packet.v6 ? 0 : OTHER_FAMILY);
+    const learned = flows.learn(packet.addresses, SOURCE, DESTINATION, ports, client, flags, now);
+    if (learned.outcome !== Outcome.refreshed) counters[Counter.uoa_saved]++;
+    if (learned.evicted) counters[Counter.flows_evicted]++;
     counters[Counter.flows] = flows.count;
-    return true;
+    return learned.flow;
   }
 
   // ---- 3. delivery ---------------------------------------------------------------------------------------
 
-  private deliverAsClient(packet: Packet, flow: number, now: number): number {
-    const { flows } = this;
-    flows.heard(flow, now, packet.datagrams);
-    if (this.isForeign(flow)) return this.deliverTranslated(packet, flow);
+  private deliverAsClient(packet: Packet, flow: FlowId): number {
+    const { records } = this.flows;
+    if (this.isOtherFamily(flow)) return this.deliverTranslated(packet, flow);
     strip(packet);
-    setSource(packet, flows.records, flows.addressAt(flow, CLIENT), flows.clientPort(flow));
+    setSource(packet, records.words, records.addressAt(flow, CLIENT), records.clientPort(flow));
     this.counters[Counter.packets_delivered] += packet.datagrams;
     return Verdict.deliver;
   }
 
   /** To the service with the same port in the client's own family. */
-  private deliverTranslated(packet: Packet, flow: number): number {
-    const { flows, services, ends } = this;
+  private deliverTranslated(packet: Packet, flow: FlowId): number {
+    const { services, ends } = this;
+    const { records } = this.flows;
     const partner = this.partnerOf(packet.addresses, DESTINATION, packet.destinationPort);
     if (partner < 0) return this.deliver(packet);
     strip(packet);
-    copyAddress(flows.records, flows.addressAt(flow, CLIENT), ends, SOURCE);
+    copyAddress(records.words, records.addressAt(flow, CLIENT), ends, SOURCE);
     copyAddress(services.addresses, services.addressAt(partner), ends, DESTINATION);
     if (!translate(packet, ends)) return this.deliver(packet);
-    setSource(packet, ends, SOURCE, flows.clientPort(flow));
+    setSource(packet, ends, SOURCE, records.clientPort(flow));
     this.counters[Counter.packets_delivered] += packet.datagrams;
     return Verdict.deliver;
   }
@@ -283,30 +286,32 @@ export class RealServer implements Role {
 
   private reply(packet: Packet, now: number): number {
     const { flows, counters, ends } = this;
-    const { addresses, sourcePort, destinationPort, hint } = packet;
+    const { records } = flows;
+    const { addresses, sourcePort, destinationPort } = packet;
+    const hint = packet.hint;
     const flow = this.findReply(addresses, SOURCE, sourcePort, DESTINATION, destinationPort, hint);
-    if (flow < 0) {
+    if (flow === NONE) {
       counters[Counter.replies_passed] += packet.datagrams;
       return Verdict.emit;
     }
-    flows.answered(flow, now, packet.datagrams);
+    flows.recordReply(flow, now, packet.datagrams);
     if (packet.fragmented) this.fragments.begin(packet);
-    copyAddress(flows.records, flows.addressAt(flow, SERVER), ends, SOURCE);
-    copyAddress(flows.records, flows.addressAt(flow, LB), ends, DESTINATION);
-    if (this.isForeign(flow) && !translate(packet, ends)) {
+    copyAddress(records.words, records.addressAt(flow, SERVER), ends, SOURCE);
+    copyAddress(records.words, records.addressAt(flow, LIP), ends, DESTINATION);
+    if (this.isOtherFamily(flow) && !translate(packet, ends)) {
       counters[Counter.fragments_dropped]++;
       return Verdict.none;
     }
     // A wildcard socket's answer may come from another address than was asked.
     if (!sameAddress(addresses, SOURCE, ends, SOURCE)) setSource(packet, ends, SOURCE, packet.sourcePort);
-    setDestination(packet, ends, DESTINATION, flows.lbPort(flow));
+    setDestination(packet, ends, DESTINATION, records.lipPort(flow));
     if (packet.fragmented) this.fragments.lead(packet, 0, now);
     counters[Counter.replies_translated] += packet.datagrams;
     return Verdict.emit;
   }
 
-  private isForeign(flow: number): boolean {
-    return (this.flows.flags(flow) & FOREIGN) !== 0;
+  private isOtherFamily(flow: FlowId): boolean {
+    return (this.flows.records.flags(flow) & OTHER_FAMILY) !== 0;
   }
 
   /**
@@ -320,24 +325,25 @@ export class RealServer implements Role {
     serverPort: number,
     client: number,
     clientPort: number,
-    likely = -1,
-  ): number {
-    const { flows, services, translates } = this;
-    const flow = flows.replyOf(words, server, serverPort, client, clientPort, likely);
-    if (flow >= 0) return flow;
+    hint = NONE,
+  ): FlowId {
+    const { flows, services, translates, ends } = this;
+    const ports = replyPorts(clientPort, serverPort);
+    const flow = flows.findReply(words, server, client, ports, hint);
+    if (flow !== NONE) return flow;
     const isWildcard = this.wildcardSources.has(words, server);
-    if (!isWildcard && !translates) return -1;
-    flows.setReply(words, server, serverPort, client, clientPort);
+    if (!isWildcard && !translates) return NONE;
+    copyAddress(words, client, ends, DESTINATION);
     const isIpv4 = isMapped(words, server);
     for (let i = 0; i < services.count; i++) {
       const at = services.addressAt(i);
       const isCandidate = isMapped(services.addresses, at) === isIpv4 ? isWildcard : translates;
       if (!isCandidate || !services.hasPort(i, serverPort)) continue;
-      flows.setReplyServer(services.addresses, at);
-      const other = flows.findReply();
-      if (other >= 0) return other;
+      copyAddress(services.addresses, at, ends, SOURCE);
+      const other = flows.findReply(ends, SOURCE, DESTINATION, ports);
+      if (other !== NONE) return other;
     }
-    return -1;
+    return NONE;
   }
 
   // ---- 5. later fragments --------------------------------------------------------------------------------
@@ -368,46 +374,48 @@ export class RealServer implements Role {
   /** About a reply of ours, LIP:lport in what it quotes: the application's socket knows the client's address. */
   private errorFromNetwork(packet: Packet, now: number): number {
     const { flows, counters } = this;
+    const { records } = flows;
     const { addresses } = packet.quoted;
-    flows.setFlow(addresses, DESTINATION, packet.destinationPort, SOURCE, packet.sourcePort);
-    const flow = flows.findFlow();
-    if (flow < 0) return Verdict.deliver;
+    const ports = flowPorts(packet.destinationPort, packet.sourcePort);
+    const flow = flows.findFlow(addresses, DESTINATION, SOURCE, ports);
+    if (flow === NONE) return Verdict.deliver;
     // A socket that sees the load balancer as its client.
-    if (this.isForeign(flow) && this.partnerOf(addresses, SOURCE, packet.sourcePort) < 0)
+    if (this.isOtherFamily(flow) && this.partnerOf(addresses, SOURCE, packet.sourcePort) < 0)
       return Verdict.deliver;
     const mtu = icmp.nextHopMtu(packet.view, packet.transport, packet.v6);
     const isNews = mtu === 0 || this.learnMtu(flow, mtu + this.growthOnTheWay(flow, packet), now);
     // The socket that it is about speaks another family, or has heard it already: there may be a burst of them.
-    if (this.isForeign(flow) || !isNews) return Verdict.none;
-    setQuotedDestination(packet, flows.records, flows.addressAt(flow, CLIENT), flows.clientPort(flow));
+    if (this.isOtherFamily(flow) || !isNews) return Verdict.none;
+    setQuotedDestination(packet, records.words, records.addressAt(flow, CLIENT), records.clientPort(flow));
     counters[Counter.icmp_translated]++;
     return Verdict.deliver;
   }
 
-  private learnMtu(flow: number, mtu: number, now: number): boolean {
-    const { flows } = this;
-    return this.clientMtus.learn(flows.records, flows.addressAt(flow, CLIENT), mtu, now);
+  private learnMtu(flow: FlowId, mtu: number, now: number): boolean {
+    const { records } = this.flows;
+    return this.clientMtus.learn(records.words, records.addressAt(flow, CLIENT), mtu, now);
   }
 
   /** By how many bytes less a reply has when it leaves than when its socket sent it; below 0: more. */
-  private growthOnTheWay(flow: number, { v6 }: Packet): number {
-    if (!this.isForeign(flow)) return 0;
+  private growthOnTheWay(flow: FlowId, { v6 }: Packet): number {
+    if (!this.isOtherFamily(flow)) return 0;
     return v6 ? -GROWTH : SHRINKAGE;
   }
 
   /** About a datagram that this host could not deliver, for its client: the load balancer knows LIP:lport. */
   private errorFromHost(packet: Packet): number {
-    const { flows, counters } = this;
+    const { counters } = this;
+    const { records } = this.flows;
     const { addresses } = packet.quoted;
     const flow = this.findReply(addresses, DESTINATION, packet.destinationPort, SOURCE, packet.sourcePort);
-    if (flow < 0) return Verdict.emit;
-    if (this.isForeign(flow)) {
+    if (flow === NONE) return Verdict.emit;
+    if (this.isOtherFamily(flow)) {
       counters[Counter.packets_ignored]++;
       return Verdict.none;
     }
-    const lb = flows.addressAt(flow, LB);
-    setQuotedSource(packet, flows.records, lb, flows.lbPort(flow));
-    setErrorDestination(packet, flows.records, lb);
+    const lip = records.addressAt(flow, LIP);
+    setQuotedSource(packet, records.words, lip, records.lipPort(flow));
+    setErrorDestination(packet, records.words, lip);
     counters[Counter.icmp_translated]++;
     return Verdict.emit;
   }

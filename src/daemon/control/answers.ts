@@ -32,7 +32,7 @@ export interface StatusAnswer {
 /** The three ends of a flow as text. */
 export function describeEnds(entry: FlowEntry): Pick<FlowAnswer, 'lb' | 'server' | 'client'> {
   return {
-    lb: formatEndpoint(entry.lb, entry.lbPort),
+    lb: formatEndpoint(entry.lip, entry.lipPort),
     server: formatEndpoint(entry.server, entry.serverPort),
     client: formatEndpoint(entry.client, entry.clientPort),
   };
@@ -54,7 +54,7 @@ export function flowFilter(filters: FlowFilters): (entry: FlowEntry) => boolean 
   const server = endpointTest('server', filters.server);
   return entry =>
     client(entry.client, entry.clientPort) &&
-    lb(entry.lb, entry.lbPort) &&
+    lb(entry.lip, entry.lipPort) &&
     server(entry.server, entry.serverPort);
 }
 

@@ -4,7 +4,7 @@ import { loadBalancerWarnings } from '../../host/advice/warnings.js';
 import { readLoadBalancerFacts, requireInterfaces } from '../../host/facts/load-balancer.js';
 import { planLoadBalancer } from '../../host/plan/load-balancer.js';
 import { LbCounter, LOAD_BALANCER_COUNTERS } from '../../role/counters.js';
-import { ACKED } from '../../role/load-balancer.js';
+import { isAcked } from '../../role/flow-flags.js';
 import { describeEnds } from '../control/answers.js';
 import type { RoleKit } from './kit.js';
 
@@ -46,10 +46,10 @@ export const loadBalancerKit: RoleKit = {
   lookupCounters: { success: LbCounter.lookup_success, miss: LbCounter.lookup_miss },
   describeFlow: (entry, { loadBalancer }) => ({
     ...describeEnds(entry),
-    carrier: carrierName(carrierOfFamily(loadBalancer.carrier, !isMapped(entry.lb, 0))),
+    carrier: carrierName(carrierOfFamily(loadBalancer.carrier, !isMapped(entry.lip, 0))),
     packets: entry.packets,
     replies: entry.replies,
-    idleSeconds: entry.idle / 1000,
-    datapath: (entry.flags & ACKED) === 0 ? 'tun' : 'kernel',
+    idleSeconds: entry.idleMs / 1000,
+    datapath: isAcked(entry.flags) ? 'kernel' : 'tun',
   }),
 };

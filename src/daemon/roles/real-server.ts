@@ -4,7 +4,7 @@ import { realServerWarnings } from '../../host/advice/warnings.js';
 import { readRealServerFacts } from '../../host/facts/real-server.js';
 import { planRealServer } from '../../host/plan/real-server.js';
 import { Counter, REAL_SERVER_COUNTERS } from '../../role/counters.js';
-import { CARRIER_FLAGS } from '../../role/real-server.js';
+import { carrierOf } from '../../role/flow-flags.js';
 import { describeEnds } from '../control/answers.js';
 import type { RoleKit } from './kit.js';
 
@@ -50,10 +50,10 @@ export const realServerKit: RoleKit = {
   lookupCounters: { success: Counter.lookup_success, miss: Counter.lookup_miss },
   describeFlow: entry => ({
     ...describeEnds(entry),
-    carrier: carrierName(entry.flags & CARRIER_FLAGS),
+    carrier: carrierName(carrierOf(entry.flags)),
     packets: entry.packets,
     replies: entry.replies,
-    idleSeconds: entry.idle / 1000,
+    idleSeconds: entry.idleMs / 1000,
     datapath: 'tun',
   }),
 };

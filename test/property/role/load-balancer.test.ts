@@ -346,7 +346,7 @@ it('random traffic comes out as the model says, packet by packet and counter by 
           family,
           options: { carrier, maxTrails },
           start,
-          size: { maxFlows: 100, timeout: 3_600_000 },
+          size: { maxFlows: 100, timeoutMs: 3_600_000 },
         });
         rig.mtu = MTU;
         const model = new Model(family, carrier, maxTrails);
@@ -427,7 +427,7 @@ it('any bytes at all go out, or are counted; and no connection gets more marks t
       const rig = new Rig({
         family,
         options: { carrier, maxTrails },
-        size: { maxFlows: 1000, timeout: 3_600_000 },
+        size: { maxFlows: 1000, timeoutMs: 3_600_000 },
       });
       rig.mtu = MTU;
       for (const lip of LIPS) for (const server of SERVERS) rig.connections.track(lip, server, CLIENTS[0]);

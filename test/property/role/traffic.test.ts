@@ -228,7 +228,7 @@ class Model {
     if (kind === 'unmarked') {
       counts.uoa_none++;
       const known = flows.get(key);
-      if (known !== undefined) flows.heard(known, 0);
+      if (known !== undefined) flows.recordInbound(known, 0);
       else if (isServed) counts.uoa_miss++;
       this.deliverAs(known === undefined ? lb : textOf(known.client), lb, rest);
       return datagram({ ...rest, from: lb });
@@ -240,7 +240,7 @@ class Model {
     if (possible) {
       if (flows.learn(key, endpoint(client), 0, 0) !== 'refreshed') counts.uoa_saved++;
       const flow = flows.get(key);
-      if (flow !== undefined) flows.heard(flow, 0);
+      if (flow !== undefined) flows.recordInbound(flow, 0);
       if (hasAck(lb)) {
         counts.uoa_ack_sent++;
         const { carrier } = marked(fields, lb);
@@ -258,7 +258,7 @@ class Model {
   private broken({ lb, server, fields }: Extract<Event, { lb: string }>): Uint8Array {
     const { flows, counts } = this;
     const known = flows.get({ lb: endpoint(lb), server: endpoint(server) });
-    if (known !== undefined) flows.heard(known, 0);
+    if (known !== undefined) flows.recordInbound(known, 0);
     counts.uoa_invalid++;
     const isOpp = fields.carrier === 'opp';
     const mark = [31, 12, ...payloadOf(10)];
@@ -283,7 +283,7 @@ class Model {
     for (const candidate of candidates) {
       const owner = flows.owner(endpoint(candidate), endpoint(to));
       if (owner === undefined) continue;
-      flows.answered(owner, 0);
+      flows.recordReply(owner, 0);
       counts.replies_translated++;
       const fields = familyOf(candidate) === familyOf(from) ? rest : translated(rest);
       this.emitted.push(toHex(datagram({ ...fields, from: candidate, to: textOf(owner.key.lb) })));
@@ -349,7 +349,7 @@ it('random traffic comes out as the model says, packet by packet and counter by 
       fc.integer(),
       fc.oneof({ weight: 3, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.constant(CROWD) }),
       (events, translates, batch, start, crowd) => {
-        const size = { maxFlows: 100 + crowd, timeout: 60_000 };
+        const size = { maxFlows: 100 + crowd, timeoutMs: 60_000 };
         const rig = new Rig({ start, size, crowd, options: { ...OPTIONS, translates } });
         const model = new Model(translates);
         let packets: Uint8Array[] = [];

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
+import { BATCH } from '../../../src/codec/batch.js';
 import type { Packet } from '../../../src/codec/packet.js';
 import { Pipeline } from '../../../src/dataplane/pipeline.js';
-import { BATCH, HEADROOM, PacketList } from '../../../src/io/device.js';
+import { HEADROOM, PacketList } from '../../../src/io/device.js';
 import { type Role, Verdict } from '../../../src/role/verdict.js';
 import { MemoryDevice } from '../support/memory-device.js';
 import { datagram, type Octets, toHex } from '../support/wire.js';

@@ -3,7 +3,7 @@ import { IdleWheel } from '../../../src/flow/idle-wheel.js';
 
 function make(records: number, timeout: number): IdleWheel {
   const wheel = new IdleWheel(new ArrayBuffer(IdleWheel.byteLength(records, timeout)), 0, records, timeout);
-  wheel.clear();
+  wheel.clear(0);
   return wheel;
 }
 
@@ -67,5 +67,40 @@ describe('IdleWheel', () => {
     wheel.append(0, -1);
     wheel.append(1, 0);
     expect([listed(wheel, last), listed(wheel, 0)]).toEqual([[0], [1]]);
+  });
+});
+
+describe('the hand of an IdleWheel', () => {
+  it('starts at the bucket of the time, and goes round over the end of the ticks', () => {
+    const wheel = make(1, 5000);
+    wheel.clear(-1);
+    expect(wheel.hand).toBe(2 ** 22 - 1);
+    wheel.advance();
+    expect(wheel.hand).toBe(0);
+  });
+
+  it('has a bucket to work on once all of it has been idle for the timeout', () => {
+    const wheel = make(1, 5000);
+    expect([0, 5000, 5000 + 1023, 5000 + 1024].map(now => wheel.isDue(now))).toEqual([
+      false,
+      false,
+      false,
+      true,
+    ]);
+  });
+
+  it('has records ahead in the buckets that it has yet to come to', () => {
+    const wheel = make(1, 5000);
+    expect([0, 1023, 1024, 5000].map(tick => wheel.isAhead(tick))).toEqual([false, false, true, true]);
+    expect(wheel.isAhead(wheel.size * 1024)).toBe(false);
+  });
+
+  it('skips the rounds that it missed in a pause, and sees each bucket once', () => {
+    const wheel = make(1, 5000);
+    const now = 1000 * 1024;
+    wheel.catchUp(now);
+    expect(wheel.hand).toBe(1000 - wheel.size + 1);
+    wheel.catchUp(now);
+    expect(wheel.hand).toBe(1000 - wheel.size + 1);
   });
 });

@@ -1,15 +1,14 @@
 import { describe, expect, it } from 'vitest';
 import { FlowReader } from '../../../src/flow/reader.js';
-import { FlowTable } from '../../../src/flow/table.js';
+import { FlowTable, type TableOptions } from '../../../src/flow/table.js';
 import { flowKey, learn } from '../support/flow-model.js';
 import { endpoint, words } from '../support/wire.js';
 
-const SIZE = { maxFlows: 4, timeout: 10_000 };
-const SEED = 77;
+const OPTIONS: TableOptions = { maxFlows: 4, timeoutMs: 10_000, routesReplies: true, seed: 77 };
 
 function make(): { table: FlowTable; reader: FlowReader } {
-  const buffer = new SharedArrayBuffer(FlowTable.byteLength(SIZE));
-  return { table: new FlowTable(buffer, SIZE, SEED, 0), reader: new FlowReader(buffer, SIZE, SEED) };
+  const buffer = new SharedArrayBuffer(FlowTable.byteLength(OPTIONS));
+  return { table: FlowTable.create(buffer, OPTIONS, 0), reader: new FlowReader(buffer, OPTIONS) };
 }
 
 const signed = (address: string): number[] => words(address).map(value => value | 0);
@@ -23,14 +22,15 @@ describe('FlowReader', () => {
 
   it('reads each flow whole', () => {
     const { table, reader } = make();
-    learn(table, flowKey('10.10.1.1:40000 > 10.10.1.2:53'), endpoint('198.51.100.7:5555'), 100, 1);
-    table.heard(table.learned, 100);
-    table.heard(table.learned, 200);
-    table.answered(table.learned, 250);
+    const key = flowKey('10.10.1.1:40000 > 10.10.1.2:53');
+    const { flow } = learn(table, key, endpoint('198.51.100.7:5555'), 100, 1);
+    table.recordInbound(flow, 100);
+    table.recordInbound(flow, 200);
+    table.recordReply(flow, 250);
     learn(table, flowKey('[fd00:1::1]:1 > [fd00:1::2]:2'), endpoint('[2001:db8::7]:3'), 300, 6);
     const first = {
-      lb: signed('10.10.1.1'),
-      lbPort: 40000,
+      lip: signed('10.10.1.1'),
+      lipPort: 40000,
       server: signed('10.10.1.2'),
       serverPort: 53,
       client: signed('198.51.100.7'),
@@ -38,11 +38,11 @@ describe('FlowReader', () => {
       flags: 1,
       packets: 2,
       replies: 1,
-      idle: 150,
+      idleMs: 150,
     };
     const second = {
-      lb: signed('fd00:1::1'),
-      lbPort: 1,
+      lip: signed('fd00:1::1'),
+      lipPort: 1,
       server: signed('fd00:1::2'),
       serverPort: 2,
       client: signed('2001:db8::7'),
@@ -50,7 +50,7 @@ describe('FlowReader', () => {
       flags: 6,
       packets: 0,
       replies: 0,
-      idle: 100,
+      idleMs: 100,
     };
     expect([...reader.entries(400)]).toEqual([first, second]);
     expect(reader.find(words('10.10.1.1'), 40000, words('10.10.1.2'), 53, 400)).toEqual(first);
@@ -60,16 +60,15 @@ describe('FlowReader', () => {
 
   it('passes over what was forgotten', () => {
     const { table, reader } = make();
-    learn(table, flowKey('10.10.1.1:1 > 10.10.1.2:53'), endpoint('198.51.100.7:5555'), 0);
-    const first = table.learned;
+    const { flow } = learn(table, flowKey('10.10.1.1:1 > 10.10.1.2:53'), endpoint('198.51.100.7:5555'), 0);
     learn(table, flowKey('10.10.1.1:2 > 10.10.1.2:53'), endpoint('198.51.100.7:5555'), 0);
-    table.forget(first);
-    expect([...reader.entries(0)].map(({ lbPort }) => lbPort)).toEqual([2]);
+    table.forget(flow);
+    expect([...reader.entries(0)].map(({ lipPort }) => lipPort)).toEqual([2]);
   });
 
   it('never shows a packet from the future as an age', () => {
     const { table, reader } = make();
     learn(table, flowKey('10.10.1.1:1 > 10.10.1.2:53'), endpoint('198.51.100.7:5555'), 1000);
-    expect([...reader.entries(990)].map(({ idle }) => idle)).toEqual([0]);
+    expect([...reader.entries(990)].map(({ idleMs }) => idleMs)).toEqual([0]);
   });
 });

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { CLIENT } from '../../../src/flow/records.js';
-import { FlowTable, Learned, type TableSize } from '../../../src/flow/table.js';
-import { type FlowKey, findFlow, findReply, flowKey, learn, setReply } from '../support/flow-model.js';
+import { type FlowId, NONE } from '../../../src/codec/units.js';
+import { CLIENT, flowPorts, ROLE_FLAGS } from '../../../src/flow/records.js';
+import { FlowTable, Outcome, type TableOptions } from '../../../src/flow/table.js';
+import { type FlowKey, findFlow, findReply, flowKey, learn } from '../support/flow-model.js';
 import { endpoint, int32, words } from '../support/wire.js';
 
 const SERVER = endpoint('10.10.1.2:53');
@@ -10,28 +11,35 @@ const CLIENT_B = endpoint('203.0.113.7:5555');
 const FLOW_1 = flowKey('10.10.1.1:40000 > 10.10.1.2:53');
 const FLOW_2 = flowKey('10.10.1.1:40001 > 10.10.1.2:53');
 
-function make(size: Partial<TableSize> = {}, now = 0): FlowTable {
-  const whole = { maxFlows: 8, timeout: 10_000, ...size };
-  return new FlowTable(new ArrayBuffer(FlowTable.byteLength(whole)), whole, 0x5eed, now);
+const OPTIONS: TableOptions = { maxFlows: 8, timeoutMs: 10_000, routesReplies: true, seed: 0x5eed };
+
+function make(some: Partial<TableOptions> = {}, now = 0): FlowTable {
+  const options = { ...OPTIONS, ...some };
+  return FlowTable.create(new ArrayBuffer(FlowTable.byteLength(options)), options, now);
 }
 
 /** The client's address in a record, as unsigned words. */
-function clientWords(table: FlowTable, record: number): number[] {
-  const at = table.addressAt(record, CLIENT);
-  return Array.from(table.records.slice(at, at + 4), word => word >>> 0);
+function clientWords({ records }: FlowTable, flow: FlowId): number[] {
+  const at = records.addressAt(flow, CLIENT);
+  return Array.from(records.words.slice(at, at + 4), word => word >>> 0);
 }
 
-/** Learns a flow and hears its packet, as the role does. */
-function hear(table: FlowTable, key: FlowKey, client = CLIENT_A, now = 0): number {
-  learn(table, key, client, now);
-  table.heard(table.learned, now);
-  return table.learned;
+/** How many flows each table has evicted for those that `hear` learned. */
+const evictions = new WeakMap<FlowTable, number>();
+const evictionsOf = (table: FlowTable): number => evictions.get(table) ?? 0;
+
+/** Learns a flow and records its packet, as the role does. */
+function hear(table: FlowTable, key: FlowKey, client = CLIENT_A, now = 0): FlowId {
+  const { flow, evicted } = learn(table, key, client, now);
+  if (evicted) evictions.set(table, evictionsOf(table) + 1);
+  table.recordInbound(flow, now);
+  return flow;
 }
 
 /** The lport of the flow by which replies to a client go, or -1. */
 function ownerPort(table: FlowTable, client = CLIENT_A): number {
-  const record = findReply(table, SERVER, client);
-  return record < 0 ? -1 : table.lbPort(record);
+  const flow = findReply(table, SERVER, client);
+  return flow === NONE ? -1 : table.records.lipPort(flow);
 }
 
 /** Calls `expire` until nothing is due. */
@@ -59,26 +67,31 @@ describe('learning', () => {
 
   it('a new flow, the same again, another client', () => {
     const table = make();
-    expect(learn(table, FLOW_1, CLIENT_A, 0)).toBe(Learned.added);
-    expect(learn(table, FLOW_1, CLIENT_A, 0)).toBe(Learned.refreshed);
-    expect(learn(table, FLOW_1, CLIENT_B, 0)).toBe(Learned.replaced);
+    const learned = [CLIENT_A, CLIENT_A, CLIENT_B].map(client => learn(table, FLOW_1, client, 0));
+    const { flow } = learned[0];
+    expect(learned).toEqual([
+      { flow, outcome: Outcome.added, evicted: false },
+      { flow, outcome: Outcome.refreshed, evicted: false },
+      { flow, outcome: Outcome.replaced, evicted: false },
+    ]);
+    expect(findFlow(table, FLOW_1)).toBe(flow);
     expect(table.count).toBe(1);
     expect(clientWords(table, findFlow(table, FLOW_1))).toEqual(words('203.0.113.7'));
   });
 
   it('another port alone is another client', () => {
     const table = make();
-    hear(table, FLOW_1, CLIENT_A);
-    expect(learn(table, FLOW_1, endpoint('198.51.100.7:5556'), 0)).toBe(Learned.replaced);
-    expect(table.clientPort(table.learned)).toBe(5556);
+    const flow = hear(table, FLOW_1, CLIENT_A);
+    expect(learn(table, FLOW_1, endpoint('198.51.100.7:5556'), 0).outcome).toBe(Outcome.replaced);
+    expect(table.records.clientPort(flow)).toBe(5556);
   });
 
   it('other flags of the same client are taken over, and replace nothing', () => {
     const table = make();
-    learn(table, FLOW_1, CLIENT_A, 0, 1);
-    table.heard(table.learned, 0);
-    expect(learn(table, FLOW_1, CLIENT_A, 0, 6)).toBe(Learned.refreshed);
-    expect(table.flags(table.learned)).toBe(6);
+    const { flow } = learn(table, FLOW_1, CLIENT_A, 0, 1);
+    table.recordInbound(flow, 0);
+    expect(learn(table, FLOW_1, CLIENT_A, 0, 6).outcome).toBe(Outcome.refreshed);
+    expect(table.records.flags(flow)).toBe(6);
     expect(ownerPort(table)).toBe(40000);
   });
 
@@ -86,19 +99,6 @@ describe('learning', () => {
     const table = make();
     const record = hear(table, FLOW_1, endpoint('[2001:db8::7]:5555'));
     expect(clientWords(table, record)).toEqual([0x20010db8, 0, 0, 7]);
-  });
-
-  it('a client is the same, read from a mark or given as words', () => {
-    for (const client of [CLIENT_A, endpoint('[2001:db8::7]:5555')]) {
-      const table = make();
-      learn(table, FLOW_1, client, 0);
-      table.setClient(int32('0.0.0.0', client.address), 4, client.port);
-      expect(table.learn(0, 0)).toBe(Learned.refreshed);
-      table.setClient(int32('0.0.0.0', client.address), 4, client.port + 1);
-      expect(table.learn(0, 0)).toBe(Learned.replaced);
-      table.setClient(int32('0.0.0.0', client.address), 0, client.port + 1);
-      expect(table.learn(0, 0)).toBe(Learned.replaced);
-    }
   });
 
   it('IPv6 flows differ by every word of every address, and by ports', () => {
@@ -136,9 +136,9 @@ describe('learning', () => {
 describe('replies', () => {
   it('go by nothing before the flow is heard', () => {
     const table = make();
-    learn(table, FLOW_1, CLIENT_A, 0);
+    const { flow } = learn(table, FLOW_1, CLIENT_A, 0);
     expect(ownerPort(table)).toBe(-1);
-    table.heard(table.learned, 0);
+    table.recordInbound(flow, 0);
     expect(ownerPort(table)).toBe(40000);
   });
 
@@ -167,13 +167,17 @@ describe('replies', () => {
     expect(findReply(table, endpoint('[fd00:1::2]:53'), client)).toBe(-1);
   });
 
-  it('are found when asked for again with another server address', () => {
-    const table = make();
-    const record = hear(table, FLOW_1);
-    setReply(table, endpoint('0.0.0.0:53'), CLIENT_A);
-    expect(table.findReply()).toBe(-1);
-    table.setReplyServer(int32(SERVER.address), 0);
-    expect(table.findReply()).toBe(record);
+  it('go by nothing in a table without a reply index, which takes less memory', () => {
+    const table = make({ routesReplies: false });
+    const flow = hear(table, FLOW_1);
+    hear(table, FLOW_1, CLIENT_B);
+    expect([findFlow(table, FLOW_1), table.records.packetCount(flow)]).toEqual([flow, 2]);
+    expect([ownerPort(table, CLIENT_A), ownerPort(table, CLIENT_B)]).toEqual([-1, -1]);
+    table.forget(flow);
+    expect(findFlow(table, FLOW_1)).toBe(NONE);
+    const options = { ...OPTIONS, maxFlows: 1_048_576 };
+    const spared = FlowTable.byteLength(options) - FlowTable.byteLength({ ...options, routesReplies: false });
+    expect(spared).toBe(16 * 2 ** 20);
   });
 
   it('go by the flow that was heard last', () => {
@@ -181,10 +185,10 @@ describe('replies', () => {
     const first = hear(table, FLOW_1);
     const second = hear(table, FLOW_2);
     expect(ownerPort(table)).toBe(40001);
-    table.heard(first, 1);
+    table.recordInbound(first, 1);
     expect(ownerPort(table)).toBe(40000);
-    table.heard(first, 2);
-    table.heard(second, 3);
+    table.recordInbound(first, 2);
+    table.recordInbound(second, 3);
     expect(ownerPort(table)).toBe(40001);
   });
 
@@ -192,7 +196,7 @@ describe('replies', () => {
     const table = make();
     const first = hear(table, FLOW_1);
     hear(table, FLOW_2);
-    table.answered(first, 1);
+    table.recordReply(first, 1);
     expect(ownerPort(table)).toBe(40001);
   });
 
@@ -205,12 +209,12 @@ describe('replies', () => {
       if (leave === 'forget') table.forget(second);
       if (leave === 'replace') hear(table, FLOW_2, CLIENT_B, 0);
       if (leave === 'expire') {
-        table.answered(first, 9000);
+        table.recordReply(first, 9000);
         now = 12_000;
         expect(expireAll(table, now)).toBe(1);
       }
       expect(ownerPort(table), leave).toBe(-1);
-      table.heard(first, now);
+      table.recordInbound(first, now);
       expect(ownerPort(table), leave).toBe(40000);
     }
   });
@@ -233,7 +237,7 @@ describe('replies', () => {
     for (const flow of flows) hear(table, flowKey(flow));
     for (const flow of flows) {
       const { server, lb } = flowKey(flow);
-      expect(table.lbPort(findReply(table, server, CLIENT_A))).toBe(lb.port);
+      expect(table.records.lipPort(findReply(table, server, CLIENT_A))).toBe(lb.port);
     }
   });
 });
@@ -242,49 +246,45 @@ describe('counting', () => {
   it('counts packets and replies of each flow, from 0 in a record used again', () => {
     const table = make({ maxFlows: 1 });
     const record = hear(table, FLOW_1);
-    table.heard(record, 0);
-    table.answered(record, 0);
-    expect([table.packets(record), table.replyCount(record)]).toEqual([2, 1]);
+    table.recordInbound(record, 0);
+    table.recordReply(record, 0);
+    expect([table.records.packetCount(record), table.records.replyCount(record)]).toEqual([2, 1]);
     const again = hear(table, FLOW_2);
-    expect([again, table.packets(again), table.replyCount(again)]).toEqual([record, 1, 0]);
+    expect([again, table.records.packetCount(again), table.records.replyCount(again)]).toEqual([
+      record,
+      1,
+      0,
+    ]);
   });
 
   it('knows how long a flow has been idle, over the end of the ticks', () => {
     const table = make({}, -5);
     const record = hear(table, FLOW_1, CLIENT_A, -5);
-    expect(table.idle(record, 10)).toBe(15);
-    table.answered(record, 7);
-    expect(table.idle(record, 10)).toBe(3);
+    expect(table.records.idleMs(record, 10)).toBe(15);
+    table.recordReply(record, 7);
+    expect(table.records.idleMs(record, 10)).toBe(3);
   });
 });
 
 describe('what belongs to the role', () => {
   it('flags change alone: neither client nor replies with them', () => {
     const table = make();
-    learn(table, FLOW_1, CLIENT_A, 0, 0xff);
-    table.heard(table.learned, 0);
-    for (const flags of [0, 1, 0xff]) {
-      table.setFlags(table.learned, flags);
-      expect([table.flags(table.learned), table.clientPort(table.learned)]).toEqual([flags, 5555]);
-      expect([table.isLive(table.learned), ownerPort(table)]).toEqual([true, 40000]);
+    const { flow } = learn(table, FLOW_1, CLIENT_A, 0, ROLE_FLAGS);
+    table.recordInbound(flow, 0);
+    for (const flags of [0, 1, ROLE_FLAGS]) {
+      table.records.setFlags(flow, flags);
+      expect([table.records.flags(flow), table.records.clientPort(flow)]).toEqual([flags, 5555]);
+      expect([table.records.isLive(flow), ownerPort(table)]).toEqual([true, 40000]);
     }
   });
 
   it('tags are each record’s own', () => {
     const table = make();
     const [first, second] = [hear(table, FLOW_1), hear(table, FLOW_2)];
-    table.setTag(first, -1);
-    table.setTag(second, 7);
-    expect([table.tag(first), table.tag(second)]).toEqual([-1, 7]);
-    expect([table.replyCount(first), table.replyCount(second)]).toEqual([0, 0]);
-  });
-
-  it('a touch refreshes and counts, and leaves replies as they go', () => {
-    const table = make();
-    const first = hear(table, FLOW_1);
-    hear(table, FLOW_2);
-    table.touch(first, 500);
-    expect([table.packets(first), table.idle(first, 600), ownerPort(table)]).toEqual([2, 100, 40001]);
+    table.records.setTag(first, -1);
+    table.records.setTag(second, 7);
+    expect([table.records.tag(first), table.records.tag(second)]).toEqual([-1, 7]);
+    expect([table.records.replyCount(first), table.records.replyCount(second)]).toEqual([0, 0]);
   });
 });
 
@@ -302,7 +302,7 @@ describe('expiry', () => {
   });
 
   it('is put off by packets and by replies', () => {
-    for (const use of ['heard', 'answered'] as const) {
+    for (const use of ['recordInbound', 'recordReply'] as const) {
       const table = make();
       const record = hear(table, FLOW_1);
       for (let now = 0; now < 100_000; now += 5_000) {
@@ -342,7 +342,7 @@ describe('expiry', () => {
       const record = hear(table, FLOW_1, CLIENT_A, 0);
       hear(table, FLOW_2, CLIENT_B, 500);
       // One of both is heard at once when time goes on, before expiry has had its turn.
-      table.heard(record, pause | 0);
+      table.recordInbound(record, pause | 0);
       expireAll(table, pause | 0);
       expect(findFlow(table, FLOW_1)).toBe(record);
       // The other is gone once the hand has been all around, the first one after its own time.
@@ -356,25 +356,25 @@ describe('expiry', () => {
 
 describe('a full table', () => {
   it('pushes out the one that was idle longest', () => {
-    const table = make({ maxFlows: 3, timeout: 100_000 });
+    const table = make({ maxFlows: 3, timeoutMs: 100_000 });
     const flows = [1, 2, 3, 4, 5].map(port => flowKey(`10.10.1.1:${port} > 10.10.1.2:53`));
     const first = hear(table, flows[0], CLIENT_A, 0);
     hear(table, flows[1], CLIENT_A, 10);
     const third = hear(table, flows[2], CLIENT_A, 5000);
-    table.heard(first, 6000);
+    table.recordInbound(first, 6000);
     hear(table, flows[3], CLIENT_A, 7000);
     expect(flows.map(flow => findFlow(table, flow) >= 0)).toEqual([true, false, true, true, false]);
-    table.answered(third, 8000);
+    table.recordReply(third, 8000);
     hear(table, flows[4], CLIENT_A, 9000);
     expect(flows.map(flow => findFlow(table, flow) >= 0)).toEqual([false, false, true, true, true]);
-    expect([table.count, table.evictions, table.extent]).toEqual([3, 2, 3]);
+    expect([table.count, evictionsOf(table), table.extent]).toEqual([3, 2, 3]);
   });
 
   it('pushes nothing out for a flow that it knows', () => {
     const table = make({ maxFlows: 1 });
     hear(table, FLOW_1);
     hear(table, FLOW_1, CLIENT_B);
-    expect([table.count, table.evictions]).toEqual([1, 0]);
+    expect([table.count, evictionsOf(table)]).toEqual([1, 0]);
   });
 
   it('takes up freed records first', () => {
@@ -383,7 +383,7 @@ describe('a full table', () => {
     hear(table, FLOW_2);
     table.forget(first);
     expect(hear(table, flowKey('10.10.1.1:7 > 10.10.1.2:53'))).toBe(first);
-    expect(table.evictions).toBe(0);
+    expect(evictionsOf(table)).toBe(0);
   });
 
   it('never grows beyond its size, however flows come and go', () => {
@@ -394,28 +394,28 @@ describe('a full table', () => {
       expect(flows.map(flow => findFlow(table, flow)).sort()).toEqual([0, 1, 2, 3]);
       for (const flow of flows) table.forget(findFlow(table, flow));
     }
-    expect([table.extent, table.evictions]).toEqual([4, 0]);
+    expect([table.extent, evictionsOf(table)]).toEqual([4, 0]);
   });
 
   it('that evicts after a pause of more than a wheel leaves no flow behind the hand', () => {
-    const table = make({ maxFlows: 5, timeout: 360_000 });
+    const table = make({ maxFlows: 5, timeoutMs: 360_000 });
     const flows = [1, 2, 3, 4, 5, 6].map(port => flowKey(`10.10.1.1:${port} > 10.10.1.2:53`));
     const old = [0, 1, 2].map(i => hear(table, flows[i], CLIENT_A, 0));
     const young = hear(table, flows[3], CLIENT_A, 55_000);
-    table.heard(old[2], 78_000);
+    table.recordInbound(old[2], 78_000);
     const later = 512 * 1024;
-    table.heard(young, later);
+    table.recordInbound(young, later);
     hear(table, flows[4], CLIENT_A, later);
     hear(table, flows[5], CLIENT_A, later);
-    expect([table.count, table.evictions]).toEqual([5, 1]);
+    expect([table.count, evictionsOf(table)]).toEqual([5, 1]);
     expect(passTime(table, later, later + 360_000 + 2 * 1024)).toBe(5);
   });
 
   it('of many flows used in the same second still evicts quickly, and a long idle one', () => {
-    const table = make({ maxFlows: 5000, timeout: 360_000 });
+    const table = make({ maxFlows: 5000, timeoutMs: 360_000 });
     const flows = Array.from({ length: 6000 }, (_, i) => flowKey(`10.10.1.1:${i + 1} > 10.10.1.2:53`));
     for (let i = 0; i < 5000; i++) hear(table, flows[i], CLIENT_A, 0);
-    for (let i = 1000; i < 5000; i++) table.heard(findFlow(table, flows[i]), 10_000);
+    for (let i = 1000; i < 5000; i++) table.recordInbound(findFlow(table, flows[i]), 10_000);
     for (let i = 5000; i < 6000; i++) hear(table, flows[i], CLIENT_A, 20_000);
     expect(flows.map(flow => findFlow(table, flow) >= 0)).toEqual(flows.map((_, i) => i >= 1000));
   });
@@ -423,11 +423,10 @@ describe('a full table', () => {
 
 describe('memory', () => {
   it('another object over the same buffer sees the same, and may write after the first', () => {
-    const size = { maxFlows: 4, timeout: 10_000 };
-    const buffer = new SharedArrayBuffer(FlowTable.byteLength(size));
-    const table = new FlowTable(buffer, size, 9, 0);
+    const buffer = new SharedArrayBuffer(FlowTable.byteLength(OPTIONS));
+    const table = FlowTable.create(buffer, OPTIONS, 0);
     hear(table, FLOW_1);
-    const other = new FlowTable(buffer, size, 9);
+    const other = FlowTable.open(buffer, OPTIONS);
     expect([other.count, findFlow(other, FLOW_1), ownerPort(other)]).toEqual([1, 0, 40000]);
     hear(other, FLOW_2, CLIENT_B, 50);
     expect([table.count, ownerPort(table, CLIENT_B)]).toEqual([2, 40001]);
@@ -443,49 +442,54 @@ describe('memory', () => {
       versions.push(table.version);
     };
     change(() => learn(table, FLOW_1, CLIENT_A, 0));
-    change(() => table.heard(table.learned, 0));
+    const flow = findFlow(table, FLOW_1);
+    change(() => table.recordInbound(flow, 0));
     change(() => learn(table, FLOW_1, CLIENT_B, 0));
-    change(() => table.forget(table.learned));
+    change(() => table.forget(flow));
     expect(versions.every(version => version % 2 === 0)).toBe(true);
     expect(new Set(versions).size).toBe(versions.length);
   });
 
   it('a million flows take less than 200 MB, in the buffer and nowhere else', { timeout: 60_000 }, () => {
-    const size = { maxFlows: 1_048_576, timeout: 360_000 };
-    const bytes = FlowTable.byteLength(size);
+    const options = { ...OPTIONS, maxFlows: 1_048_576, timeoutMs: 360_000 };
+    const { maxFlows } = options;
+    const bytes = FlowTable.byteLength(options);
     expect(bytes).toBeLessThan(200e6);
-    const table = new FlowTable(new SharedArrayBuffer(bytes), size, 0x5eed, 0);
-    const ends = int32('10.10.1.1', '10.10.1.2', '198.51.0.0');
-    const [lb, clients] = [ends[3], ends[11]];
-    const setFlow = (i: number) => {
-      ends[3] = lb + (i >>> 15);
-      table.setFlow(ends, 0, (i & 0x7fff) + 1, 4, 53);
+    const table = FlowTable.create(new SharedArrayBuffer(bytes), options, 0);
+    const ends = int32('10.10.1.1', '10.10.1.2');
+    const client = { words: int32('198.51.0.0'), port: 0 };
+    const [lip, clients] = [ends[3], client.words[3]];
+    let evicted = 0;
+    /** Sets LIP, and gives the ports. */
+    const portsOf = (i: number) => {
+      ends[3] = lip + (i >>> 15);
+      return flowPorts((i & 0x7fff) + 1, 53);
     };
     const learnFlow = (i: number, now: number) => {
-      setFlow(i);
-      ends[11] = clients + (i >>> 10);
-      table.setClient(ends, 8, (i & 0x3ff) + 1);
-      table.learn(1, now);
-      table.heard(table.learned, now);
+      const ports = portsOf(i);
+      client.words[3] = clients + (i >>> 10);
+      client.port = (i & 0x3ff) + 1;
+      const learned = table.learn(ends, 0, 4, ports, client, 1, now);
+      table.recordInbound(learned.flow, now);
+      if (learned.evicted) evicted++;
     };
     const before = process.memoryUsage();
-    for (let i = 0; i < size.maxFlows; i++) learnFlow(i, i >>> 8);
+    for (let i = 0; i < maxFlows; i++) learnFlow(i, i >>> 8);
     const after = process.memoryUsage();
     expect(after.heapUsed - before.heapUsed).toBeLessThan(50e6);
     expect(after.arrayBuffers - before.arrayBuffers).toBeLessThan(1e6);
-    expect([table.count, table.extent, table.evictions]).toEqual([size.maxFlows, size.maxFlows, 0]);
+    expect([table.count, table.extent, evicted]).toEqual([maxFlows, maxFlows, 0]);
 
-    learnFlow(size.maxFlows, 5000);
-    expect([table.count, table.extent, table.evictions]).toEqual([size.maxFlows, size.maxFlows, 1]);
+    learnFlow(maxFlows, 5000);
+    expect([table.count, table.extent, evicted]).toEqual([maxFlows, maxFlows, 1]);
     let found = 0;
-    for (let i = 0; i <= size.maxFlows; i++) {
-      setFlow(i);
-      if (table.findFlow() >= 0) found++;
+    for (let i = 0; i <= maxFlows; i++) {
+      if (table.findFlow(ends, 0, 4, portsOf(i)) !== NONE) found++;
     }
-    expect(found).toBe(size.maxFlows);
+    expect(found).toBe(maxFlows);
     let expired = 0;
     for (let calls = 0; table.isExpiryDue(400_000) && calls < 100_000; calls++)
       expired += table.expire(400_000, 1024);
-    expect([expired, table.count]).toEqual([size.maxFlows, 0]);
+    expect([expired, table.count]).toEqual([maxFlows, 0]);
   });
 });

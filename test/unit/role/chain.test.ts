@@ -37,7 +37,7 @@ const WITH_ACKS = '10.10.1.1';
 const WITHOUT_ACKS = '10.20.1.1';
 const MAX_TRAILS = 3;
 const PAYLOAD = payloadOf(20);
-const SIZE = { maxFlows: 5000, timeout: 60_000 };
+const SIZE = { maxFlows: 5000, timeoutMs: 60_000 };
 
 interface Connection {
   client: string;

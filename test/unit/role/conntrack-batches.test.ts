@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { BATCH } from '../../../src/io/device.js';
+import { BATCH } from '../../../src/codec/batch.js';
 import { datagramIn, FAMILIES } from '../support/families.js';
 import { Rig } from '../support/load-balancer.js';
 

@@ -106,7 +106,7 @@ describe.each(CARRIERS)('carrier %s, IPv%i', (carrier, family) => {
     rig = new Rig({
       family,
       options: { carrier, maxTrails: 100 },
-      size: { maxFlows: 10, timeout: 3_600_000 },
+      size: { maxFlows: 10, timeoutMs: 3_600_000 },
     });
     rig.connections.track(LB, SERVER, CLIENT);
     rig.send(arriving());

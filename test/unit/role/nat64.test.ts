@@ -151,7 +151,7 @@ describe.each(CASES)(
           emitted: [answered(), answered(), answered({ tos: 4, ttl: 9 })],
         });
         expect(rig.counts()).toMatchObject({ replies_translated: 3 });
-        expect(rig.flows.replyCount(0)).toBe(3);
+        expect(rig.flowOf(lb, server)).toMatchObject({ replies: 3 });
       });
 
       it('answers of a wildcard socket, from another address, go back as from the one that was asked', () => {

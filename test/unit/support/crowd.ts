@@ -1,3 +1,4 @@
+import { flowPorts } from '../../../src/flow/records.js';
 import type { FlowTable } from '../../../src/flow/table.js';
 import { int32 } from './wire.js';
 
@@ -6,11 +7,11 @@ export const CROWD = 20_000;
 
 /** Learns flows, up to 65535, that nobody hears of again: of 10.20.77.77 and a port each to 10.10.1.4:9000. */
 export function learnCrowd(flows: FlowTable, count: number, now: number): void {
-  const ends = int32('10.20.77.77', '10.10.1.4', '192.0.2.1');
+  const ends = int32('10.20.77.77', '10.10.1.4');
+  const client = { words: int32('192.0.2.1'), port: 0 };
   for (let i = 0; i < count; i++) {
-    flows.setFlow(ends, 0, i, 4, 9000);
-    flows.setClient(ends, 8, i + 1);
-    flows.learn(1, now);
-    flows.heard(flows.learned, now);
+    client.port = i + 1;
+    const { flow } = flows.learn(ends, 0, 4, flowPorts(i, 9000), client, 1, now);
+    flows.recordInbound(flow, now);
   }
 }

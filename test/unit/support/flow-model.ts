@@ -2,10 +2,12 @@
  * What the flow table has to do, as two maps and no cleverness: the model that it is compared with, and the keys
  * that tests of it use.
  */
+
 import { expect } from 'vitest';
-import { CLIENT, LB, SERVER } from '../../../src/flow/records.js';
-import type { FlowTable } from '../../../src/flow/table.js';
-import { address, type Endpoint, endpoint, int32, words } from './wire.js';
+import type { FlowId } from '../../../src/codec/units.js';
+import { CLIENT, flowPorts, LIP, replyPorts, SERVER } from '../../../src/flow/records.js';
+import type { FlowTable, Learned } from '../../../src/flow/table.js';
+import { type Endpoint, endpoint, int32, words } from './wire.js';
 
 export interface FlowKey {
   lb: Endpoint;
@@ -18,51 +20,35 @@ export function flowKey(text: string): FlowKey {
   return { lb, server };
 }
 
-/** Puts LIP:lport -> RIP:rport into the table's key. */
-export function setFlow(table: FlowTable, { lb, server }: FlowKey): void {
-  table.setFlow(int32(lb.address, server.address), 0, lb.port, 4, server.port);
-}
-
-/** Puts RIP:rport -> client:cport into the table's key. */
-export function setReply(table: FlowTable, server: Endpoint, client: Endpoint): void {
-  table.setReply(int32(server.address, client.address), 0, server.port, 4, client.port);
-}
-
-/** As it is read from a mark. */
-export function readClient(table: FlowTable, client: Endpoint): void {
-  const bytes = Uint8Array.from([0xa5, ...address(client.address)]);
-  table.readClient(new DataView(bytes.buffer), 1, client.address.includes(':'), client.port);
-}
-
 /** Whichever record is looked at first, free ones too, it has to be the same in the end. */
-const HINTS = [-1, 0, 1, 2, 3];
+const HINTS = [0, 1, 2, 3].map(hint => hint);
 
-export function findFlow(table: FlowTable, key: FlowKey): number {
-  setFlow(table, key);
-  const found = table.findFlow();
-  const { lb, server } = key;
+export function findFlow(table: FlowTable, { lb, server }: FlowKey): FlowId {
   const ends = int32(lb.address, server.address);
+  const ports = flowPorts(lb.port, server.port);
+  const found = table.findFlow(ends, 0, 4, ports);
   for (const hint of [...HINTS, found])
-    if (table.flowOf(ends, 0, lb.port, 4, server.port, hint) !== found)
+    if (table.findFlow(ends, 0, 4, ports, hint) !== found)
       throw new Error(`another flow is found if record ${hint} is looked at first`);
   return found;
 }
 
-export function findReply(table: FlowTable, server: Endpoint, client: Endpoint): number {
-  setReply(table, server, client);
-  const found = table.findReply();
+export function findReply(table: FlowTable, server: Endpoint, client: Endpoint): FlowId {
   const ends = int32(server.address, client.address);
+  const ports = replyPorts(client.port, server.port);
+  const found = table.findReply(ends, 0, 4, ports);
   for (const hint of [...HINTS, found])
-    if (table.replyOf(ends, 0, server.port, 4, client.port, hint) !== found)
+    if (table.findReply(ends, 0, 4, ports, hint) !== found)
       throw new Error(`another flow is found for a reply if record ${hint} is looked at first`);
   return found;
 }
 
-/** Learns a flow as the role does; gives what `learn` says. */
-export function learn(table: FlowTable, key: FlowKey, client: Endpoint, now: number, flags = 0): number {
-  setFlow(table, key);
-  readClient(table, client);
-  return table.learn(flags, now);
+/** Learns a flow; gives a copy of what `learn` says. */
+export function learn(table: FlowTable, key: FlowKey, client: Endpoint, now: number, flags = 0): Learned {
+  const ends = int32(key.lb.address, key.server.address);
+  const ports = flowPorts(key.lb.port, key.server.port);
+  const { address, port } = client;
+  return { ...table.learn(ends, 0, 4, ports, { words: int32(address), port }, flags, now) };
 }
 
 export const text = (end: Endpoint): string => `${end.address} ${end.port}`;
@@ -111,13 +97,13 @@ export class FlowModel {
     return 'replaced';
   }
 
-  heard(flow: ModelFlow, time: number): void {
+  recordInbound(flow: ModelFlow, time: number): void {
     flow.lastUsed = time;
     flow.packets++;
     this.owners.set(FlowModel.replyId(flow.key.server, flow.client), flow);
   }
 
-  answered(flow: ModelFlow, time: number): void {
+  recordReply(flow: ModelFlow, time: number): void {
     flow.lastUsed = time;
     flow.replies++;
   }
@@ -153,33 +139,33 @@ export class FlowModel {
       }
     }
     let live = 0;
-    for (let record = 0; record < table.extent; record++) if (table.isLive(record)) live++;
+    for (let flow = 0; flow < table.extent; flow++) if (table.records.isLive(flow)) live++;
     same(live, this.flows.size, 'live records');
   }
 }
 
-function expectRecord(table: FlowTable, record: number, flow: ModelFlow, time: number): void {
+function expectRecord({ records }: FlowTable, record: FlowId, flow: ModelFlow, time: number): void {
   const { lb, server } = flow.key;
   const { client } = flow;
   const id = FlowModel.id(flow.key);
-  same(record >= 0 && table.isLive(record), true, `${id} is there`);
+  same(record >= 0 && records.isLive(record), true, `${id} is there`);
   for (const [field, end] of [
-    [LB, lb],
+    [LIP, lb],
     [SERVER, server],
     [CLIENT, client],
   ] as const) {
-    const at = table.addressAt(record, field);
+    const at = records.addressAt(record, field);
     words(end.address).forEach((word, i) => {
-      same(table.records[at + i] >>> 0, word, `${id}: ${text(end)}, word ${i}`);
+      same(records.words[at + i] >>> 0, word, `${id}: ${text(end)}, word ${i}`);
     });
   }
-  same(table.lbPort(record), lb.port, `${id}: lport`);
-  same(table.serverPort(record), server.port, `${id}: rport`);
-  same(table.clientPort(record), client.port, `${id}: cport`);
-  same(table.flags(record), flow.flags, `${id}: flags`);
-  same(table.packets(record), flow.packets, `${id}: packets`);
-  same(table.replyCount(record), flow.replies, `${id}: replies`);
-  same(table.idle(record, time | 0), time - flow.lastUsed, `${id}: idle`);
+  same(records.lipPort(record), lb.port, `${id}: lport`);
+  same(records.serverPort(record), server.port, `${id}: rport`);
+  same(records.clientPort(record), client.port, `${id}: cport`);
+  same(records.flags(record), flow.flags, `${id}: flags`);
+  same(records.packetCount(record), flow.packets, `${id}: packets`);
+  same(records.replyCount(record), flow.replies, `${id}: replies`);
+  same(records.idleMs(record, time | 0), time - flow.lastUsed, `${id}: idle`);
 }
 
 /** `expect(...).toBe` takes too long for hundreds of comparisons a step. */

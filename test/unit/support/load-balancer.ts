@@ -9,7 +9,8 @@
 import { expect } from 'vitest';
 import type { ReplyTuple } from '../../../src/codec/ctnetlink.js';
 import { Pipeline } from '../../../src/dataplane/pipeline.js';
-import { FlowTable, type TableSize } from '../../../src/flow/table.js';
+import { type FlowEntry, FlowReader } from '../../../src/flow/reader.js';
+import { FlowTable, type TableOptions, type TableSize } from '../../../src/flow/table.js';
 import { formatAddress, formatEndpoint } from '../../../src/host/addresses.js';
 import { LOAD_BALANCER_COUNTERS, makeCounters, readCounters } from '../../../src/role/counters.js';
 import {
@@ -125,21 +126,27 @@ export class Rig {
   readonly counters = makeCounters();
   readonly connections: FakeConnections;
   readonly flows: FlowTable;
+  readonly reader: FlowReader;
   readonly role: LoadBalancer;
   readonly pipeline: Pipeline;
   /** The MTU of every path, and whose was asked for. */
   mtu = 1500;
   readonly mtuQuestions: string[] = [];
+  private readonly family: Family;
 
   constructor({
     options = {},
-    size = { maxFlows: 100, timeout: 60_000 },
+    size = { maxFlows: 100, timeoutMs: 60_000 },
     start = 1000,
     family = 4,
   }: { options?: Partial<LoadBalancerOptions>; size?: TableSize; start?: number; family?: Family } = {}) {
+    this.family = family;
     this.connections = new FakeConnections(family);
     this.device.clock[0] = start;
-    this.flows = new FlowTable(new ArrayBuffer(FlowTable.byteLength(size)), size, 3, start | 0);
+    const table: TableOptions = { ...size, routesReplies: false, seed: 3 };
+    const memory = new ArrayBuffer(FlowTable.byteLength(table));
+    this.flows = FlowTable.create(memory, table, start | 0);
+    this.reader = new FlowReader(memory, table);
     const pathMtu: PathMtuOf = (words, at) => {
       this.mtuQuestions.push(formatAddress(wordsAt(words, at)));
       return this.mtu;
@@ -163,6 +170,12 @@ export class Rig {
       delivered: this.device.delivered.splice(0).map(toHex),
       emitted: this.device.emitted.splice(0).map(toHex),
     };
+  }
+
+  /** The flow from a LIP to a server, as look-ups find it; its ends are written in IPv4's terms. */
+  flowOf(lip: string, server: string): FlowEntry | undefined {
+    const [from, to] = [lip, server].map(text => endpoint(inFamily(this.family, text)));
+    return this.reader.find(words(from.address), from.port, words(to.address), to.port, this.device.clock[0]);
   }
 
   /** Lets time go on at once: no tick in between. */

@@ -1,5 +1,6 @@
 /** A device without a kernel, for tests: what is put in comes out of `receive`, and what goes out is kept. */
-import { Arena, BATCH, type Device, type PacketList } from '../../../src/io/device.js';
+import { BATCH } from '../../../src/codec/batch.js';
+import { Arena, type Device, type PacketList } from '../../../src/io/device.js';
 
 export class MemoryDevice implements Device {
   readonly arena = new Arena();

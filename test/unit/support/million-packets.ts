@@ -9,10 +9,11 @@
 import { PerformanceObserver, performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { getHeapStatistics } from 'node:v8';
+import { BATCH } from '../../../src/codec/batch.js';
 import type { Packet } from '../../../src/codec/packet.js';
 import { Pipeline } from '../../../src/dataplane/pipeline.js';
 import { FlowTable } from '../../../src/flow/table.js';
-import { Arena, BATCH, type Device, type PacketList } from '../../../src/io/device.js';
+import { Arena, type Device, type PacketList } from '../../../src/io/device.js';
 import { Counter, makeCounters } from '../../../src/role/counters.js';
 import { RealServer } from '../../../src/role/real-server.js';
 import type { Role } from '../../../src/role/verdict.js';
@@ -116,9 +117,9 @@ class WastefulRole implements Role {
 }
 
 const [count = 1_000_000, maxFlows = 2048] = process.argv.slice(2, 4).map(Number);
-const size = { maxFlows, timeout: 60_000 };
+const table = { maxFlows, timeoutMs: 60_000, routesReplies: true, seed: 1 };
 const counters = makeCounters();
-const flows = new FlowTable(new SharedArrayBuffer(FlowTable.byteLength(size)), size, 1, 0);
+const flows = FlowTable.create(new SharedArrayBuffer(FlowTable.byteLength(table)), table, 0);
 const realServer = new RealServer(
   {
     loadBalancers: ['10.20.0.0/16', 'fd00:20::/64'].map(text => ({

@@ -12,8 +12,8 @@
  */
 import { expect } from 'vitest';
 import { Pipeline } from '../../../src/dataplane/pipeline.js';
-import { CLIENT } from '../../../src/flow/records.js';
-import { FlowTable, type TableSize } from '../../../src/flow/table.js';
+import { type FlowEntry, FlowReader } from '../../../src/flow/reader.js';
+import { FlowTable, type TableOptions, type TableSize } from '../../../src/flow/table.js';
 import { formatAddress, formatEndpoint } from '../../../src/host/addresses.js';
 import type { TellPathMtu } from '../../../src/role/client-mtus.js';
 import {
@@ -26,7 +26,7 @@ import { RealServer, type RealServerOptions } from '../../../src/role/real-serve
 import { learnCrowd } from './crowd.js';
 import { type Family, inFamily } from './families.js';
 import { MemoryDevice } from './memory-device.js';
-import { endpoint, int32, type Octets, prefix, toHex, words } from './wire.js';
+import { endpoint, type Octets, prefix, toHex, words } from './wire.js';
 
 export const OPTIONS: RealServerOptions = {
   loadBalancers: [
@@ -66,6 +66,7 @@ export class Rig {
   readonly device = new MemoryDevice();
   readonly counters = makeCounters();
   readonly flows: FlowTable;
+  readonly reader: FlowReader;
   readonly role: RealServer;
   readonly pipeline: Pipeline;
   /** What it had to say of paths' MTUs: `203.0.113.7 1400`. */
@@ -73,12 +74,15 @@ export class Rig {
 
   constructor({
     options = OPTIONS,
-    size = { maxFlows: 100, timeout: 60_000 },
+    size = { maxFlows: 100, timeoutMs: 60_000 },
     start = 1000,
     crowd = 0,
   }: { options?: RealServerOptions; size?: TableSize; start?: number; crowd?: number } = {}) {
     this.device.clock[0] = start;
-    this.flows = new FlowTable(new ArrayBuffer(FlowTable.byteLength(size)), size, 3, start | 0);
+    const table: TableOptions = { ...size, routesReplies: true, seed: 3 };
+    const memory = new ArrayBuffer(FlowTable.byteLength(table));
+    this.flows = FlowTable.create(memory, table, start | 0);
+    this.reader = new FlowReader(memory, table);
     const tellPathMtu: TellPathMtu = (words, at, mtu) =>
       this.toldMtus.push(`${formatAddress([...words.subarray(at, at + 4)])} ${mtu}`);
     learnCrowd(this.flows, crowd, start | 0);
@@ -104,14 +108,16 @@ export class Rig {
     }
   }
 
-  /** The client that look-ups of a flow find; its ends are written in IPv4's terms. */
-  clientOf(lb: string, server: string, family: Family = 4): string {
-    const ends = [lb, server].map(text => endpoint(inFamily(family, text)));
-    this.flows.setFlow(int32(...ends.map(({ address }) => address)), 0, ends[0].port, 4, ends[1].port);
-    const flow = this.flows.findFlow();
-    if (flow < 0) return 'unknown';
-    const at = this.flows.addressAt(flow, CLIENT);
-    return formatEndpoint([...this.flows.records.subarray(at, at + 4)], this.flows.clientPort(flow));
+  /** The flow from a LIP to a server, as look-ups find it; its ends are written in IPv4's terms. */
+  flowOf(lip: string, server: string, family: Family = 4): FlowEntry | undefined {
+    const [from, to] = [lip, server].map(text => endpoint(inFamily(family, text)));
+    return this.reader.find(words(from.address), from.port, words(to.address), to.port, this.device.clock[0]);
+  }
+
+  /** The client that look-ups of a flow find, likewise. */
+  clientOf(lip: string, server: string, family: Family = 4): string {
+    const flow = this.flowOf(lip, server, family);
+    return flow === undefined ? 'unknown' : formatEndpoint(flow.client, flow.clientPort);
   }
 
   /** The counters that aren't 0. */

@@ -1,0 +1,24 @@
+/** What each role keeps in the flags of a flow's record: twelve bits (ROLE_FLAGS). */
+import { CARRIER_BITS, type Carrier } from '../codec/carriers.js';
+
+// ---- real server -----------------------------------------------------------------------------------------
+
+/** The carrier of the flow's last mark. */
+const CARRIER = (1 << CARRIER_BITS) - 1;
+/** The client's address is of the other family than the flow's (NAT64). */
+export const OTHER_FAMILY = 1 << CARRIER_BITS;
+
+export function carrierOf(flags: number): Carrier {
+  return (flags & CARRIER) as Carrier;
+}
+
+// ---- load balancer ---------------------------------------------------------------------------------------
+
+/** How many marks were sent. */
+export const MARKS_SENT = 0x007f;
+/** A mark was acknowledged. */
+export const ACKED = 0x0080;
+
+export function isAcked(flags: number): boolean {
+  return (flags & ACKED) !== 0;
+}
