@@ -1,7 +1,8 @@
 import { Command, InvalidArgumentError } from 'commander';
-import { type FlowAnswer, type FlowFilters, flowFilter } from '../daemon/control/answers.js';
+import type { FlowAnswer } from '../daemon/control/answers.js';
+import { type FlowFilters, flowFilter } from '../daemon/control/filters.js';
 import { print, wantsJson, withConfiguration, withJson } from './context.js';
-import { askRunning } from './request.js';
+import { requestItems } from './request.js';
 
 /** `flows`: the flow table, like `conntrack -L`. */
 export function flowsCommand(): Command {
@@ -13,14 +14,14 @@ export function flowsCommand(): Command {
     .action(async (options: FlowFilters, command: Command) => {
       const { client, lb, server } = options;
       const filters = { ...(client && { client }), ...(lb && { lb }), ...(server && { server }) };
-      const flows = await askRunning<FlowAnswer>(command, { command: 'flows', filters });
+      const flows = await requestItems<FlowAnswer>(command, { command: 'flows', filters });
       if (flows === undefined) return;
       if (wantsJson(command)) await printArray(flows);
       else for await (const flow of flows) print(describe(flow));
     });
 }
 
-/** A JSON array, an element a line: a million flows need no memory here. */
+/** Prints a JSON array, an element a line, so that a million flows need no memory here. */
 async function printArray(flows: AsyncIterable<FlowAnswer>): Promise<void> {
   let separator = '[';
   for await (const flow of flows) {

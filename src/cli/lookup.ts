@@ -2,7 +2,7 @@ import { Command, InvalidArgumentError } from 'commander';
 import { ExitCode } from '../errors.js';
 import { parseEndpoint } from '../host/addresses.js';
 import { complain, print, wantsJson, withConfiguration, withJson } from './context.js';
-import { askForOne } from './request.js';
+import { requestItem } from './request.js';
 
 /** `lookup`: the real client of one flow. */
 export function lookupCommand(): Command {
@@ -12,7 +12,7 @@ export function lookupCommand(): Command {
     .requiredOption('--destination <RIP:rport>', 'the service’s address and port', endpoint)
     .action(async (options: { source: string; destination: string }, command: Command) => {
       const { source, destination } = options;
-      const answer = await askForOne<{ client: string | null }>(command, {
+      const answer = await requestItem<{ client: string | null }>(command, {
         command: 'lookup',
         source,
         destination,

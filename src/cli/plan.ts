@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { loadConfig } from '../daemon/config/index.js';
-import { roleKit } from '../daemon/roles/kit.js';
+import { roleKit } from '../daemon/roles/index.js';
 import { downCommand, downScript, upCommand, upScript } from '../host/plan/script.js';
 import { print, sources, wantsJson, withConfiguration, withJson } from './context.js';
 

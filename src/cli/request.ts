@@ -1,27 +1,28 @@
-/** Asking a running shim for its data. */
+/** Requests to the running shim that a command's configuration names. */
 import type { Command } from 'commander';
 import { readControlSocket } from '../daemon/config/index.js';
-import { ask, type ControlRequest } from '../daemon/control/server.js';
+import { request } from '../daemon/control/client.js';
+import type { ControlRequest } from '../daemon/control/protocol.js';
 import { ExitCode } from '../errors.js';
 import { complain, sources } from './context.js';
 
-/** The answer's items; undefined, with a word about it and the exit status set, if nothing is running. */
-export async function askRunning<T>(
+/** The items of the answer; undefined if no shim is running, which is then said, with its exit status. */
+export async function requestItems<T>(
   command: Command,
-  request: ControlRequest,
+  message: ControlRequest,
 ): Promise<AsyncIterable<T> | undefined> {
   const path = readControlSocket(sources(command));
-  const items = await ask(path, request);
+  const items = await request(path, message);
   if (items === undefined) {
-    complain(`uoa-shim: not running (nobody answers at ${path})`);
+    complain(`uoa-shim: not running (no process listens at ${path})`);
     process.exitCode = ExitCode.notRunning;
   }
   return items as AsyncIterable<T> | undefined;
 }
 
-/** The one item of an answer that has just one. */
-export async function askForOne<T>(command: Command, request: ControlRequest): Promise<T | undefined> {
-  const items = await askRunning<T>(command, request);
+/** The item of an answer that has only one; undefined if no shim is running. */
+export async function requestItem<T>(command: Command, message: ControlRequest): Promise<T | undefined> {
+  const items = await requestItems<T>(command, message);
   if (items === undefined) return undefined;
   let found: T | undefined;
   for await (const item of items) found = item;

@@ -6,6 +6,7 @@ import { type Logger, makeLogger } from '../daemon/log.js';
 import { ExitCode } from '../errors.js';
 import { VERSION } from '../version.js';
 import { sources, withConfiguration } from './context.js';
+import { Signals } from './signals.js';
 
 /** `run`: serves in the foreground until SIGTERM or SIGINT; SIGHUP re-reads the configuration. */
 export function runCommand(): Command {
@@ -68,30 +69,4 @@ async function serve(
   }
   await daemon.stop();
   return status;
-}
-
-type Signal = 'SIGTERM' | 'SIGINT' | 'SIGHUP';
-
-/** The signals that came, one after the other. */
-class Signals {
-  private readonly pending: Signal[] = [];
-  private wake: (() => void) | undefined;
-
-  constructor() {
-    for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const)
-      process.on(signal, () => {
-        this.pending.push(signal);
-        this.wake?.();
-      });
-  }
-
-  async next(): Promise<Signal> {
-    for (;;) {
-      const signal = this.pending.shift();
-      if (signal !== undefined) return signal;
-      await new Promise<void>(resolve => {
-        this.wake = resolve;
-      });
-    }
-  }
 }

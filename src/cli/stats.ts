@@ -1,13 +1,13 @@
 import { Command } from 'commander';
 import { print, wantsJson, withConfiguration, withJson } from './context.js';
-import { askForOne } from './request.js';
+import { requestItem } from './request.js';
 
 /** `stats`: the counters. */
 export function statsCommand(): Command {
   return withJson(withConfiguration(new Command('stats')))
     .description('the counters')
     .action(async (_options, command: Command) => {
-      const stats = await askForOne<Record<string, number>>(command, { command: 'stats' });
+      const stats = await requestItem<Record<string, number>>(command, { command: 'stats' });
       if (stats === undefined) return;
       if (wantsJson(command)) {
         print(JSON.stringify(stats));

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import type { StatusAnswer } from '../../daemon/control/answers.js';
-import { ask } from '../../daemon/control/server.js';
+import { request } from '../../daemon/control/client.js';
 import { Namespaces } from './namespaces.js';
 
 export const CLIENT = '203.0.113.7';
@@ -127,7 +127,7 @@ function program(name: string): URL {
 }
 
 async function isRunning(socket: string): Promise<boolean> {
-  for await (const status of (await ask(socket, { command: 'status' })) ?? [])
+  for await (const status of (await request(socket, { command: 'status' })) ?? [])
     return (status as StatusAnswer).state === 'running';
   return false;
 }

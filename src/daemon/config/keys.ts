@@ -37,7 +37,7 @@ export interface FlagDefinition {
   flag: string;
   key: string;
   description: string;
-  /** Nothing that works yet hangs on it, so `--help` is better off without it. */
+  /** Its feature is not built yet, so `--help` leaves it out. */
   hidden: boolean;
 }
 

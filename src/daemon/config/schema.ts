@@ -22,11 +22,11 @@ export type Format = 'text' | 'whole-number' | 'truth' | 'list';
 
 export interface Key {
   doc: string;
-  /** null: there is none; what that means is said where the defaults are filled in. */
+  /** null: it has none, or one that depends on other keys (values.ts). */
   default: string | number | boolean | null;
   format: Format;
   rule: Rule;
-  /** Accepted, but nothing that works yet hangs on it: no place in `--help`. */
+  /** Its feature is not built yet: the key is checked, and has no place in `Config` or in `--help`. */
   later?: true;
 }
 
@@ -81,7 +81,9 @@ export const schema = {
     interface: text("the load balancers' side; empty: by the route to them", '', interfaceNameOrNone),
     loadBalancers: list('the only sources whose marks count', loadBalancers),
     services: list("the application's own sockets", services),
-    datapath: text('what translates the packets', 'tun', choice(['tun', 'auto'], ['conntrack'])),
+    datapath: later(
+      text('what translates the packets', 'tun', choice(['tun', 'auto'], ['bpf', 'conntrack'])),
+    ),
     flowTimeout: number('seconds without a packet until a flow is forgotten', 360, timeout),
     maxFlows: number('flows at most', 1_048_576, flows),
     nat64: text("what an IPv6 client's IPv4 datagrams become", 'keep', choice(['keep', 'deliver'])),

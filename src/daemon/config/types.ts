@@ -1,38 +1,37 @@
 import type { CarrierName } from '../../codec/carriers.js';
 
 /**
- * The configuration, checked, complete and in one spelling: defaults are in, prefixes carry their length. Addresses
- * are `a.b.c.d`, or IPv6 ones as RFC 5952 has them: lower case, no leading zeros, `::` for the first longest run of
- * zeros, no dotted end.
+ * The configuration, checked, complete and in one spelling: defaults are filled in, prefixes carry their length, and
+ * names carry a unit where the key has none. Addresses are `a.b.c.d`, or IPv6 ones as RFC 5952 writes them: lower case,
+ * no leading zeros, `::` for the first longest run of zeros, no dotted end.
  */
 export interface Config {
-  role: Role;
+  role: RoleName;
   tun: {
     name: string;
     /** `a.b.c.d/length`; never IPv6. */
     address: string;
-    /** Whether super-packets come from it, and go to it, where the kernel can. */
+    /** Whether super-packets come from it and go to it, if the kernel can do that. */
     offload: 'auto' | 'off';
     /** With offload: whether neighbours of one flow become one super-packet. */
     merge: boolean;
-    /** With merging: microseconds that a datagram may wait under load for its neighbours, 0 to 1000. */
-    coalesce: number;
+    /** With merging: how long a datagram may wait under load for its neighbours, 0 to 1000. */
+    coalesceUs: number;
   };
   log: { level: LogLevel; format: 'text' | 'json' };
   control: {
     /** Absolute path. */
     socket: string;
   };
-  /** Empty: not served. */
-  metrics: { listen: '' };
   routing: {
-    /** Tables `table` and `table + 1` are used. */
+    /** The first of two tables; the other one is `table + 1`. */
     table: number;
-    /** Rules at `priority` and `priority + 1`. */
+    /** The first of two rules' preferences; the other one is `priority + 1`. */
     priority: number;
-    /** Where the rule for the local table goes; behind the two above. */
+    /** The preference that the rule for the table local moves to, behind the two above. */
     localPriority: number;
-    mark: number;
+    /** SO_MARK of what the shim sends (key `routing.mark`). */
+    fwmark: number;
     /** How the load balancers' packets get to a real server's shim. */
     steering: 'policy-routing' | 'nft-ingress';
   };
@@ -40,20 +39,18 @@ export interface Config {
   loadBalancer: LoadBalancerConfig;
 }
 
-export type Role = 'real-server' | 'load-balancer';
+export type RoleName = 'real-server' | 'load-balancer';
 
 export type LogLevel = 'error' | 'warn' | 'info' | 'debug';
 
 export interface RealServerConfig {
-  /** The load balancers' side; empty: the one that the route to them takes. */
+  /** The interface on the load balancers' side; empty: the one that the route to them takes. */
   interface: string;
   loadBalancers: LoadBalancerSource[];
   services: ServiceSocket[];
-  datapath: 'tun' | 'auto';
-  /** Seconds. */
-  flowTimeout: number;
+  flowTimeoutSeconds: number;
   maxFlows: number;
-  /** With `deliver` there are services of both families that share a port. */
+  /** With `deliver`, at least one IPv4 and one IPv6 service share a port. */
   nat64: 'keep' | 'deliver';
 }
 
@@ -79,28 +76,27 @@ export interface LoadBalancerConfig {
   carrier: CarrierName;
   /** 0: no marks. */
   maxTrails: number;
-  /** Empty: by the routes. */
+  /** Empty: found by the routes. */
   interface: { clients: string; servers: string };
-  /** Who makes the NAT rules: the shim, or somebody else beside it. */
+  /** Who makes the NAT rules: `managed`, the shim; `external`, another program. */
   nat: 'managed' | 'external';
   /**
-   * This host's own, `a.b.c.d` or `x:x::x`, the sources towards the real servers. With `managed` there is at least
-   * one for each family among the services, with `external` there may be none.
+   * Addresses of this host, `a.b.c.d` or `x:x::x`: the sources towards the real servers. With `managed` there is at least
+   * one for each family among the services; with `external` there may be none.
    */
   localAddresses: string[];
-  /** With `external` there may be none; those that are there then say whose flows get marks. */
-  services: VirtualService[];
-  /** Seconds. */
-  flowTimeout: number;
+  /** With `external` there may be none; if there are any, only their flows get marks. */
+  services: BalancedService[];
+  flowTimeoutSeconds: number;
   maxFlows: number;
 }
 
-export interface VirtualService {
+export interface BalancedService {
   /** `a.b.c.d` or `x:x::x` */
   vip: string;
   port: number;
   schedule: Schedule;
-  /** With `managed` at least one. Where there are any, at least one has a weight above 0. */
+  /** With `managed` there is at least one. If there are any, at least one has a weight above 0. */
   realServers: BalancedServer[];
 }
 
@@ -110,6 +106,6 @@ export interface BalancedServer {
   /** `a.b.c.d` or `x:x::x`, of the same family as the VIP. */
   address: string;
   port: number;
-  /** 0: gets no new flows. */
+  /** 0: it gets no new flows. */
   weight: number;
 }

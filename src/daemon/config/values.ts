@@ -1,18 +1,27 @@
 /** From the values that convict has put together and checked to the configuration. */
 import { readUnicast, withLength } from './addresses.js';
 import { type PortRange, readPort, readPorts } from './ports.js';
-import type { Config, LoadBalancerConfig, RealServerConfig, Schedule } from './types.js';
+import type { Config, LoadBalancerConfig, RealServerConfig, RoleName, Schedule } from './types.js';
 
-/** The configuration as it was written: elements with gaps, keys without a default still null. */
-export interface Values extends Omit<Config, 'control' | 'realServer' | 'loadBalancer'> {
+/**
+ * The values as they were written, by the schema's keys: elements may lack what has a default, and keys without a default
+ * may be null.
+ */
+export interface Values {
+  role: RoleName;
+  tun: Omit<Config['tun'], 'coalesceUs'> & { coalesce: number };
+  log: Config['log'];
   control: { socket: string | null };
-  realServer: Omit<RealServerConfig, 'loadBalancers' | 'services'> & {
+  routing: Omit<Config['routing'], 'fwmark'> & { mark: number };
+  realServer: Pick<RealServerConfig, 'interface' | 'maxFlows' | 'nat64'> & {
     loadBalancers: { prefix: string; ack?: boolean; deliverEmpty?: boolean }[] | null;
     services: { address: string; port: string | number }[] | null;
+    flowTimeout: number;
   };
-  loadBalancer: Omit<LoadBalancerConfig, 'localAddresses' | 'services'> & {
+  loadBalancer: Pick<LoadBalancerConfig, 'carrier' | 'maxTrails' | 'interface' | 'nat' | 'maxFlows'> & {
     localAddresses: string[] | null;
     services: WrittenService[] | null;
+    flowTimeout: number;
   };
 }
 
@@ -23,21 +32,24 @@ interface WrittenService {
   realServers?: { address: string; port?: string | number; weight?: number }[];
 }
 
-/** Fills in what has no default of its own, and brings everything into one spelling. Takes valid values only. */
-export function complete(values: Values): Config {
-  const { tun, control } = values;
+/** Fills in the defaults that no key has by itself, and brings everything into one spelling. Takes valid values only. */
+export function complete({ role, tun, log, control, routing, realServer, loadBalancer }: Values): Config {
+  const { coalesce, ...restOfTun } = tun;
+  const { mark, ...restOfRouting } = routing;
   return {
-    ...values,
-    tun: { ...tun, address: withLength(tun.address) },
+    role,
+    tun: { ...restOfTun, address: withLength(tun.address), coalesceUs: coalesce },
+    log,
     control: { socket: control.socket ?? defaultSocket(tun.name) },
-    realServer: completeRealServer(values.realServer),
-    loadBalancer: completeLoadBalancer(values.loadBalancer),
+    routing: { ...restOfRouting, fwmark: mark },
+    realServer: completeRealServer(realServer),
+    loadBalancer: completeLoadBalancer(loadBalancer),
   };
 }
 
 function completeRealServer(values: Values['realServer']): RealServerConfig {
   return {
-    ...values,
+    interface: values.interface,
     loadBalancers: (values.loadBalancers ?? []).map(({ prefix, ack = true, deliverEmpty = false }) => ({
       prefix: withLength(prefix),
       ack,
@@ -47,12 +59,18 @@ function completeRealServer(values: Values['realServer']): RealServerConfig {
       address: oneSpelling(address),
       ...(readPorts(port) as PortRange),
     })),
+    flowTimeoutSeconds: values.flowTimeout,
+    maxFlows: values.maxFlows,
+    nat64: values.nat64,
   };
 }
 
 function completeLoadBalancer(values: Values['loadBalancer']): LoadBalancerConfig {
   return {
-    ...values,
+    carrier: values.carrier,
+    maxTrails: values.maxTrails,
+    interface: values.interface,
+    nat: values.nat,
     localAddresses: (values.localAddresses ?? []).map(oneSpelling),
     services: (values.services ?? []).map(service => ({
       vip: oneSpelling(service.vip),
@@ -64,6 +82,8 @@ function completeLoadBalancer(values: Values['loadBalancer']): LoadBalancerConfi
         weight,
       })),
     })),
+    flowTimeoutSeconds: values.flowTimeout,
+    maxFlows: values.maxFlows,
   };
 }
 

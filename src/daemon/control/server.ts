@@ -1,22 +1,14 @@
-/**
- * The CLI's way in: a unix socket, one request a connection. The request is a line of JSON; the answer is lines
- * of JSON, the last one `{"done":true}` or `{"error":"..."}`.
- */
+/** The shim's end of the control socket: it listens, and answers requests. */
 import { once } from 'node:events';
 import { chmodSync, mkdirSync, rmSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
-import { createInterface } from 'node:readline';
 import { ExitCode, OperatorError } from '../../errors.js';
-import type { FlowAnswer, FlowFilters, StatusAnswer } from './answers.js';
+import type { FlowAnswer, StatusAnswer } from './answers.js';
+import type { FlowFilters } from './filters.js';
+import type { ControlRequest, Done, Failure } from './protocol.js';
 
-export type ControlRequest =
-  | { command: 'status' }
-  | { command: 'stats' }
-  | { command: 'flows'; filters: FlowFilters }
-  | { command: 'lookup'; source: string; destination: string };
-
-/** Who answers. A thrown Error's message becomes the answer's `error`. */
+/** What the server can answer. The message of a thrown Error becomes the answer's `error`. */
 export interface ControlHandler {
   status(): StatusAnswer;
   stats(): Record<string, number>;
@@ -24,9 +16,9 @@ export interface ControlHandler {
   lookup(source: string, destination: string): { client: string | null };
 }
 
-const LONGEST_REQUEST = 4096;
-/** Items between two looks at whether the reader keeps up, and at what else there is to do. */
-const BURST = 256;
+const LONGEST_REQUEST_CHARACTERS = 4096;
+/** After so many items the event loop gets a turn: a long answer must not hold up signals and timers. */
+const BURST_ITEMS = 256;
 
 export class ControlServer {
   private constructor(
@@ -34,9 +26,12 @@ export class ControlServer {
     private readonly path: string,
   ) {}
 
-  /** Listens with mode 0600. A socket that a dead predecessor left is replaced; a living one is an error. */
+  /**
+   * Listens at `path`, which gets mode 0600. The socket of a process that has died is replaced. Throws an OperatorError
+   * if a living process listens there, or if the socket can't be made.
+   */
   static async listen(path: string, handler: ControlHandler): Promise<ControlServer> {
-    if (await isAnswering(path))
+    if (await isListening(path))
       throw new OperatorError(`control.socket: ${path} is in use by another process`, ExitCode.failed);
     const server = createServer(socket => void serve(socket, handler));
     try {
@@ -64,7 +59,8 @@ export class ControlServer {
   }
 }
 
-async function isAnswering(path: string): Promise<boolean> {
+/** Whether a process listens at `path`. */
+async function isListening(path: string): Promise<boolean> {
   const socket = connect(path);
   try {
     await once(socket, 'connect');
@@ -85,11 +81,12 @@ async function serve(socket: Socket, handler: ControlHandler): Promise<void> {
       const keepsUp = socket.write(`${JSON.stringify(item)}\n`);
       if (socket.destroyed) return;
       if (!keepsUp) await once(socket, 'drain');
-      else if (++count % BURST === 0) await new Promise(resolve => setImmediate(resolve));
+      else if (++count % BURST_ITEMS === 0) await new Promise(resolve => setImmediate(resolve));
     }
-    socket.end('{"done":true}\n');
+    socket.end(`${JSON.stringify({ done: true } satisfies Done)}\n`);
   } catch (error) {
-    if (!socket.destroyed) socket.end(`${JSON.stringify({ error: (error as Error).message })}\n`);
+    const failure: Failure = { error: (error as Error).message };
+    if (!socket.destroyed) socket.end(`${JSON.stringify(failure)}\n`);
   }
 }
 
@@ -104,7 +101,7 @@ function answer(request: ControlRequest, handler: ControlHandler): Iterable<unkn
     case 'lookup':
       return [handler.lookup(request.source, request.destination)];
     default:
-      throw new RangeError('unknown command');
+      throw new RangeError('there is no such request');
   }
 }
 
@@ -114,34 +111,7 @@ async function readLine(socket: Socket): Promise<string> {
     text += chunk as string;
     const end = text.indexOf('\n');
     if (end >= 0) return text.slice(0, end);
-    if (text.length > LONGEST_REQUEST) throw new RangeError('request too long');
+    if (text.length > LONGEST_REQUEST_CHARACTERS) throw new RangeError('the request is too long');
   }
-  throw new RangeError('no request');
-}
-
-/** Asks a running shim; undefined if nobody answers at `path`. Throws an OperatorError if the answer is one. */
-export async function ask(
-  path: string,
-  request: ControlRequest,
-): Promise<AsyncIterable<unknown> | undefined> {
-  const socket = connect(path);
-  try {
-    await once(socket, 'connect');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EACCES')
-      throw new OperatorError(`${path}: permission denied; ask as root`, ExitCode.notPermitted);
-    return undefined;
-  }
-  socket.write(`${JSON.stringify(request)}\n`);
-  return answers(socket);
-}
-
-async function* answers(socket: Socket): AsyncGenerator<unknown> {
-  for await (const line of createInterface({ input: socket })) {
-    const item = JSON.parse(line) as { done?: boolean; error?: string };
-    if (item.done === true) return;
-    if (item.error !== undefined) throw new OperatorError(item.error, ExitCode.failed);
-    yield item;
-  }
-  throw new OperatorError('the shim ended before it had answered', ExitCode.failed);
+  throw new RangeError('the connection ended before its request');
 }

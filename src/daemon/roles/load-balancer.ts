@@ -1,55 +1,60 @@
 import { isMapped } from '../../codec/addresses.js';
 import { carrierName, carrierOfFamily } from '../../codec/carriers.js';
+import type { RoleSettings } from '../../dataplane/make-role.js';
 import { loadBalancerWarnings } from '../../host/advice/warnings.js';
 import { readLoadBalancerFacts, requireInterfaces } from '../../host/facts/load-balancer.js';
 import { planLoadBalancer } from '../../host/plan/load-balancer.js';
 import { LbCounter, LOAD_BALANCER_COUNTERS } from '../../role/counters.js';
 import { isAcked } from '../../role/flow-flags.js';
-import { describeEnds } from '../control/answers.js';
-import type { RoleKit } from './kit.js';
+import type { LoadBalancerConfig } from '../config/index.js';
+import { describeFlow } from '../control/answers.js';
+import type { LocalAddresses, RoleKit } from './kit.js';
 
 export const loadBalancerKit: RoleKit = {
+  tables: () => [],
+
   async plan({ tun, routing, loadBalancer }) {
     await requireInterfaces(loadBalancer.interface);
     const facts = await readLoadBalancerFacts({ ...loadBalancer, tun: tun.name });
+    const { maxFlows, flowTimeoutSeconds, maxTrails } = loadBalancer;
+    const options = { ...loadBalancer, tun, fwmark: routing.fwmark, marksPerFlow: maxTrails };
     return {
-      ...planLoadBalancer(
-        { ...loadBalancer, tun, fwmark: routing.mark, marksPerFlow: loadBalancer.maxTrails },
-        facts,
-      ),
-      facts,
+      ...planLoadBalancer(options, facts),
       localRules: [],
       replyTable: undefined,
+      limits: { maxFlows, timeoutMs: flowTimeoutSeconds * 1000 },
+      steering: 'nft-egress',
       warnings: await loadBalancerWarnings(loadBalancer.nat),
+      addresses: facts,
+      settings: addresses => roleSettings(loadBalancer, addresses),
     };
   },
 
-  settings({ loadBalancer: { carrier, maxTrails } }, { facts: { ownAddresses } }) {
-    return {
-      name: 'load-balancer',
-      options: { carrier, maxTrails, ownAddresses },
-    };
+  counters: {
+    names: LOAD_BALANCER_COUNTERS,
+    worrying: [
+      ['marks_forged', 'marks that clients had put there themselves, taken out'],
+      ['acks_unmatched', 'ACKs that fit no flow'],
+      ['dropped_malformed', 'malformed packets dropped'],
+      ['dropped_io', 'packets that the kernel refused'],
+      ['flows_evicted', 'flows pushed out of a full table (loadBalancer.maxFlows)'],
+    ],
+    lookups: { success: LbCounter.lookup_success, miss: LbCounter.lookup_miss },
   },
 
-  limits: ({ loadBalancer: { maxFlows, flowTimeout } }) => ({ maxFlows, flowTimeout }),
-  withLimits: (config, limits) => ({ ...config, loadBalancer: { ...config.loadBalancer, ...limits } }),
-  steering: () => 'nft-egress',
-  tables: () => [],
-  counters: LOAD_BALANCER_COUNTERS,
-  worrying: [
-    ['marks_forged', 'marks that clients had put there themselves, taken out'],
-    ['acks_unmatched', 'ACKs that fit no flow'],
-    ['dropped_malformed', 'malformed packets dropped'],
-    ['dropped_io', 'packets that the kernel refused'],
-    ['flows_evicted', 'flows pushed out of a full table (loadBalancer.maxFlows)'],
-  ],
-  lookupCounters: { success: LbCounter.lookup_success, miss: LbCounter.lookup_miss },
-  describeFlow: (entry, { loadBalancer }) => ({
-    ...describeEnds(entry),
-    carrier: carrierName(carrierOfFamily(loadBalancer.carrier, !isMapped(entry.lip, 0))),
-    packets: entry.packets,
-    replies: entry.replies,
-    idleSeconds: entry.idleMs / 1000,
-    datapath: isAcked(entry.flags) ? 'kernel' : 'tun',
-  }),
+  describeFlow: (entry, { loadBalancer }) =>
+    describeFlow(entry, {
+      carrier: carrierName(carrierOfFamily(loadBalancer.carrier, !isMapped(entry.lip, 0))),
+      datapath: isAcked(entry.flags) ? 'kernel' : 'tun',
+    }),
 };
+
+function roleSettings(
+  { carrier, maxTrails }: LoadBalancerConfig,
+  { ownAddresses }: LocalAddresses,
+): RoleSettings {
+  return {
+    name: 'load-balancer',
+    options: { carrier, maxTrails, ownAddresses },
+  };
+}

@@ -249,6 +249,7 @@ test.each([
 });
 
 test.each([
+  ['realServer.datapath', 'bpf', 'tun or auto'],
   ['realServer.datapath', 'conntrack', 'tun or auto'],
   ['metrics.listen', '127.0.0.1:9248', '""'],
   ['loadBalancer.services[0].port', '5000-5999', ONE_PORT],

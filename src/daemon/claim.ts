@@ -1,0 +1,29 @@
+/** What only one shim may use at a time. */
+import { ExitCode, OperatorError } from '../errors.js';
+import { type Lock, lockAll } from '../host/apply/lock.js';
+import { tableHasRoutes } from '../host/facts/host.js';
+
+/**
+ * Takes the TUN's name and the routing tables for this process. Throws an OperatorError if another shim has one of them,
+ * or if somebody else uses the tables.
+ */
+export async function claim(tun: string, tables: readonly number[]): Promise<Lock> {
+  const lock = lockAll([`TUN ${tun}`, ...tables.map(table => `table ${table}`)]);
+  try {
+    await requireEmpty(tables);
+  } catch (error) {
+    lock.release();
+    throw error;
+  }
+  return lock;
+}
+
+async function requireEmpty(tables: readonly number[]): Promise<void> {
+  for (const number of tables)
+    if (await tableHasRoutes(number))
+      throw new OperatorError(
+        `routing table ${number} already has routes (ip route show table ${number}); ` +
+          'set routing.table to a free table whose next one is free too',
+        ExitCode.failed,
+      );
+}
