@@ -13,7 +13,7 @@ import * as ipv6 from './ipv6.js';
 import { Checksum, type Packet } from './packet.js';
 import * as udp from './udp.js';
 
-/** Gives back a hop that the packet lost on its way to us and not in the network. */
+/** Gives back the hop that forwarding the packet to the TUN took. A packet that has the most hops already keeps them. */
 export function restoreHop(packet: Packet): void {
   const { view, start, v6 } = packet;
   const at = start + (v6 ? ipv6.HOP_LIMIT : ipv4.TTL);

@@ -6,8 +6,6 @@
  * does not do that. Neighbours of one flow on their way into the stack are merged.
  */
 import { constants } from 'node:os';
-import * as ipv4 from '../codec/ipv4.js';
-import * as ipv6 from '../codec/ipv6.js';
 import { VIRTIO_HEADER } from '../codec/virtio.js';
 import { Arena, BATCH, type Device, type PacketList } from './device.js';
 import { Finisher } from './finisher.js';
@@ -119,7 +117,6 @@ export class TunDevice implements Device {
   }
 
   deliver(packets: PacketList): number {
-    for (let i = 0; i < packets.count; i++) giveHopBack(this.arena.bytes, packets.offsets[i]);
     if (this.wantsDatagrams) return this.toStack.finish(packets);
     if (this.options.merges) this.merger.merge(packets);
     for (let i = 0; i < packets.count; i++) putHeader(this.view, packets, i);
@@ -153,21 +150,4 @@ export class TunDevice implements Device {
   close(): void {
     this.raw.close();
   }
-}
-
-/**
- * Adds one to the hops of the packet at `offset`: forwarding it to the TUN took one off, so there is room. IPv4's TTL is
- * the high byte of its word, and a header checksum is never 0xffff (RFC 1624, 3).
- */
-function giveHopBack(bytes: Uint8Array, offset: number): void {
-  if (bytes[offset] >>> 4 === 6) {
-    bytes[offset + ipv6.HOP_LIMIT]++;
-    return;
-  }
-  bytes[offset + ipv4.TTL]++;
-  const at = offset + ipv4.CHECKSUM;
-  const checksum = ((bytes[at] << 8) | bytes[at + 1]) - 0x0100;
-  const folded = checksum < 0 ? checksum + 0xffff : checksum;
-  bytes[at] = folded >>> 8;
-  bytes[at + 1] = folded & 0xff;
 }

@@ -129,6 +129,12 @@ export class LoadBalancer implements Role {
   // ---- 1. which way --------------------------------------------------------------------------------------
 
   process(packet: Packet, now: number, extraOffset: number): number {
+    const verdict = this.handle(packet, now, extraOffset);
+    if ((verdict & (Verdict.deliver | Verdict.emit)) !== 0) restoreHop(packet);
+    return verdict;
+  }
+
+  private handle(packet: Packet, now: number, extraOffset: number): number {
     const { counters } = this;
     counters[LbCounter.packets_seen]++;
     if (packet.kind === Kind.malformed) {
@@ -142,7 +148,6 @@ export class LoadBalancer implements Role {
     }
     // By the destination: a source is easily forged.
     if (this.ownAddresses.has(packet.addresses, DESTINATION)) return this.fromRealServer(packet, now);
-    restoreHop(packet);
     if (packet.kind === Kind.udp) return this.toRealServer(packet, now, extraOffset);
     counters[LbCounter.packets_unmarked]++;
     return Verdict.emit;

@@ -16,6 +16,7 @@ import * as icmp from '../codec/icmp.js';
 import { strip } from '../codec/marks.js';
 import { DESTINATION, Kind, Mark, type Packet, SOURCE } from '../codec/packet.js';
 import {
+  restoreHop,
   setDestination,
   setErrorDestination,
   setQuotedDestination,
@@ -121,6 +122,13 @@ export class RealServer implements Role {
   // ---- 1. which way --------------------------------------------------------------------------------------
 
   process(packet: Packet, now: number, extraOffset: number): number {
+    const verdict = this.handle(packet, now, extraOffset);
+    // What is delivered was forwarded to the TUN, what is emitted came from this host.
+    if ((verdict & Verdict.deliver) !== 0) restoreHop(packet);
+    return verdict;
+  }
+
+  private handle(packet: Packet, now: number, extraOffset: number): number {
     switch (packet.kind) {
       case Kind.udp:
         return this.isInbound(packet) ? this.receive(packet, now, extraOffset) : this.reply(packet, now);

@@ -254,7 +254,7 @@ class Model {
       this.standalone(lip, server, connection.client);
       this.emitted.push(toHex(this.make(plain)));
     }
-    return this.make({ ...rest, ...header.came, from: lip, to: server, ttl: fields.ttl - 1 });
+    return this.make({ ...rest, ...header.came, from: lip, to: server });
   }
 
   private fragments({ lip, server, fields }: Extract<Event, { kind: 'fragments' }>): Uint8Array[] {
@@ -273,7 +273,7 @@ class Model {
       this.standalone(lip, server, connection.client);
     }
     this.emitted.push(...pieces.map(toHex));
-    return fragment(this.make({ ...whole, ...header.came, ttl: fields.ttl - 1 }), 40);
+    return fragment(this.make({ ...whole, ...header.came }), 40);
   }
 
   /** The connection of a packet, if it gets a mark. */

@@ -33,20 +33,19 @@ function make(merges = true, coalesce = 0) {
   };
 }
 
-/** Packets as they were before they were forwarded to the TUN. */
 const one = (n: number, usual = USUAL, state: Checksum = Checksum.good) =>
   single({ ...usual, payload: payloadOf(100, n) }, state);
-/** The same with the hop that comes back. */
-const back = (n: number, usual = USUAL, id = 0) =>
-  toHex(datagram({ ...usual, ttl: 64, id, payload: payloadOf(100, n) }));
+/** The same as it is written. */
+const written = (n: number, usual = USUAL, id = 0) =>
+  toHex(datagram({ ...usual, id, payload: payloadOf(100, n) }));
 const EMPTY = '00'.repeat(12);
 const isSuper = (packet: Uint8Array) => packet[1] === 5;
 
 describe('what is delivered', () => {
-  it('goes with a header each, and with the hop back that forwarding took', () => {
+  it('goes with a header each, and all else as it is', () => {
     const { kernel, deliver } = make(false);
     expect(deliver(one(1, USUAL, Checksum.full), one(2), one(3, USUAL6))).toBe(0);
-    expect(kernel.written).toEqual([EMPTY + back(1), EMPTY + back(2), EMPTY + back(3, USUAL6)]);
+    expect(kernel.written).toEqual([EMPTY + written(1), EMPTY + written(2), EMPTY + written(3, USUAL6)]);
   });
 
   it('is merged if it may be', () => {
@@ -56,9 +55,9 @@ describe('what is delivered', () => {
     expect(kernel.written[0].slice(0, 24)).toBe('01051c006400140006000000');
     const bytes = Buffer.from(kernel.written[0].slice(24), 'hex');
     expect(datagramsOf({ bytes, checksum: Checksum.partial, segment: 100 }).map(toHex)).toEqual(
-      [1, 2, 3].map((n, id) => back(n, USUAL, id)),
+      [1, 2, 3].map((n, id) => written(n, USUAL, id)),
     );
-    expect(kernel.written[1]).toBe(EMPTY + back(4, USUAL6));
+    expect(kernel.written[1]).toBe(EMPTY + written(4, USUAL6));
   });
 
   it('is cut where the kernel refuses super-packets, then and from then on', () => {
@@ -67,11 +66,11 @@ describe('what is delivered', () => {
     expect(deliver(one(1), one(2), one(3, USUAL6), one(4, USUAL6), one(5, USUAL, Checksum.full))).toBe(0);
     // What the kernel took is in already: the order changes this once.
     expect(kernel.written).toEqual([
-      EMPTY + back(5),
-      EMPTY + back(1),
-      EMPTY + back(2, USUAL, 1),
-      EMPTY + back(3, USUAL6),
-      EMPTY + back(4, USUAL6),
+      EMPTY + written(5),
+      EMPTY + written(1),
+      EMPTY + written(2, USUAL, 1),
+      EMPTY + written(3, USUAL6),
+      EMPTY + written(4, USUAL6),
     ]);
 
     kernel.written.length = 0;
@@ -80,11 +79,11 @@ describe('what is delivered', () => {
     const whole = superPacket({ ...USUAL, payload: [...payloadOf(100, 1), ...payloadOf(100, 2)] }, 100);
     expect(deliver(one(1), one(2), whole, one(3, USUAL6, Checksum.partial))).toBe(0);
     expect(kernel.written).toEqual([
-      EMPTY + back(1),
-      EMPTY + back(2),
-      EMPTY + back(1),
-      EMPTY + back(2, USUAL, 1),
-      EMPTY + back(3, USUAL6),
+      EMPTY + written(1),
+      EMPTY + written(2),
+      EMPTY + written(1),
+      EMPTY + written(2, USUAL, 1),
+      EMPTY + written(3, USUAL6),
     ]);
     expect(supers).toBe(0);
   });
@@ -93,7 +92,7 @@ describe('what is delivered', () => {
     const { kernel, deliver } = make(true);
     kernel.refuses = packet => (isSuper(packet) ? -constants.errno.ENOBUFS : 0);
     expect(deliver(one(1), one(2), one(3, USUAL6))).toBe(1);
-    expect(kernel.written).toEqual([EMPTY + back(3, USUAL6)]);
+    expect(kernel.written).toEqual([EMPTY + written(3, USUAL6)]);
     kernel.refuses = () => -constants.errno.EINVAL;
     expect(deliver(one(3, USUAL6))).toBe(1);
     // Neither was a reason to do without super-packets.

@@ -91,7 +91,7 @@ class Chain {
   /** What NAT has left of a client's datagram. */
   natted(client: string, more: Partial<FamilyFields>): Uint8Array {
     const { lip } = this.connect(client);
-    return datagramIn(this.family, { from: lip, to: SERVER, ttl: 59, ...more });
+    return datagramIn(this.family, { from: lip, to: SERVER, ttl: 60, ...more });
   }
 
   /** What NAT has left of a client's datagram, whole or in fragments, goes its way through the rules. */

@@ -25,7 +25,7 @@ describe.each(CARRIERS)('super-packets at a real server, %s in IPv%i', (carrier,
     const { arena } = rig.device;
     const packet = new Packet(arena.buffer);
     const start = arena.packetOffset(0);
-    arena.bytes.set(whole.bytes, start);
+    arena.bytes.set(rig.arriving(whole.bytes), start);
     packet.parse(start, start + whole.bytes.length, whole.checksum, whole.segment);
     const verdict = rig.role.process(packet, 1000, arena.extraOffset(0));
     const bytes = arena.bytes.slice(packet.start, packet.end);

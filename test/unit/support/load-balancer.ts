@@ -22,7 +22,7 @@ import {
 import { type Family, inFamily } from './families.js';
 import { MemoryDevice } from './memory-device.js';
 import type { Output } from './real-server.js';
-import { endpoint, type Octets, prefix, toHex, words } from './wire.js';
+import { endpoint, forwarded, type Octets, prefix, toHex, words } from './wire.js';
 
 type LoadBalancerCounter = (typeof LOAD_BALANCER_COUNTERS)[number];
 
@@ -162,8 +162,16 @@ export class Rig {
     this.pipeline = new Pipeline(this.device, this.role);
   }
 
-  /** Sends packets in, all of them at once, and gives what came out since the last time. */
+  /**
+   * Sends packets in, all of them at once, and gives what came out since the last time. All of them lose a hop on their
+   * way to us, as on a host, which forwards them to the TUN.
+   */
   send(...packets: Octets[]): Output {
+    return this.sendUnforwarded(...packets.map(forwarded));
+  }
+
+  /** The same with packets that lost no hop. */
+  sendUnforwarded(...packets: Octets[]): Output {
     for (const packet of packets) this.device.put(Uint8Array.from(packet));
     for (let turns = 0; this.pipeline.turn() > 0; turns++) if (turns > 10_000) expect.fail('it does not end');
     return {

@@ -26,7 +26,7 @@ import { RealServer, type RealServerOptions } from '../../../src/role/real-serve
 import { learnCrowd } from './crowd.js';
 import { type Family, inFamily } from './families.js';
 import { MemoryDevice } from './memory-device.js';
-import { endpoint, type Octets, prefix, toHex, words } from './wire.js';
+import { addressText, endpoint, forwarded, type Octets, prefix, toHex, words } from './wire.js';
 
 export const OPTIONS: RealServerOptions = {
   loadBalancers: [
@@ -62,6 +62,12 @@ export interface Output {
   emitted: string[];
 }
 
+/** The source (0) or destination (1) of a packet as text; of a truncated one it may be no address. */
+function addressOf(packet: Octets, end: number): string {
+  const [first, length] = packet[0] >> 4 === 6 ? [8, 16] : [12, 4];
+  return addressText(Array.from(packet).slice(first + end * length, first + (end + 1) * length));
+}
+
 export class Rig {
   readonly device = new MemoryDevice();
   readonly counters = makeCounters();
@@ -71,6 +77,7 @@ export class Rig {
   readonly pipeline: Pipeline;
   /** What it had to say of paths' MTUs: `203.0.113.7 1400`. */
   readonly toldMtus: string[] = [];
+  private readonly serviceAddresses: ReadonlySet<string>;
 
   constructor({
     options = OPTIONS,
@@ -79,6 +86,7 @@ export class Rig {
     crowd = 0,
   }: { options?: RealServerOptions; size?: TableSize; start?: number; crowd?: number } = {}) {
     this.device.clock[0] = start;
+    this.serviceAddresses = new Set(options.services.map(({ words }) => formatAddress([...words])));
     const table: TableOptions = { ...size, routesReplies: true, seed: 3 };
     const memory = new ArrayBuffer(FlowTable.byteLength(table));
     this.flows = FlowTable.create(memory, table, start | 0);
@@ -90,14 +98,29 @@ export class Rig {
     this.pipeline = new Pipeline(this.device, this.role);
   }
 
-  /** Sends packets in, all of them at once, and gives what came out since the last time. */
+  /**
+   * Sends packets in, all of them at once, and gives what came out since the last time. What the network brings loses a
+   * hop on its way to us, as on a host, which forwards it to the TUN.
+   */
   send(...packets: Octets[]): Output {
+    return this.sendUnforwarded(...packets.map(packet => this.arriving(packet)));
+  }
+
+  /** The same with packets that lost no hop. */
+  sendUnforwarded(...packets: Octets[]): Output {
     for (const packet of packets) this.device.put(Uint8Array.from(packet));
     for (let turns = 0; this.pipeline.turn() > 0; turns++) if (turns > 10_000) expect.fail('it does not end');
     return {
       delivered: this.device.delivered.splice(0).map(toHex),
       emitted: this.device.emitted.splice(0).map(toHex),
     };
+  }
+
+  /** A packet as it gets to us: with a hop less if it goes from the network to a service. */
+  arriving(packet: Octets): Octets {
+    const [source, destination] = [0, 1].map(end => addressOf(packet, end));
+    const isInbound = this.serviceAddresses.has(destination) && !this.serviceAddresses.has(source);
+    return isInbound ? forwarded(packet) : packet;
   }
 
   /** Lets time go on in steps of 100 ms, as the pipeline does without packets. */

@@ -322,6 +322,19 @@ function icmpChecksum(source: Octets, destination: Octets, message: Octets): num
   return checksum(source.length === 4 ? body : [...pseudoHeader, ...body]);
 }
 
+/** A packet as a router, or a host that forwards it, sends it on: with a hop less. What is cut short stays as it is. */
+export function forwarded(packet: Octets): Uint8Array {
+  const bytes = Uint8Array.from(packet);
+  const headerLength = (bytes[0] % 16) * 4;
+  if (bytes[0] >> 4 === 6) bytes[7]--;
+  else if (bytes[0] >> 4 === 4 && headerLength >= 20 && headerLength <= bytes.length) {
+    bytes[8]--;
+    bytes.set([0, 0], 10);
+    bytes.set(be16(checksum(bytes.slice(0, headerLength))), 10);
+  }
+  return bytes;
+}
+
 /** A deterministic payload that repeats nothing soon. */
 export function payloadOf(length: number, seed = 1): number[] {
   let state = seed;
