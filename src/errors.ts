@@ -1,8 +1,8 @@
-/** Exit statuses, after sysexits(3) where it has one. */
+/** Exit statuses; those from 64 on are those of sysexits(3). */
 export const ExitCode = {
   ok: 0,
   failed: 1,
-  /** `status` and its like: nothing is running. */
+  /** For commands that ask a running shim: no shim is running. */
   notRunning: 3,
   usage: 64,
   /** A needed kernel feature or program is missing. */
@@ -12,7 +12,7 @@ export const ExitCode = {
 } as const;
 export type ExitCode = (typeof ExitCode)[keyof typeof ExitCode];
 
-/** Something that the operator can mend: shown as one line, without a stack trace. */
+/** An error that the operator can mend: it is shown as one line, without a stack trace. */
 export class OperatorError extends Error {
   constructor(
     message: string,

@@ -5,10 +5,10 @@ import { steeringAdvice, steeringObstacles } from '../host/advice/steering-advic
 import { readRealServerFacts } from '../host/facts/real-server.js';
 import { print, sources, wantsJson, withConfiguration, withJson } from './context.js';
 
-/** `check`: every fault in the configuration, each with its key, the value and what is allowed. */
+/** `check`: prints every fault in the configuration, each with its key, the value and what is allowed. */
 export function checkCommand(): Command {
   return withJson(withConfiguration(new Command('check')))
-    .description('say every fault in the configuration, and which way of steering suits this host')
+    .description('list every fault in the configuration, and say which steering suits this host')
     .action(async (_options, command: Command) => {
       const json = wantsJson(command);
       try {
@@ -23,7 +23,7 @@ export function checkCommand(): Command {
     });
 }
 
-/** A configuration may be checked on another host than its own, and by anybody: then there is no advice. */
+/** undefined where facts can't be read: a configuration may be checked on another host, and by any user. */
 async function adviceFor({ role, tun, routing, realServer }: Config): Promise<string[] | undefined> {
   if (role !== 'real-server') return undefined;
   try {

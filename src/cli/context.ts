@@ -1,4 +1,4 @@
-/** What the commands share: options, and where they print. */
+/** What the commands share: options, the sources of the configuration, and output. */
 import type { Command } from 'commander';
 import { flagDefinitions, type Sources } from '../daemon/config/index.js';
 
@@ -19,7 +19,7 @@ export function withJson(command: Command): Command {
   return command.option('--json', 'print JSON');
 }
 
-/** Where a command's configuration comes from: its file, the environment, its flags. */
+/** The sources of a command's configuration: its file, the environment, its flags. */
 export function sources(command: Command): Sources {
   const flags: Record<string, string> = {};
   for (const { flag, key } of flagDefinitions()) {

@@ -3,13 +3,16 @@ import { ExitCode, OperatorError } from '../errors.js';
 import { print } from './context.js';
 import { CLIENT, type Exchange, LIP, PORT, RIP, Scene, VIP } from './demo/scene.js';
 
-/** `demo`: whom an unmodified application sees without and with the shim, on namespaces of this one machine. */
+/** `demo`: shows which client an unmodified application sees without and with the shim, in namespaces of this machine. */
 export function demoCommand(): Command {
   return new Command('demo')
-    .description('show it on this one machine: whom an application sees without and with the shim')
+    .description('show on this machine which client an application sees without and with the shim')
     .action(async () => {
       if (process.getuid?.() !== 0)
-        throw new OperatorError('demo makes network namespaces: run it as root', ExitCode.notPermitted);
+        throw new OperatorError(
+          'demo makes network namespaces, which only root may do: run it as root',
+          ExitCode.notPermitted,
+        );
       const scene = new Scene();
       const clear = (): void => scene.clear();
       process.once('exit', clear);
@@ -23,7 +26,7 @@ export function demoCommand(): Command {
     });
 }
 
-/** Two flows of the same client's: before and after there is a shim on the real server. */
+/** The client's ports of two flows: before and after the shim is started on the real server. */
 const PORT_WITHOUT = 5554;
 const PORT_WITH = 5555;
 const QUESTIONS = 3;
@@ -42,7 +45,7 @@ async function play(scene: Scene): Promise<number> {
   print('');
   print('between LB and RS meanwhile:');
   for (const line of exchange.packets) print(`  ${line}`);
-  const wasSeen = exchange.seen.every(whom => whom === `${CLIENT}:${PORT_WITH}`);
+  const wasSeen = exchange.seen.every(source => source === `${CLIENT}:${PORT_WITH}`);
   return wasSeen ? ExitCode.ok : ExitCode.failed;
 }
 

@@ -28,7 +28,7 @@ export function lookupCommand(): Command {
     });
 }
 
-/** What isn't an endpoint is a wrong command line; the exit status 1 says only that the flow is unknown. */
+/** Text that is no endpoint is a wrong command line: exit status 1 is for unknown flows only. */
 function endpoint(text: string): string {
   if (parseEndpoint(text) === undefined)
     throw new InvalidArgumentError('Allowed: address:port, IPv6 as [address]:port.');

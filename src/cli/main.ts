@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** The command line: which command, and what its outcome means for the exit status. */
+/** The command line: finds the command, runs it, and gives its exit status. */
 import { Command, CommanderError } from 'commander';
 import { ConfigError } from '../daemon/config/index.js';
 import { ExitCode, OperatorError } from '../errors.js';
@@ -41,7 +41,7 @@ async function main(args: string[]): Promise<number> {
   const root = program();
   try {
     if (args.length === 0)
-      throw new CommanderError(ExitCode.usage, 'usage', 'no command; see uoa-shim --help');
+      throw new CommanderError(ExitCode.usage, 'usage', 'there is no command; uoa-shim --help lists them');
     await root.parseAsync(args, { from: 'user' });
     return Number(process.exitCode ?? ExitCode.ok);
   } catch (error) {
@@ -49,7 +49,7 @@ async function main(args: string[]): Promise<number> {
   }
 }
 
-/** Says what went wrong, in one line a fault, and gives the exit status. */
+/** Prints an error, one line for each fault, and gives the exit status. */
 function report(error: unknown, verbose: boolean): number {
   if (error instanceof CommanderError) {
     if (error.exitCode === 0) return ExitCode.ok;
@@ -65,8 +65,8 @@ function report(error: unknown, verbose: boolean): number {
   return error instanceof OperatorError ? error.exitCode : ExitCode.failed;
 }
 
-// `uoa-shim flows | head` is no error. But a `run` whose log nobody reads any more goes on serving: to end here would
-// be to end without taking anything down.
+// In `uoa-shim flows | head` it is no error that the reader ends first. `run` goes on serving even if its log has lost its
+// reader: an exit from here would take nothing down.
 const isServing = process.argv[2] === 'run';
 for (const stream of [process.stdout, process.stderr])
   stream.on('error', (error: NodeJS.ErrnoException) => {

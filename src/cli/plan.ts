@@ -4,12 +4,12 @@ import { roleKit } from '../daemon/roles/index.js';
 import { downCommand, downScript, upCommand, upScript } from '../host/plan/script.js';
 import { print, sources, wantsJson, withConfiguration, withJson } from './context.js';
 
-/** `plan`: the commands that `run` makes its changes with, and those that undo them. */
+/** `plan`: prints the commands that make the changes of `run`, and those that undo them. */
 export function planCommand(): Command {
   return withJson(withConfiguration(new Command('plan')))
-    .description('print the commands that `run` changes this host with, and those that undo them')
+    .description('print the commands that make the changes of `run` on this host, and those that undo them')
     .option('--up', 'only the changes')
-    .option('--down', 'only what undoes them')
+    .option('--down', 'only the commands that undo them')
     .action(async (options: { up?: true; down?: true }, command: Command) => {
       const config = loadConfig(sources(command));
       const { changes } = await roleKit(config.role).plan(config);

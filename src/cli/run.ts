@@ -15,7 +15,7 @@ export function runCommand(): Command {
     .action(async (_options, command: Command) => {
       const config = loadConfig(sources(command));
       const log = makeLogger(config.log);
-      // From here on a signal waits for its turn: a half-made set-up is not left behind.
+      // From here on a signal waits until the start is complete, so that the stop finds all there is to undo.
       const signals = new Signals();
       log.info(`uoa-shim ${VERSION}, ${config.role}, process ${process.pid}`);
       const daemon = await Daemon.start(config, log);
@@ -25,13 +25,12 @@ export function runCommand(): Command {
     });
 }
 
-/** By how much this thread is nicer than that of the data plane. */
+/** What is added to the nice value of the main thread. */
 const NICENESS = 10;
 
 /**
- * Lets packets go first where there are not cores enough: this thread, and every command that it starts to look after
- * the host, become nicer. The data plane's thread, which is there already, does not (sched(7): Linux has a nice value a
- * thread).
+ * Lets packets go first where cores are few: this thread, and every command that it starts from now on, get a higher nice
+ * value. The data plane's thread was started before and keeps its own (sched(7): in Linux each thread has one).
  */
 function giveWay(log: Logger): void {
   try {
@@ -41,32 +40,40 @@ function giveWay(log: Logger): void {
   }
 }
 
+/** Serves until the end, and gives the exit status. */
 async function serve(
   daemon: Daemon,
   signals: Signals,
   log: Logger,
   reread: () => ReturnType<typeof loadConfig>,
-): Promise<number> {
-  let status: number = ExitCode.ok;
-  for (;;) {
-    try {
+): Promise<ExitCode> {
+  try {
+    for (;;) {
       const signal = await Promise.race([signals.next(), daemon.failed]);
       if (signal !== 'SIGHUP') {
         log.info(`${signal}: stopping`);
-        break;
+        return ExitCode.ok;
       }
-    } catch (error) {
-      log.error((error as Error).message);
-      status = ExitCode.failed;
-      break;
+      await reload(daemon, log, reread);
     }
-    try {
-      await daemon.reload(reread());
-    } catch (error) {
-      for (const line of (error as Error).message.split('\n'))
-        log.error(`configuration kept as it was: ${line}`);
-    }
+  } catch (error) {
+    log.error((error as Error).message);
+    return ExitCode.failed;
+  } finally {
+    await daemon.stop();
   }
-  await daemon.stop();
-  return status;
+}
+
+/** Where the new configuration can't be used, the log says why, and the old one stays. */
+async function reload(
+  daemon: Daemon,
+  log: Logger,
+  reread: () => ReturnType<typeof loadConfig>,
+): Promise<void> {
+  try {
+    await daemon.reload(reread());
+  } catch (error) {
+    for (const line of (error as Error).message.split('\n'))
+      log.error(`configuration kept as it was: ${line}`);
+  }
 }

@@ -5,7 +5,7 @@ import { tableHasRoutes } from '../host/facts/host.js';
 
 /**
  * Takes the TUN's name and the routing tables for this process. Throws an OperatorError if another shim has one of them,
- * or if somebody else uses the tables.
+ * or if a table has routes already.
  */
 export async function claim(tun: string, tables: readonly number[]): Promise<Lock> {
   const lock = lockAll([`TUN ${tun}`, ...tables.map(table => `table ${table}`)]);

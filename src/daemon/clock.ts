@@ -1,4 +1,4 @@
-/** The time in ticks, as the data plane has it: CLOCK_MONOTONIC in milliseconds, the low 32 bits. */
+/** The time in the data plane's ticks: CLOCK_MONOTONIC in milliseconds, the low 32 bits. */
 export function ticks(): number {
   return Number(BigInt.asIntN(32, process.hrtime.bigint() / 1_000_000n));
 }

@@ -1,4 +1,4 @@
-/** Logs for the journal: text or JSON lines, warnings and errors on stderr. */
+/** The log: lines of text or JSON; warnings and errors go to stderr, the others to stdout. */
 import { createLogger, format, type Logger, transports } from 'winston';
 
 export interface LogOptions {
@@ -16,7 +16,7 @@ export function makeLogger(options: LogOptions): Logger {
   });
 }
 
-/** The journal has its own times. */
+/** Lines for the journal have no time, because it adds one. */
 function textFormat(): ReturnType<typeof format.printf> {
   const inJournal = process.env.JOURNAL_STREAM !== undefined;
   return format.printf(({ timestamp, level, message }) =>

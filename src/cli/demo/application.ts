@@ -1,4 +1,4 @@
-/** An unmodified UDP program: says whom it sees, and answers. Arguments: port. */
+/** An unmodified UDP program: prints the source of each datagram, and answers it. Argument: its port. */
 import { createSocket } from 'node:dgram';
 
 const socket = createSocket('udp4');

@@ -1,6 +1,6 @@
 /**
- * A client: asks several times, one question after the other, and says who answered what. Arguments: own address,
- * own port, server's address and port, how often.
+ * A client: asks several questions, one after the other, and prints each answer with its source. Arguments: its own
+ * address, its own port, the server's address and port, how many questions.
  */
 import { createSocket } from 'node:dgram';
 

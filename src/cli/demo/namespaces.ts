@@ -1,4 +1,4 @@
-/** The demo's hosts: network namespaces on this machine, joined by veth pairs, gone when the demo ends. */
+/** The demo's hosts: network namespaces on this machine, joined by veth pairs, and deleted when the demo ends. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { runChecked } from '../../host/command.js';
 
@@ -7,7 +7,7 @@ export class Namespaces {
   private readonly children: ChildProcess[] = [];
   private readonly prefix = `uoa-demo-${process.pid}`;
 
-  /** Makes a host; its name is to be given to the other methods. */
+  /** Makes a host, and gives the name that the other methods take. */
   async add(host: string): Promise<string> {
     const name = `${this.prefix}-${host}`;
     await runChecked('ip', ['netns', 'add', name]);
@@ -54,7 +54,7 @@ export class Namespaces {
     return child;
   }
 
-  /** Ends the programs and takes the hosts away. Safe to call twice, and from an exit handler. */
+  /** Ends the programs and deletes the hosts. Safe to call twice, and from an exit handler. */
   remove(): void {
     for (const child of this.children.splice(0)) child.kill('SIGTERM');
     for (const name of this.names.splice(0)) spawnSync('ip', ['netns', 'del', name]);

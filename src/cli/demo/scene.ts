@@ -1,4 +1,4 @@
-/** The demo's scene: who is where, and what is run on which host. */
+/** The demo's scene: its hosts, their addresses, and the programs that run on each. */
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -31,15 +31,15 @@ const RS_CONFIG = {
 
 const PATIENCE_MS = 10_000;
 const POLL_MS = 50;
-/** What the others have to say of an exchange may come a little later than its end. */
+/** The output of the other programs may come a little later than the end of an exchange. */
 const LAST_WORDS_MS = 100;
 
 export interface Exchange {
-  /** Whom the application saw, question by question. */
+  /** The sources that the application saw, one for each question. */
   seen: string[];
-  /** Who answered the client, and what. */
+  /** What the client printed: the source and text of each answer. */
   answers: string[];
-  /** What passed between LB and RS. */
+  /** The packets between LB and RS, described by wire.ts. */
   packets: string[];
 }
 
@@ -52,7 +52,7 @@ export class Scene {
   private readonly sightings: string[] = [];
   private readonly packets: string[] = [];
 
-  /** client --- LB --- RS, with the application running. */
+  /** Sets up client --- LB --- RS, with the application running. */
   async set(): Promise<void> {
     const hosts = this.namespaces;
     this.client = await hosts.add('client');
@@ -75,7 +75,7 @@ export class Scene {
     return this.startShim(this.realServer, RS_CONFIG);
   }
 
-  /** Some questions of the client's to the VIP, from one port: a flow. */
+  /** Has the client ask the VIP some questions from one port, which is one flow. */
   async exchange(port: number, questions: number): Promise<Exchange> {
     this.sightings.length = 0;
     this.packets.length = 0;
@@ -83,7 +83,7 @@ export class Scene {
     const args = [CLIENT, `${port}`, VIP, `${PORT}`, `${questions}`];
     const asking = this.namespaces.start(this.client, program('client'), args);
     createInterface({ input: asking.stdout as Readable }).on('line', line => answers.push(line));
-    await within(once(asking, 'close'), 'the client came to no end');
+    await within(once(asking, 'close'), 'the client did not end');
     await new Promise(resolve => setTimeout(resolve, LAST_WORDS_MS));
     if (answers.length < questions) throw new Error('the client got no answer');
     return { seen: [...this.sightings], answers, packets: [...this.packets] };
@@ -114,7 +114,7 @@ export class Scene {
     }
   }
 
-  /** Waits until a program says that it is ready, and collects what it says from then on. */
+  /** Waits for a program's first line, which says that it is ready, and collects the later ones in `into`. */
   private async listen(child: ChildProcess, into: string[]): Promise<void> {
     const output = createInterface({ input: child.stdout as Readable });
     await within(once(output, 'line'), 'a program of the demo did not start');

@@ -1,6 +1,6 @@
 /**
- * Listens on a host to what passes between two addresses, either way, and describes it, a line a packet.
- * Arguments: the LB's address and the RS's.
+ * Captures the packets between two addresses on a host, in both directions, and describes each in a line. Arguments: the
+ * LB's address and the RS's.
  */
 import { ADDRESS_WORDS, readAddress4 } from '../../codec/addresses.js';
 import { carrierName } from '../../codec/carriers.js';
@@ -13,7 +13,7 @@ import { check, native } from '../../io/native.js';
 
 const ends = process.argv.slice(2, 4).map(text => parseAddress(text)[3]);
 
-/** In network order, as packet(7) wants it: it is told of packets either way, before any rule sees them. */
+/** In network order, see packet(7). Such a socket gets packets of both directions, before any rule sees them. */
 const ALL_PROTOCOLS = HOST_IS_LITTLE_ENDIAN ? ETH_P_ALL << 8 : ETH_P_ALL;
 const ETHERNET_HEADER = 14;
 const ETHERTYPE = 12;
@@ -25,7 +25,7 @@ process.stdout.write('ready\n');
 for (;;) {
   native.wait(fd, -1, -1);
   const length = native.receiveMessage(fd, packet.bytes, packet.bytes.length);
-  // On a TUN, which has no such header, the same packets are seen once more: not there.
+  // The same packets pass the TUN, where they have no such header: there they are skipped.
   if (length < ETHERNET_HEADER || packet.view.getUint16(ETHERTYPE) !== IPV4) continue;
   packet.parse(ETHERNET_HEADER, length);
   if (ends.includes(packet.addresses[SOURCE + 3]) && ends.includes(packet.addresses[DESTINATION + 3]))

@@ -1,7 +1,7 @@
-/** What lists and mappings may be, element by element and key by key. */
+/** Rules for lists and mappings, made of the rules for their elements and keys. */
 import { below, type Fault } from './faults.js';
 import { nearest } from './near.js';
-import type { Rule } from './rules.js';
+import type { ValueRule } from './rules.js';
 
 export type Mapping = Record<string, unknown>;
 
@@ -9,12 +9,12 @@ export function isMapping(value: unknown): value is Mapping {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** What a key has for a value, in what may be a mapping. */
+/** The value of a key; undefined if `item` is no mapping or does not have the key. */
 export function valueIn(item: unknown, name: string): unknown {
   return isMapping(item) ? item[name] : undefined;
 }
 
-/** The elements of what may be a list. */
+/** The elements of a list; none if `value` is no list. */
 export function elements(value: unknown): readonly unknown[] {
   return Array.isArray(value) ? value : [];
 }
@@ -23,12 +23,12 @@ export function isNone(value: unknown): boolean {
   return value === undefined || value === null || (Array.isArray(value) && value.length === 0);
 }
 
-/** A list with at least one element; `together` looks at the elements side by side. */
+/** A list with at least one element. `together` finds the faults that no element has by itself. */
 export function list(
-  item: Rule,
+  item: ValueRule,
   allowed: string,
   together?: (key: string, items: unknown[]) => Fault[],
-): Rule {
+): ValueRule {
   return (key, value) => {
     if (!Array.isArray(value) || value.length === 0) return [{ key, value, allowed }];
     const faults = value.flatMap((element, i) => item(`${key}[${i}]`, element));
@@ -36,12 +36,12 @@ export function list(
   };
 }
 
-/** Such a list, or an empty one. */
-export function orEmpty(rule: Rule): Rule {
+/** What `rule` allows, or an empty list. */
+export function orEmpty(rule: ValueRule): ValueRule {
   return (key, value) => (Array.isArray(value) && value.length === 0 ? [] : rule(key, value));
 }
 
-/** Where a text is there again, and where it was first. undefined is never the same. */
+/** The indices of texts that were there before, each with the index of the first such text; undefined is skipped. */
 export function repeated(texts: readonly (string | undefined)[]): { index: number; first: number }[] {
   const seen = new Map<string, number>();
   return texts.flatMap((text, index) => {
@@ -53,8 +53,12 @@ export function repeated(texts: readonly (string | undefined)[]): { index: numbe
   });
 }
 
-/** A mapping with these keys and no others; those in `optional` may be left out. */
-export function mapping(rules: Record<string, Rule>, optional: readonly string[], example: string): Rule {
+/** A mapping with these keys and no others; keys in `optional` may be left out. */
+export function mapping(
+  rules: Record<string, ValueRule>,
+  optional: readonly string[],
+  example: string,
+): ValueRule {
   const names = Object.keys(rules);
   return (key, value) => {
     if (!isMapping(value)) return [{ key, value, allowed: `a mapping such as ${example}` }];
@@ -69,8 +73,11 @@ export function mapping(rules: Record<string, Rule>, optional: readonly string[]
   };
 }
 
-/** A rule knows best what is missing: it says so of `undefined`. `by` is the setting that requires it, if one does. */
-export function missing(rule: Rule, key: string, by?: string): Fault {
+/**
+ * The fault of a missing key. What its rule says of `undefined` is what would be allowed. `by` is the setting that requires
+ * the key, if one does.
+ */
+export function missing(rule: ValueRule, key: string, by?: string): Fault {
   const fault: Fault = {
     key,
     value: undefined,
@@ -80,7 +87,7 @@ export function missing(rule: Rule, key: string, by?: string): Fault {
   return by === undefined ? fault : { ...fault, by };
 }
 
-/** `elsewhere` is the path of a key of that name in another place, if there is one. */
+/** The fault of an unknown key. `elsewhere` is the path of a key of that name in another section, if there is one. */
 export function unknownKey(
   parent: string,
   name: string,

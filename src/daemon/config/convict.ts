@@ -1,8 +1,8 @@
 /**
- * The schema as convict takes it, and its formats.
+ * The schema in convict's terms, with formats of our own.
  *
- * convict puts all faults into one text. Ours need their parts, so a format reports them instead of throwing;
- * what `validate` still throws is a fault of this program.
+ * convict would put all faults into one text. `loadConfig` needs the parts of each, so a format reports its faults
+ * instead of throwing. Whatever `validate` throws in spite of that is a mistake in this program.
  */
 import convict from 'convict';
 import { parse } from 'yaml';
@@ -11,7 +11,7 @@ import { isKey, keys, type NamedKey } from './keys.js';
 import { type Section, schema } from './schema.js';
 import type { Values } from './values.js';
 
-/** Takes the faults of the key with this path. */
+/** Hears of the faults of the key with this path. */
 export type Report = (path: string, faults: Fault[]) => void;
 
 type Node = NamedKey & { report: Report };
@@ -21,7 +21,7 @@ function validate(value: unknown, node: unknown): void {
   report(path, rule(path, value));
 }
 
-/** Each leaves text that it can't read as it is: the rule then finds the fault, and shows what was written. */
+/** A `coerce` leaves text alone that it can't read: the rule then finds the fault, and shows the text as it was written. */
 convict.addFormats({
   text: { validate },
   'whole-number': {
@@ -44,9 +44,9 @@ convict.addFormats({
   },
 });
 
-/** A configuration of defaults and the environment. */
+/** convict's configuration with the defaults and the values of the environment; a file and flags are still to come. */
 export function makeConvict(env: NodeJS.ProcessEnv, report: Report): convict.Config<Values> {
-  // No arguments: flags are the command line's to parse, and convict would parse process.argv.
+  // Without `args`, convict would parse process.argv. Flags are parsed by the command line (cli/context.ts).
   return convict<Values>(nodes(schema, '', report) as convict.Schema<Values>, { env, args: [] });
 }
 

@@ -1,4 +1,4 @@
-/** Faults of keys whose addresses should be of the same family, or of both. */
+/** Faults of keys whose addresses have to be of the same family, or of both. */
 import { type Family, familyOf } from '../../host/family.js';
 import { readUnicast } from './addresses.js';
 import { elements, isNone, valueIn } from './collections.js';
@@ -15,9 +15,9 @@ export function acrossFamilies(values: Values, known: ReadonlySet<string>): Faul
   ];
 }
 
-/** For `nat64: deliver` there has to be somewhere to deliver to. */
+/** `nat64: deliver` needs a service of the other family to deliver to. */
 function undeliverable({ realServer: { nat64, services } }: Values, known: ReadonlySet<string>): Fault[] {
-  // A slip in a service explains this one too.
+  // A fault in a service is reported already, and may be the reason.
   if (nat64 !== 'deliver' || services === null || hasFaults(known, 'realServer.services')) return [];
   const portsOf = (family: Family) =>
     services
@@ -29,7 +29,7 @@ function undeliverable({ realServer: { nat64, services } }: Values, known: Reado
   return [{ key: 'realServer.nat64', value: nat64, allowed }];
 }
 
-/** The kernel's NAT stays within a family. */
+/** The kernel's NAT can't translate between families. */
 function untranslatable({ loadBalancer }: Values): Fault[] {
   return elements(loadBalancer.services).flatMap((service, i) => {
     const vip = readUnicast(valueIn(service, 'vip'));
@@ -43,11 +43,11 @@ function untranslatable({ loadBalancer }: Values): Fault[] {
   });
 }
 
-/** A NAT of our own has a source towards the real servers for each family that is balanced. */
+/** Managed NAT needs a local address of each family that is balanced: it is the source towards the real servers. */
 function sourceless({ loadBalancer }: Values, known: ReadonlySet<string>): Fault[] {
   const { nat, localAddresses, services } = loadBalancer;
   const key = 'loadBalancer.localAddresses';
-  // If there are none at all, they are called missing.
+  // An empty list is reported as missing (together.ts).
   if (nat !== 'managed' || isNone(localAddresses) || hasFaults(known, key)) return [];
   const families = new Set(localAddresses?.map(familyOf));
   const vips = elements(services).map(service => readUnicast(valueIn(service, 'vip')));

@@ -1,17 +1,17 @@
-/** What is wrong with a configuration, and the error that carries all of it at once. */
+/** A fault in a configuration, and the error that carries all faults at once. */
 
 export interface Fault {
-  /** Path of the key, such as `realServer.services[0].port`; the file's own path if the file itself is at fault. */
+  /** Path of the key, such as `realServer.services[0].port`; the path of the file if the file itself is at fault. */
   key: string;
   /** undefined: the key is missing. */
   value: unknown;
-  /** What would be right, or '' where that goes without saying. */
+  /** What would be allowed; '' if the problem already says so. */
   allowed: string;
-  /** What is wrong, if it isn't just that the value is not allowed. */
+  /** What is wrong; absent: the value is not allowed. */
   problem?: string;
-  /** Of a missing key, the setting that requires it, such as `nat: managed`. */
+  /** If the key is missing, the setting that requires it, such as `nat: managed`. */
   by?: string;
-  /** The environment variable or flag that the value came from, if it wasn't the file. */
+  /** The environment variable or flag that the value came from; absent: the file. */
   source?: string;
 }
 
@@ -36,23 +36,24 @@ function required({ by }: Fault): string {
   return by === undefined ? 'required' : `required with ${by}`;
 }
 
+/** The fault of a value whose feature is planned, but not built yet. */
 export function notBuilt(key: string, value: unknown, allowed: string): Fault {
   return { key, value, allowed, problem: `${show(value)} is not built yet` };
 }
 
-const LONGEST = 120;
+const LONGEST_CHARACTERS = 120;
 
-/** A value the way an operator would write it, on one line and not too long. */
+/** A value as an operator would write it, on one line and cut if it is long. */
 export function show(value: unknown): string {
   const text = typeof value === 'number' ? String(value) : toJson(value);
-  return text.length > LONGEST ? `${text.slice(0, LONGEST)}...` : text;
+  return text.length > LONGEST_CHARACTERS ? `${text.slice(0, LONGEST_CHARACTERS)}...` : text;
 }
 
 function toJson(value: unknown): string {
   try {
     return JSON.stringify(value) ?? String(value);
   } catch {
-    // A YAML alias may stand inside what it names, and then there is no end to it.
+    // A YAML alias may lie inside the value that it stands for: such a value has no end.
     return Array.isArray(value) ? '[...]' : '{...}';
   }
 }

@@ -1,13 +1,13 @@
-/** Reads a configuration file. JSON is read as the YAML that it is, with none of YAML's plain words. */
+/** Reads a configuration file. JSON is read as YAML, of which it is a part, but without YAML's unquoted text. */
 import { readFileSync } from 'node:fs';
 import { type Document, LineCounter, parseDocument, type YAMLError } from 'yaml';
 import { isMapping, type Mapping } from './collections.js';
 import type { Fault } from './faults.js';
 
 export interface Contents {
-  /** null: empty, or nothing could be read. */
+  /** null: the file is empty or could not be read. */
   document: Mapping | null;
-  /** Whether there is more to the document, or something else in it, than could be read. */
+  /** Whether the document may say more, or something else, than could be read of it. */
   broken: boolean;
   faults: Fault[];
 }
@@ -39,16 +39,16 @@ function parse(file: string, text: string): Contents {
   try {
     const document: unknown = parsed.toJS();
     if (document === null || isMapping(document)) return { document, broken, faults };
-    // What is wrong with the syntax explains this one too.
+    // A fault in the syntax is reported already, and may be the reason.
     if (!broken) faults.push(fileFault(file, 'not a mapping of keys to values'));
   } catch (error) {
-    // An alias without its anchor, or too many of them: only resolving them shows it.
+    // An alias without its anchor, or too many aliases: this shows only when they are resolved.
     faults.push(fileFault(file, error instanceof Error ? error.message : String(error)));
   }
   return { document: null, broken: true, faults };
 }
 
-/** Every repeated key, but only the first thing wrong with the syntax: the others mostly follow from it. */
+/** Every repeated key, but only the first fault in the syntax: the others mostly follow from it. */
 function complaints(parsed: Document.Parsed): YAMLError[] {
   const all: YAMLError[] = [...parsed.errors, ...parsed.warnings];
   const first = all.find(error => error.code !== 'DUPLICATE_KEY');

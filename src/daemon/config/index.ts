@@ -1,4 +1,4 @@
-/** The configuration: one file, with the environment and flags on top of it. */
+/** The configuration: a file, whose values the environment and flags can replace. */
 export { ConfigError, type Fault } from './faults.js';
 export { type FlagDefinition, flagDefinitions } from './keys.js';
 export { readControlSocket, readTunName } from './lenient.js';

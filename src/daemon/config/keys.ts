@@ -1,4 +1,4 @@
-/** The keys of the schema by their paths, with the names that they go by elsewhere. */
+/** The keys of the schema by their paths, with the names of their environment variables and flags. */
 import { type Key, type Section, schema } from './schema.js';
 
 export interface NamedKey extends Key {
@@ -41,7 +41,7 @@ export interface FlagDefinition {
   hidden: boolean;
 }
 
-/** One flag for each key whose value is a single word. */
+/** One flag for each key whose value is not a list. */
 export function flagDefinitions(): FlagDefinition[] {
   return [...keys.values()]
     .filter(key => key.format !== 'list')

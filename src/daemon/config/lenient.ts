@@ -1,4 +1,7 @@
-/** The way to a running shim, and its TUN, for commands that have to work while the configuration is being edited. */
+/**
+ * The control socket and the TUN's name, read from a configuration that may have faults: commands have to find a running
+ * shim while its configuration is being edited.
+ */
 import { isMapping, type Mapping } from './collections.js';
 import { readFile } from './file.js';
 import { keys } from './keys.js';
@@ -6,17 +9,17 @@ import type { Sources } from './load.js';
 import { schema } from './schema.js';
 import { defaultSocket } from './values.js';
 
-/** The first usable control socket of flags, environment and file, or the one that the TUN's name gives. */
+/** The first valid control socket among flags, environment and file; else the one that the TUN's name gives. */
 export function readControlSocket(sources: Sources): string {
-  return firstUsable(sources, 'control', 'socket') ?? defaultSocket(readTunName(sources));
+  return firstValid(sources, 'control', 'socket') ?? defaultSocket(readTunName(sources));
 }
 
-/** The first usable name for the TUN of flags, environment and file, or the default. */
+/** The first valid name of the TUN among flags, environment and file; else the default. */
 export function readTunName(sources: Sources): string {
-  return firstUsable(sources, 'tun', 'name') ?? String(schema.tun.name.default);
+  return firstValid(sources, 'tun', 'name') ?? String(schema.tun.name.default);
 }
 
-function firstUsable({ file, env, flags }: Sources, section: string, name: string): string | undefined {
+function firstValid({ file, env, flags }: Sources, section: string, name: string): string | undefined {
   const path = `${section}.${name}`;
   const key = keys.get(path);
   if (key === undefined) return undefined;

@@ -1,4 +1,4 @@
-/** The lists of the load balancer's section. They may be empty where somebody else makes the NAT rules. */
+/** The lists of the load balancer's section. They may be empty with `nat: external`. */
 import { readUnicast, unicastAddress } from './addresses.js';
 import { isMapping, list, type Mapping, mapping, orEmpty, repeated } from './collections.js';
 import type { Fault } from './faults.js';
@@ -6,8 +6,8 @@ import { port, readPort } from './ports.js';
 import { choice, wholeNumber } from './rules.js';
 
 const weightRule = wholeNumber(0, 1000);
-/** Of all real servers of a service together. */
-const MOST_WEIGHTS = 10_000;
+/** At most so much, all real servers of a service together. */
+const MOST_WEIGHT = 10_000;
 
 export const localAddresses = orEmpty(
   list(
@@ -59,7 +59,7 @@ function repeatedAddresses(key: string, items: unknown[]): Fault[] {
   }));
 }
 
-/** Weights that are out of their own bounds are left alone. */
+/** Looks at the sum only if each weight is valid. */
 function weights(key: string, items: unknown[]): Fault[] {
   let sum = 0;
   for (const item of items) {
@@ -69,11 +69,11 @@ function weights(key: string, items: unknown[]): Fault[] {
   }
   if (sum === 0)
     return [{ key, value: items, allowed: 'at least one above 0', problem: 'all weights are 0' }];
-  if (sum <= MOST_WEIGHTS) return [];
-  return [{ key, value: items, allowed: `at most ${MOST_WEIGHTS}`, problem: `the weights add up to ${sum}` }];
+  if (sum <= MOST_WEIGHT) return [];
+  return [{ key, value: items, allowed: `at most ${MOST_WEIGHT}`, problem: `the weights add up to ${sum}` }];
 }
 
-/** Which entry's real servers would count? */
+/** It would not be clear which entry's real servers get the flows. */
 function repeatedServices(key: string, items: unknown[]): Fault[] {
   const services = items.map(item => (isMapping(item) ? item : {}));
   const sockets = services.map(service => socketOf(service.vip, service.port));
@@ -84,7 +84,7 @@ function repeatedServices(key: string, items: unknown[]): Fault[] {
   }));
 }
 
-/** Here and not with the list itself, because a port that is left out is the service's. */
+/** Not a rule of the list of real servers: a port that is left out there is the service's. */
 function repeatedServers(key: string, items: unknown[]): Fault[] {
   return items.flatMap((item, i) => {
     if (!isMapping(item) || !Array.isArray(item.realServers)) return [];
@@ -99,7 +99,7 @@ function repeatedServers(key: string, items: unknown[]): Fault[] {
   });
 }
 
-/** `address:port` in its one spelling, or undefined where either isn't valid. */
+/** `address:port` in its one spelling; undefined if either is not valid. */
 function socketOf(addressValue: unknown, portValue: unknown): string | undefined {
   const address = readUnicast(addressValue);
   const number = readPort(portValue);

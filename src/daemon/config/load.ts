@@ -1,4 +1,4 @@
-/** Puts the configuration together: defaults, then the file, then the environment, then flags. */
+/** Loads the configuration: defaults, then the file, then the environment, then flags; the later one wins. */
 import { makeConvict } from './convict.js';
 import { ConfigError, type Fault } from './faults.js';
 import { readFile } from './file.js';
@@ -19,7 +19,7 @@ export interface Sources {
 /** Throws a ConfigError that names every fault. */
 export function loadConfig({ file, env, flags }: Sources): Config {
   const { document, broken, faults } = readFile(file);
-  // What couldn't be read would be called missing, and what was half read wrong.
+  // Keys that could not be read would be reported as missing, and those read in part as wrong.
   if (broken) throw new ConfigError(faults);
 
   const sieved = sieve(document);
@@ -43,9 +43,9 @@ export function loadConfig({ file, env, flags }: Sources): Config {
   return complete(values);
 }
 
-/** Where the value of a key comes from, unless it is the file. */
+/** The flag or variable that the value of a key comes from; undefined: the file. */
 function sourceOf(path: string, env: NodeJS.ProcessEnv, flags: Sources['flags']): string | undefined {
-  // An element comes from where its list does.
+  // The path of an element begins with that of its list.
   const key = keys.get(path.split('[')[0]);
   if (key === undefined) return undefined;
   if (Object.hasOwn(flags, key.path)) return key.flag;

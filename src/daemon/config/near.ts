@@ -1,6 +1,6 @@
-/** The name that was probably meant. */
+/** Finds the known name that was probably meant by an unknown one. */
 
-/** More slips of the pen than these make it another word. */
+/** With more slips than these, it is another word. */
 const MOST_SLIPS = 2;
 
 export function nearest(name: string, known: readonly string[]): string | undefined {
@@ -21,9 +21,9 @@ function squash(name: string): string {
   return name.replaceAll(/[-_]/g, '').toLowerCase();
 }
 
-/** Characters to insert, take out, replace or swap with their neighbour (optimal string alignment). */
+/** How many characters have to be inserted, deleted, replaced or swapped with a neighbour (optimal string alignment). */
 function slips(from: string, to: string): number {
-  // Names that long aren't slips of ours, and the table would grow with them.
+  // Such a difference in length takes more slips already. This also bounds the table below.
   if (Math.abs(from.length - to.length) > MOST_SLIPS) return MOST_SLIPS + 1;
   const rows: number[][] = [Array.from({ length: to.length + 1 }, (_, j) => j)];
   for (let i = 1; i <= from.length; i++) {

@@ -1,6 +1,6 @@
-/** Which ports a service has: `N`, `"N-M"` or `"any"`. */
+/** Rules for ports: `N`, `"N-M"` or `"any"`. */
 import { notBuilt } from './faults.js';
-import { type Rule, rule } from './rules.js';
+import { rule, type ValueRule } from './rules.js';
 
 export interface PortRange {
   /** First and last port; 0 and 65535 stand for any. */
@@ -11,7 +11,7 @@ export interface PortRange {
 const ANY: PortRange = { from: 0, to: 65535 };
 const LAST = 65535;
 
-/** Reads ports, or gives undefined where they aren't any. */
+/** Reads one port or more; undefined if the value is none. */
 export function readPorts(value: unknown): PortRange | undefined {
   if (value === 'any') return ANY;
   const match = /^(\d{1,5})(?:-(\d{1,5}))?$/.exec(typeof value === 'number' ? String(value) : text(value));
@@ -34,7 +34,7 @@ export const ports = rule(
   value => readPorts(value) !== undefined,
 );
 
-/** Reads ports that are one only, or gives undefined. */
+/** Reads a single port; undefined if the value is none, or more than one. */
 export function readPort(value: unknown): number | undefined {
   const range = readPorts(value);
   return range?.from === range?.to ? range?.from : undefined;
@@ -42,7 +42,7 @@ export function readPort(value: unknown): number | undefined {
 
 const ONE_PORT = 'a port from 1 to 65535';
 
-export const port: Rule = (key, value) => {
+export const port: ValueRule = (key, value) => {
   if (readPort(value) !== undefined) return [];
   return [
     readPorts(value) === undefined ? { key, value, allowed: ONE_PORT } : notBuilt(key, value, ONE_PORT),

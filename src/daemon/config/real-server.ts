@@ -1,4 +1,4 @@
-/** The two lists that a real server must have: whose marks count, and which sockets are the application's. */
+/** The two lists that a real server must have: the sources whose marks count, and the application's sockets. */
 import { prefix, readPrefix, readUnicast, unicastAddress } from './addresses.js';
 import { list, mapping, repeated, valueIn } from './collections.js';
 import type { Fault } from './faults.js';
@@ -25,7 +25,7 @@ export const services = list(
   sharedPorts,
 );
 
-/** Which entry's `ack` would count? */
+/** It would not be clear which entry's `ack` counts. */
 function repeatedPrefixes(key: string, items: unknown[]): Fault[] {
   const prefixes = items.map(item => valueIn(item, 'prefix'));
   return repeated(prefixes.map(readPrefix)).map(({ index, first }) => ({

@@ -1,16 +1,16 @@
-/** What single values may be. */
+/** Rules for single values. */
 import { type Fault, notBuilt } from './faults.js';
 
-/** Says what is wrong with the value of `key`: nothing, or one fault or more. */
-export type Rule = (key: string, value: unknown) => Fault[];
+/** Gives the faults of the value of `key`; none if it is allowed. */
+export type ValueRule = (key: string, value: unknown) => Fault[];
 
-/** A rule that a test decides. */
-export function rule(allowed: string, test: (value: unknown) => boolean): Rule {
+/** A rule that allows the values that pass `test`. */
+export function rule(allowed: string, test: (value: unknown) => boolean): ValueRule {
   return (key, value) => (test(value) ? [] : [{ key, value, allowed }]);
 }
 
-/** One of `values`; `later` are those that are declared but not built yet. */
-export function choice(values: readonly string[], later: readonly string[] = []): Rule {
+/** One of `values`. Those in `later` are planned, but not built yet. */
+export function choice(values: readonly string[], later: readonly string[] = []): ValueRule {
   const allowed = either(values);
   return (key, value) => {
     if (typeof value === 'string' && values.includes(value)) return [];
@@ -23,13 +23,13 @@ function either(values: readonly string[]): string {
   return values.length > 1 ? `${values.slice(0, -1).join(', ')} or ${values.at(-1)}` : values.join();
 }
 
-/** A whole number in `[from, to]`, except those in `reserved`. `what` says what it counts. */
+/** A whole number in `[from, to]` that is not in `reserved`. `what` names it in a fault, with its unit. */
 export function wholeNumber(
   from: number,
   to: number,
   what = 'a whole number',
   reserved: readonly number[] = [],
-): Rule {
+): ValueRule {
   const except = reserved.length > 0 ? `, but not ${either(reserved.map(String))}` : '';
   return rule(
     `${what} from ${from} to ${to}${except}`,
@@ -48,15 +48,15 @@ export const trueOrFalse = rule('true or false', value => typeof value === 'bool
 const INTERFACE_BYTES = 15;
 
 /**
- * What the kernel takes as a name (dev_valid_name), less those with a meaning of their own: `%` makes it a
- * template for numbered names, and `all` and `default` are directories beside the interfaces' in /proc/sys/net.
+ * A name that the kernel takes (dev_valid_name), except those with a meaning of their own: `%` makes a name a template for
+ * numbered ones, and `all` and `default` are directories in /proc/sys/net beside those of the interfaces.
  */
 function isInterfaceName(value: unknown): value is string {
   return (
     typeof value === 'string' &&
     value !== '' &&
     Buffer.byteLength(value) <= INTERFACE_BYTES &&
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: names with control characters are refused
     !/[\s/:%\u0000-\u001f\u007f]/.test(value) &&
     !['.', '..', 'all', 'default'].includes(value)
   );
@@ -84,8 +84,8 @@ export const socketPath = rule(
     Buffer.byteLength(value) <= SOCKET_BYTES,
 );
 
-/** For what is declared as text but not built yet: only '' is left. */
-export const nothingYet: Rule = (key, value) => {
+/** For a key whose feature is planned, but not built yet: it can only be ''. */
+export const nothingYet: ValueRule = (key, value) => {
   if (value === '') return [];
   return [typeof value === 'string' ? notBuilt(key, value, '""') : { key, value, allowed: '""' }];
 };

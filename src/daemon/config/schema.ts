@@ -1,6 +1,6 @@
 /**
- * Every key of the configuration: what it is for, its default, what it may be. The order is that of the
- * documentation. Everything else (environment variables, flags, the unknown ones) follows from this table.
+ * Every key of the configuration, in the order of the documentation: what it is for, its default, what it may be.
+ * Environment variables, flags and the faults of unknown keys follow from this table.
  */
 import { CARRIER_NAMES } from '../../codec/carriers.js';
 import { interfaceAddress } from './addresses.js';
@@ -11,9 +11,9 @@ import {
   interfaceName,
   interfaceNameOrNone,
   nothingYet,
-  type Rule,
   socketPath,
   trueOrFalse,
+  type ValueRule,
   wholeNumber,
 } from './rules.js';
 
@@ -25,7 +25,7 @@ export interface Key {
   /** null: it has none, or one that depends on other keys (values.ts). */
   default: string | number | boolean | null;
   format: Format;
-  rule: Rule;
+  rule: ValueRule;
   /** Its feature is not built yet: the key is checked, and has no place in `Config` or in `--help`. */
   later?: true;
 }
@@ -34,7 +34,7 @@ export interface Section {
   [name: string]: Key | Section;
 }
 
-/** An interval in seconds, a day at most: expiry counts ticks of a millisecond in 32 bits. */
+/** A day at most: expiry counts ticks of a millisecond in 32 bits. */
 const timeout = wholeNumber(1, 86_400, 'whole seconds');
 const flows = wholeNumber(1, 16_777_216);
 
@@ -62,7 +62,7 @@ export const schema = {
     listen: later(text('address and port that /metrics is served on', '', nothingYet)),
   },
   routing: {
-    // 253 to 255 are the system's own (default, main, local), and the table after this one is used too.
+    // 253 to 255 are the system's own (default, main, local). 252 is reserved because the next table is used too.
     table: number(
       'routing table; the one after it is used too',
       248,
@@ -107,11 +107,11 @@ export const schema = {
   },
 } satisfies Section;
 
-function text(doc: string, fallback: string | null, rule: Rule): Key {
+function text(doc: string, fallback: string | null, rule: ValueRule): Key {
   return { doc, default: fallback, format: 'text', rule };
 }
 
-function number(doc: string, fallback: number, rule: Rule): Key {
+function number(doc: string, fallback: number, rule: ValueRule): Key {
   return { doc, default: fallback, format: 'whole-number', rule };
 }
 
@@ -119,7 +119,7 @@ function truth(doc: string, fallback: boolean): Key {
   return { doc, default: fallback, format: 'truth', rule: trueOrFalse };
 }
 
-function list(doc: string, rule: Rule): Key {
+function list(doc: string, rule: ValueRule): Key {
   return { doc, default: null, format: 'list', rule };
 }
 

@@ -1,6 +1,6 @@
 /**
- * Parts what the schema knows in a file from what it doesn't. convict would do it too, but it loses
- * its way in sections that aren't mappings, mappings where a value belongs and names with dots in them.
+ * Separates the keys of a file that the schema knows from those that it does not know. convict would do that too, but it
+ * fails for sections that are not mappings, for mappings in the place of a value and for names with dots in them.
  */
 import { isMapping, type Mapping, unknownKey } from './collections.js';
 import { below, type Fault } from './faults.js';
@@ -13,7 +13,7 @@ export interface Sieved {
   faults: Fault[];
 }
 
-/** Sieves a whole document. Empty ones and empty sections are fine. */
+/** Sieves a whole document. The document and its sections may be empty. */
 export function sieve(document: Mapping | null): Sieved {
   return sieveSection('', document ?? {}, schema);
 }
@@ -30,7 +30,7 @@ function sieveSection(parent: string, section: Mapping, known: Section): Sieved 
     const node: Key | Section = known[name];
     const key = below(parent, name);
     if (isKey(node)) {
-      // A mapping is never right, but the rule knows what would be.
+      // No key has a mapping as its value. The key's rule knows what would be allowed.
       if (isMapping(value)) faults.push(...node.rule(key, value));
       else values[name] = value;
     } else if (isMapping(value)) {
@@ -44,7 +44,7 @@ function sieveSection(parent: string, section: Mapping, known: Section): Sieved 
   return { values, faults };
 }
 
-/** Where a key of this name belongs, if anywhere. */
+/** The path of a key of this name in any section; undefined if there is none. */
 function placeOf(name: string): string | undefined {
   return [...keys.keys()].find(path => path.endsWith(`.${name}`));
 }

@@ -7,13 +7,13 @@ import { keys } from './keys.js';
 import { realServers } from './load-balancer.js';
 import type { Values } from './values.js';
 
-/** The kernel's own rules for the tables main and default begin behind this. */
+/** The kernel's own rules for the tables main and default come behind this preference. */
 const LAST_LOCAL_PRIORITY = 32_700;
 
-/** The largest mark with a bit above it. */
-const MOST_DIVERTING = 0x7fff_ffff;
+/** The largest mark that leaves a bit above it. */
+const MOST_ON_LOAD_BALANCER = 0x7fff_ffff;
 
-/** Looks at keys side by side, except those that are in `faults` already. What is in there may be anything. */
+/** The faults of keys that have none in `faults` yet. A value whose key is in `faults` may be anything. */
 export function acrossKeys(values: Values, faults: readonly Fault[]): Fault[] {
   const known = new Set(faults.map(({ key }) => key));
   return [
@@ -25,9 +25,9 @@ export function acrossKeys(values: Values, faults: readonly Fault[]): Fault[] {
   ].filter(({ key }) => !known.has(key));
 }
 
-/** Without these the role has nothing to do. */
+/** Lists that the role can't do without. */
 function missingLists(values: Values, known: ReadonlySet<string>): Fault[] {
-  // A slip in the role would make everything of the other one missing.
+  // If the role itself is wrong, it is not clear which lists it needs.
   if (known.has('role')) return [];
   return values.role === 'real-server' ? missingSources(values) : missingNat(values, known);
 }
@@ -38,7 +38,7 @@ function missingSources({ realServer }: Values): Fault[] {
     .flatMap(name => missingKey(`realServer.${name}`));
 }
 
-/** What the rules for a NAT of our own are made from. */
+/** Managed NAT is made from these lists. */
 function missingNat({ loadBalancer }: Values, known: ReadonlySet<string>): Fault[] {
   if (known.has('loadBalancer.nat') || loadBalancer.nat === 'external') return [];
   const by = 'nat: managed';
@@ -58,7 +58,7 @@ function missingKey(path: string, by?: string): Fault[] {
   return key === undefined ? [] : [missing(key.rule, path, by)];
 }
 
-/** The rules at `priority` and behind it have to be seen before the one for the local table. */
+/** The rules at `priority` and `priority + 1` have to come before the rule for the table local. */
 function priorities({ routing }: Values, known: ReadonlySet<string>): Fault[] {
   const { priority, localPriority } = routing;
   if (known.has('routing.priority') || localPriority > priority + 1) return [];
@@ -66,7 +66,7 @@ function priorities({ routing }: Values, known: ReadonlySet<string>): Fault[] {
   return [{ key: 'routing.localPriority', value: localPriority, allowed }];
 }
 
-/** Replies to an address that is a VIP too could be taken for requests. */
+/** If a local address were a VIP as well, replies to it could be taken for requests. */
 function localVips({ loadBalancer }: Values): Fault[] {
   const local = elements(loadBalancer.localAddresses).map(readUnicast);
   return elements(loadBalancer.services).flatMap((service, i) => {
@@ -79,10 +79,10 @@ function localVips({ loadBalancer }: Values): Fault[] {
   });
 }
 
-/** On a load balancer the bit above the mark sends packets into the TUN. */
+/** A load balancer also uses the bit above the mark: it sends packets into the TUN. */
 function divertBit({ role, routing }: Values, known: ReadonlySet<string>): Fault[] {
   const { mark } = routing;
-  if (role !== 'load-balancer' || known.has('routing.mark') || mark <= MOST_DIVERTING) return [];
-  const allowed = `a whole number from 1 to ${MOST_DIVERTING} on a load balancer, which uses the bit above it too`;
+  if (role !== 'load-balancer' || known.has('routing.mark') || mark <= MOST_ON_LOAD_BALANCER) return [];
+  const allowed = `a whole number from 1 to ${MOST_ON_LOAD_BALANCER} on a load balancer, which uses the bit above it too`;
   return [{ key: 'routing.mark', value: mark, allowed }];
 }

@@ -86,12 +86,12 @@ export interface LoadBalancerConfig {
    */
   localAddresses: string[];
   /** With `external` there may be none; if there are any, only their flows get marks. */
-  services: BalancedService[];
+  services: VirtualService[];
   flowTimeoutSeconds: number;
   maxFlows: number;
 }
 
-export interface BalancedService {
+export interface VirtualService {
   /** `a.b.c.d` or `x:x::x` */
   vip: string;
   port: number;
