@@ -38,12 +38,15 @@ export function forwarding(
 
   const list = new PacketList(BATCH);
   const packet = new Packet(feed.arena.buffer);
+  const one = [packet];
+  const outbox = { offset: 0, add() {} };
   const throughRole = nanosecondsEach(PACKETS, () => {
     for (let left = PACKETS; left > 0; left -= BATCH) {
       feed.receive(list);
       for (let i = 0; i < BATCH; i++) {
         packet.parse(list.offsets[i], list.offsets[i] + list.lengths[i]);
-        kit.role.process(packet, feed.clock[0], 0);
+        kit.role.prefetch(one, 1);
+        kit.role.process(packet, feed.clock[0], outbox);
       }
     }
   });

@@ -3,7 +3,7 @@ import { flowPorts } from '#shim/flow/records.js';
 import { FlowTable } from '#shim/flow/table.js';
 import { native } from '#shim/io/native.js';
 import { Counter, type Counters, makeCounters } from '#shim/role/counters.js';
-import { RealServer } from '#shim/role/real-server.js';
+import { RealServerRole } from '#shim/role/real-server.js';
 import {
   CLIENT_NETWORK,
   CLIENT_PORT,
@@ -25,7 +25,7 @@ export const MAX_FLOWS = 1_048_576;
 
 export interface Kit {
   family: Family;
-  role: RealServer;
+  role: RealServerRole;
   flows: FlowTable;
   counters: Counters;
   bytes: number;
@@ -49,7 +49,7 @@ export function makeKit(family: Family = 4): Kit {
   };
   return {
     family,
-    role: new RealServer(options, flows, counters, () => {}, 1),
+    role: new RealServerRole(options, flows, counters, () => {}, 1),
     flows,
     counters,
     bytes: memory.byteLength,

@@ -10,6 +10,7 @@ import { IpHeader, Read } from './ip-header.js';
 import * as ipv4 from './ipv4.js';
 import * as ipv6 from './ipv6.js';
 import * as udp from './udp.js';
+import { type FlowId, NONE } from './units.js';
 import * as uoa from './uoa.js';
 
 export { DESTINATION, SOURCE } from './ip-header.js';
@@ -58,8 +59,9 @@ export class Packet extends IpHeader {
   /** Offset and length of the option, in an error of the one that is quoted; only for `Mark.found`. */
   option = 0;
   optionLength = 0;
-  /** What whoever looks at a batch of packets ahead of their handling found out about this one; -1: nothing. */
-  hint = -1;
+  /** What the role's look at the whole batch found out (role/role.ts): whether it goes to this host, and its flow. */
+  isInbound = false;
+  hint: FlowId = NONE;
 
   /** A view of packets in `buffer`; several of one buffer may share `bytes` and `view`. */
   constructor(
@@ -94,7 +96,7 @@ export class Packet extends IpHeader {
     this.segment = segment;
     this.carrier = Carrier.none;
     this.mark = Mark.none;
-    this.hint = -1;
+    this.hint = NONE;
     this.kind = this.classify(start, end);
     return this.kind;
   }

@@ -5,9 +5,9 @@ import { native } from '../io/native.js';
 import { PathMtu } from '../io/path-mtu.js';
 import type { TellPathMtu } from '../role/client-mtus.js';
 import type { Counters } from '../role/counters.js';
-import { LoadBalancer, type LoadBalancerOptions } from '../role/load-balancer.js';
-import { RealServer, type RealServerOptions } from '../role/real-server.js';
-import type { Role } from '../role/verdict.js';
+import { type LoadBalancerOptions, LoadBalancerRole } from '../role/load-balancer.js';
+import { type RealServerOptions, RealServerRole } from '../role/real-server.js';
+import type { Role } from '../role/role.js';
 
 /** Plain data: it goes from thread to thread. */
 export type RoleSettings =
@@ -40,7 +40,7 @@ function realServer(
   options: RealServerOptions,
   { flows, counters, seed, tellPathMtu }: RoleMeans,
 ): ActiveRole {
-  const role = new RealServer(options, flows, counters, tellPathMtu, seed);
+  const role = new RealServerRole(options, flows, counters, tellPathMtu, seed);
   return {
     role,
     configure(settings) {
@@ -54,7 +54,7 @@ function loadBalancer(options: LoadBalancerOptions, { flows, counters, mark, see
   const conntrack = new Conntrack(native, mark);
   const path = new PathMtu(native, mark);
   const pathMtu = path.get.bind(path);
-  const role = new LoadBalancer(options, flows, counters, conntrack, pathMtu, seed);
+  const role = new LoadBalancerRole(options, flows, counters, conntrack, pathMtu, seed);
   return {
     role,
     configure(settings) {

@@ -1,17 +1,28 @@
 /**
- * Joins a device and a role: a batch comes in, each packet gets its verdict, and what is to go out goes out, in
- * the order it came. Nothing is allocated per packet or per batch.
+ * Joins a device and a role: a batch comes in, each packet gets its verdict, and the batch goes out as three lists. First
+ * what the role added, then what goes to the host's stack, then what goes to the network. Order holds within each list,
+ * not between them. Nothing is allocated per packet or per batch.
  */
-
 import { BATCH } from '../codec/batch.js';
 import { type Checksum, Packet } from '../codec/packet.js';
+import type { ByteOffset, Ticks } from '../codec/units.js';
 import { type Device, PacketList } from '../io/device.js';
-import { type Role, Verdict } from '../role/verdict.js';
+import { type Outbox, type Role, Verdict } from '../role/role.js';
 
-/** Milliseconds between two looks at the time when no packets come. */
-const IDLE_WAIT = 100;
-/** Milliseconds between two ticks of the role under load. */
-const TICK_INTERVAL = 10;
+/** Between two looks at the time when no packets come. */
+const IDLE_WAIT_MS = 100;
+/** Between two ticks of the role under load. */
+const TICK_INTERVAL_MS = 10;
+
+/** What the role adds to a batch: up to one packet beside each of its packets. */
+class BatchOutbox implements Outbox {
+  readonly packets = new PacketList(BATCH);
+  offset: ByteOffset = 0;
+
+  add(length: number): void {
+    this.packets.add(this.offset, length);
+  }
+}
 
 export class Pipeline {
   /** What is decoded of each packet of a batch. */
@@ -19,8 +30,8 @@ export class Pipeline {
   private readonly received = new PacketList(BATCH);
   private readonly toStack = new PacketList(BATCH);
   private readonly toNetwork = new PacketList(BATCH);
-  private readonly extras = new PacketList(BATCH);
-  private lastTick = 0;
+  private readonly outbox = new BatchOutbox();
+  private lastTick: Ticks = 0;
   private hasBacklog = false;
 
   constructor(
@@ -32,30 +43,30 @@ export class Pipeline {
     this.packets = Array.from({ length: BATCH }, () => new Packet(buffer, bytes, view));
   }
 
-  /** Waits up to `wait` milliseconds for one batch (or a wake-up), sees it through, and says how many it held. */
-  turn(wait = IDLE_WAIT): number {
+  /** Waits for one batch (or a wake-up), sees it through, and says how many packets it held. */
+  turn(waitMs = IDLE_WAIT_MS): number {
     const { device } = this;
-    device.receive(this.received, this.hasBacklog ? 0 : wait);
+    device.receive(this.received, this.hasBacklog ? 0 : waitMs);
     const now = device.clock[0];
     const count = this.received.count;
     if (count > 0) this.handle(now);
-    if (count > 0) this.handleReleased(now);
-    if (this.hasBacklog || (now - this.lastTick) >>> 0 >= TICK_INTERVAL) {
+    if (count > 0) this.handleHeld(now);
+    if (this.hasBacklog || (now - this.lastTick) >>> 0 >= TICK_INTERVAL_MS) {
       this.lastTick = now;
       this.hasBacklog = this.role.tick(now);
     }
     return count;
   }
 
-  /** What the role had held, a batch at a time, behind the batch that made it let go. */
-  private handleReleased(now: number): void {
+  /** Sees through what the role had held, a batch at a time, behind the batch that made it let go. */
+  private handleHeld(now: Ticks): void {
     const { received, role } = this;
     const { arena } = this.device;
     do {
       received.count = 0;
       while (received.count < BATCH) {
         const offset = arena.packetOffset(received.count);
-        const length = role.release(arena.bytes, offset);
+        const length = role.takeHeld(arena.bytes, offset);
         if (length === 0) break;
         received.add(offset, length);
       }
@@ -63,9 +74,9 @@ export class Pipeline {
     } while (received.count > 0);
   }
 
-  private handle(now: number): void {
+  private handle(now: Ticks): void {
     this.parse();
-    this.role.foresee(this.packets, this.received.count, now);
+    this.role.prefetch(this.packets, this.received.count, now);
     this.decide(now);
     this.send();
   }
@@ -77,29 +88,30 @@ export class Pipeline {
       packets[i].parse(offsets[i], offsets[i] + lengths[i], checksums[i] as Checksum, segments[i]);
   }
 
-  private decide(now: number): void {
-    const { role, packets, toStack, toNetwork, extras } = this;
+  private decide(now: Ticks): void {
+    const { role, packets, toStack, toNetwork, outbox } = this;
     const { arena } = this.device;
     const { count } = this.received;
     toStack.count = 0;
     toNetwork.count = 0;
-    extras.count = 0;
+    outbox.packets.count = 0;
     for (let i = 0; i < count; i++) {
       const packet = packets[i];
-      const extraOffset = arena.extraOffset(i);
-      const verdict = role.process(packet, now, extraOffset);
-      if ((verdict & Verdict.extra) !== 0) extras.add(extraOffset, role.extraLength);
-      if ((verdict & Verdict.deliver) !== 0) toStack.addPacket(packet);
-      else if ((verdict & Verdict.emit) !== 0) toNetwork.addPacket(packet);
+      outbox.offset = arena.extraOffset(i);
+      const verdict = role.process(packet, now, outbox);
+      if (verdict === Verdict.deliver) toStack.addPacket(packet);
+      else if (verdict === Verdict.emit) toNetwork.addPacket(packet);
     }
   }
 
   private send(): void {
-    const { device, role, toStack, toNetwork, extras } = this;
-    const extrasRefused = extras.count > 0 ? device.emit(extras) : 0;
+    const { device, role, toStack, toNetwork } = this;
+    const added = this.outbox.packets;
+    // A standalone mark must arrive before the packet that it describes.
+    const addedRefused = added.count > 0 ? device.emit(added) : 0;
     let refused = 0;
     if (toStack.count > 0) refused += device.deliver(toStack);
     if (toNetwork.count > 0) refused += device.emit(toNetwork);
-    role.settle(extras.count - extrasRefused, extrasRefused, refused);
+    role.account(added.count - addedRefused, addedRefused, refused);
   }
 }

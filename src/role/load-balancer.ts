@@ -26,7 +26,7 @@ import type { FlowTable } from '../flow/table.js';
 import { type Counters, LbCounter } from './counters.js';
 import { ACKED, MARKS_SENT } from './flow-flags.js';
 import { MarkedClient } from './marked-client.js';
-import { EXPIRY_BUDGET, type Role, Verdict } from './verdict.js';
+import { EXPIRY_BUDGET, type Outbox, type Role, Verdict } from './role.js';
 
 /** Every path takes packets of this size (net.ipv4.route.min_pmtu; RFC 8200, 5): no need to ask for its MTU. */
 const SMALLEST_PATH4 = 552;
@@ -63,9 +63,7 @@ export interface LoadBalancerOptions {
   ownAddresses: readonly Prefix[];
 }
 
-export class LoadBalancer implements Role {
-  extraLength = 0;
-
+export class LoadBalancerRole implements Role {
   private carrier!: LoadBalancerOptions['carrier'];
   private maxTrails!: number;
   private ownAddresses!: PrefixList;
@@ -103,13 +101,13 @@ export class LoadBalancer implements Role {
   }
 
   /** Asks conntrack for all connections of a batch at once. */
-  foresee(packets: readonly Packet[], count: number, now: number): void {
+  prefetch(packets: readonly Packet[], count: number, now: number): void {
     const { connections } = this;
     for (let i = 0; i < count; i++) {
       const packet = packets[i];
-      if (packet.kind !== Kind.udp) continue;
-      if (this.ownAddresses.has(packet.addresses, DESTINATION) || this.isSure(this.known(packet), now))
-        continue;
+      // By the destination: a source is easily forged.
+      packet.isInbound = this.ownAddresses.has(packet.addresses, DESTINATION);
+      if (packet.kind !== Kind.udp || packet.isInbound || this.isSure(this.known(packet), now)) continue;
       this.setTuple(packet.addresses, DESTINATION, packet.destinationPort, SOURCE, packet.sourcePort);
       connections.wonder(this.tuple);
     }
@@ -117,45 +115,44 @@ export class LoadBalancer implements Role {
   }
 
   /** Packets that bypass us would overtake what we held: nothing ever is. */
-  release(): number {
+  takeHeld(): number {
     return 0;
   }
 
-  settle(_extrasSent: number, extrasRefused: number, refused: number): void {
-    this.counters[LbCounter.dropped_io] += extrasRefused + refused;
+  account(_marksSent: number, marksRefused: number, refused: number): void {
+    this.counters[LbCounter.dropped_io] += marksRefused + refused;
     this.connections.settle();
   }
 
   // ---- 1. which way --------------------------------------------------------------------------------------
 
-  process(packet: Packet, now: number, extraOffset: number): number {
-    const verdict = this.handle(packet, now, extraOffset);
-    if ((verdict & (Verdict.deliver | Verdict.emit)) !== 0) restoreHop(packet);
+  process(packet: Packet, now: number, outbox: Outbox): Verdict {
+    const verdict = this.handle(packet, now, outbox);
+    if (verdict !== Verdict.drop) restoreHop(packet);
     return verdict;
   }
 
-  private handle(packet: Packet, now: number, extraOffset: number): number {
+  private handle(packet: Packet, now: number, outbox: Outbox): Verdict {
     const { counters } = this;
     counters[LbCounter.packets_seen]++;
     if (packet.kind === Kind.malformed) {
       counters[LbCounter.dropped_malformed]++;
-      return Verdict.none;
+      return Verdict.drop;
     }
     if (packet.kind === Kind.error) return this.errorFromNetwork(packet, now);
     if (packet.kind === Kind.other) {
       counters[LbCounter.packets_ignored]++;
-      return Verdict.none;
+      return Verdict.drop;
     }
-    // By the destination: a source is easily forged.
-    if (this.ownAddresses.has(packet.addresses, DESTINATION)) return this.fromRealServer(packet, now);
-    if (packet.kind === Kind.udp) return this.toRealServer(packet, now, extraOffset);
+    if (packet.isInbound) return this.fromRealServer(packet, now);
+    if (packet.kind === Kind.udp) return this.toRealServer(packet, now, outbox);
     counters[LbCounter.packets_unmarked]++;
     return Verdict.emit;
   }
 
   // ---- 2. to a real server -------------------------------------------------------------------------------
 
-  private toRealServer(packet: Packet, now: number, extraOffset: number): number {
+  private toRealServer(packet: Packet, now: number, outbox: Outbox): Verdict {
     const { counters, client } = this;
     const { records } = this.flows;
     // What the client wrote there itself would pass for ours.
@@ -169,7 +166,7 @@ export class LoadBalancer implements Role {
     copyAddress(records.words, records.addressAt(flow, CLIENT), client.words, 0);
     client.v6 = packet.v6;
     client.port = records.clientPort(flow);
-    return this.mark(packet, extraOffset, now);
+    return this.mark(packet, outbox, now);
   }
 
   private wantsMark(flow: FlowId): boolean {
@@ -222,7 +219,7 @@ export class LoadBalancer implements Role {
 
   // ---- 3. the mark ---------------------------------------------------------------------------------------
 
-  private mark(packet: Packet, extraOffset: number, now: number): number {
+  private mark(packet: Packet, outbox: Outbox, now: number): Verdict {
     const { counters, client } = this;
     const carrier = carrierOfFamily(this.carrier, packet.v6);
     if (packet.payloadLength > 0 && !packet.fragmented && this.fits(packet, carrier, now)) {
@@ -230,9 +227,9 @@ export class LoadBalancer implements Role {
       counters[LbCounter.marks_inserted]++;
       return Verdict.emit;
     }
-    this.extraLength = writeStandalone(packet, carrier, client, packet.view, extraOffset);
+    outbox.add(writeStandalone(packet, carrier, client, packet.view, outbox.offset));
     counters[LbCounter.marks_standalone]++;
-    return Verdict.emit | Verdict.extra;
+    return Verdict.emit;
   }
 
   private fits(packet: Packet, carrier: Carrier, now: number): boolean {
@@ -246,7 +243,7 @@ export class LoadBalancer implements Role {
 
   // ---- 4. an ACK -----------------------------------------------------------------------------------------
 
-  private fromRealServer(packet: Packet, now: number): number {
+  private fromRealServer(packet: Packet, now: number): Verdict {
     const { counters } = this;
     if (packet.kind === Kind.udp && packet.payloadLength > 0) {
       // No ACK has a payload: somebody's answer, with an option that no client should see.
@@ -257,11 +254,11 @@ export class LoadBalancer implements Role {
     const flow = packet.kind === Kind.udp ? this.acknowledged(packet) : NONE;
     if (flow === NONE) {
       counters[LbCounter.acks_unmatched]++;
-      return Verdict.none;
+      return Verdict.drop;
     }
     counters[LbCounter.acks_received]++;
     this.letGo(packet, flow, now);
-    return Verdict.none;
+    return Verdict.drop;
   }
 
   /** The flow whose mark this packet echoes, as it was sent; or NONE. */
@@ -295,7 +292,7 @@ export class LoadBalancer implements Role {
    * A marked packet was too big for some path: from now on its destination's marks go ahead of such packets. The client
    * hears of it only if its packet would have been too big without the mark.
    */
-  private errorFromNetwork(packet: Packet, now: number): number {
+  private errorFromNetwork(packet: Packet, now: number): Verdict {
     const { quoted, view, v6 } = packet;
     const isOfOurs = this.ownAddresses.has(quoted.addresses, SOURCE);
     const mtu = icmp.nextHopMtu(view, packet.transport, v6);
@@ -305,6 +302,6 @@ export class LoadBalancer implements Role {
     this.learnedMtus.learn(quoted.addresses, DESTINATION, mtu, now);
     if (marked - removed > mtu) return Verdict.deliver;
     this.counters[LbCounter.packets_ignored]++;
-    return Verdict.none;
+    return Verdict.drop;
   }
 }

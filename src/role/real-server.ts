@@ -34,13 +34,14 @@ import { ClientMtus, type TellPathMtu } from './client-mtus.js';
 import { isImpossible } from './clients.js';
 import { Counter, type Counters } from './counters.js';
 import { OTHER_FAMILY } from './flow-flags.js';
-import { Foresight } from './foresight.js';
 import { Fragments } from './fragments.js';
 import { MarkedClient } from './marked-client.js';
+import { Prefetch } from './prefetch.js';
+import { EXPIRY_BUDGET, type Outbox, type Role, Verdict } from './role.js';
 import { type Service, ServiceList } from './services.js';
-import { EXPIRY_BUDGET, type Role, Verdict } from './verdict.js';
 
-export interface LoadBalancer {
+/** Load balancers whose marks count. */
+export interface TrustedLoadBalancer {
   prefix: Prefix;
   /** Whether it understands ACKs. */
   ack: boolean;
@@ -49,7 +50,7 @@ export interface LoadBalancer {
 }
 
 export interface RealServerOptions {
-  loadBalancers: readonly LoadBalancer[];
+  loadBalancers: readonly TrustedLoadBalancer[];
   services: readonly Service[];
   /** The host's own and broadcast addresses: no client can have one of them. */
   ownAddresses: readonly Prefix[];
@@ -59,16 +60,14 @@ export interface RealServerOptions {
   translates: boolean;
 }
 
-export class RealServer implements Role {
-  extraLength = 0;
-
+export class RealServerRole implements Role {
   private readonly fragments: Fragments;
   private readonly clientMtus: ClientMtus;
-  private readonly foresight: Foresight;
+  private readonly batch: Prefetch;
   private readonly client = new MarkedClient();
   /** New source and destination of a packet that goes over to the other family. */
   private readonly ends = new Int32Array(2 * ADDRESS_WORDS);
-  private loadBalancers!: readonly LoadBalancer[];
+  private loadBalancers!: readonly TrustedLoadBalancer[];
   private prefixes!: PrefixList;
   private services!: ServiceList;
   private ownAddresses!: PrefixList;
@@ -84,7 +83,7 @@ export class RealServer implements Role {
   ) {
     this.fragments = new Fragments(seed);
     this.clientMtus = new ClientMtus(seed, tellPathMtu);
-    this.foresight = new Foresight(flows);
+    this.batch = new Prefetch(flows);
     this.configure(options);
   }
 
@@ -105,59 +104,54 @@ export class RealServer implements Role {
     return this.flows.isExpiryDue(now);
   }
 
-  release(bytes: Uint8Array, offset: number): number {
+  takeHeld(bytes: Uint8Array, offset: number): number {
     return this.fragments.take(bytes, offset);
   }
 
-  settle(extrasSent: number, extrasRefused: number, refused: number): void {
-    this.counters[Counter.uoa_ack_sent] += extrasSent;
-    this.counters[Counter.uoa_ack_fail] += extrasRefused;
+  account(acksSent: number, acksRefused: number, refused: number): void {
+    this.counters[Counter.uoa_ack_sent] += acksSent;
+    this.counters[Counter.uoa_ack_fail] += acksRefused;
     this.counters[Counter.dropped_io] += refused;
   }
 
-  foresee(packets: readonly Packet[], count: number): void {
-    this.foresight.look(packets, count, this.services);
+  prefetch(packets: readonly Packet[], count: number): void {
+    this.batch.run(packets, count, this.services);
   }
 
   // ---- 1. which way --------------------------------------------------------------------------------------
 
-  process(packet: Packet, now: number, extraOffset: number): number {
-    const verdict = this.handle(packet, now, extraOffset);
+  process(packet: Packet, now: number, outbox: Outbox): Verdict {
+    const verdict = this.handle(packet, now, outbox);
     // What is delivered was forwarded to the TUN, what is emitted came from this host.
-    if ((verdict & Verdict.deliver) !== 0) restoreHop(packet);
+    if (verdict === Verdict.deliver) restoreHop(packet);
     return verdict;
   }
 
-  private handle(packet: Packet, now: number, extraOffset: number): number {
+  private handle(packet: Packet, now: number, outbox: Outbox): Verdict {
     switch (packet.kind) {
       case Kind.udp:
-        return this.isInbound(packet) ? this.receive(packet, now, extraOffset) : this.reply(packet, now);
+        return packet.isInbound ? this.receive(packet, now, outbox) : this.reply(packet, now);
       case Kind.fragment:
         return this.follow(packet, now);
       case Kind.malformed:
         this.counters[Counter.dropped_malformed]++;
         if (packet.mark === Mark.broken && this.isFromLb(packet)) this.counters[Counter.uoa_invalid]++;
-        return Verdict.none;
+        return Verdict.drop;
       case Kind.error:
-        return this.isInbound(packet) ? this.errorFromNetwork(packet, now) : this.errorFromHost(packet);
+        return packet.isInbound ? this.errorFromNetwork(packet, now) : this.errorFromHost(packet);
       default:
         return this.pass(packet, now);
     }
   }
 
   /** Not UDP, and no error about it, but it was led here along with those: it goes on as it came. */
-  private pass(packet: Packet, now: number): number {
+  private pass(packet: Packet, now: number): Verdict {
     // Its later fragments may look like UDP's.
     if (packet.fragmented) this.letFollow(packet, now);
-    if (this.isInbound(packet)) return Verdict.deliver;
+    if (packet.isInbound) return Verdict.deliver;
     if (this.services.hasAddress(packet.addresses, SOURCE)) return Verdict.emit;
     this.counters[Counter.packets_ignored]++;
-    return Verdict.none;
-  }
-
-  /** To a service, and not from one: a prefix of load balancers may well hold the service's own address too. */
-  private isInbound({ addresses }: Packet): boolean {
-    return this.services.hasAddress(addresses, DESTINATION) && !this.services.hasAddress(addresses, SOURCE);
+    return Verdict.drop;
   }
 
   private isFromLb(packet: Packet): boolean {
@@ -166,7 +160,7 @@ export class RealServer implements Role {
 
   // ---- 2. from a load balancer ---------------------------------------------------------------------------
 
-  private receive(packet: Packet, now: number, extraOffset: number): number {
+  private receive(packet: Packet, now: number, outbox: Outbox): Verdict {
     const { counters } = this;
     const position = this.prefixes.match(packet.addresses, SOURCE);
     if (position < 0) {
@@ -175,9 +169,9 @@ export class RealServer implements Role {
       return Verdict.deliver;
     }
     const lb = this.loadBalancers[position];
-    if (!packet.fragmented) return this.receiveFrom(packet, lb, now, extraOffset);
+    if (!packet.fragmented) return this.receiveFrom(packet, lb, now, outbox);
     if (packet.carrier === Carrier.opp) return this.gather(packet, now);
-    return this.receiveFirst(packet, lb, now, extraOffset);
+    return this.receiveFirst(packet, lb, now, outbox);
   }
 
   private letFollow(packet: Packet, now: number): void {
@@ -185,19 +179,19 @@ export class RealServer implements Role {
     this.fragments.lead(packet, 0, now);
   }
 
-  private receiveFirst(packet: Packet, lb: LoadBalancer, now: number, extraOffset: number): number {
+  private receiveFirst(packet: Packet, lb: TrustedLoadBalancer, now: number, outbox: Outbox): Verdict {
     const { fragments } = this;
     const length = packet.fragmentLength;
     fragments.begin(packet);
-    const verdict = this.receiveFrom(packet, lb, now, extraOffset);
+    const verdict = this.receiveFrom(packet, lb, now, outbox);
     // An IPv6 mark stands behind the fragment header, in what fragments are counted in.
     fragments.lead(packet, length - packet.fragmentLength, now);
     return verdict;
   }
 
-  private receiveFrom(packet: Packet, lb: LoadBalancer, now: number, extraOffset: number): number {
+  private receiveFrom(packet: Packet, lb: TrustedLoadBalancer, now: number, outbox: Outbox): Verdict {
     const { counters, flows } = this;
-    if (packet.mark === Mark.found) return this.receiveMarked(packet, lb, now, extraOffset);
+    if (packet.mark === Mark.found) return this.receiveMarked(packet, lb, now, outbox);
     counters[packet.mark === Mark.none ? Counter.uoa_none : Counter.uoa_invalid] += packet.datagrams;
 
     const ports = flowPorts(packet.sourcePort, packet.destinationPort);
@@ -210,26 +204,22 @@ export class RealServer implements Role {
     return this.deliver(packet);
   }
 
-  private receiveMarked(packet: Packet, lb: LoadBalancer, now: number, extraOffset: number): number {
+  private receiveMarked(packet: Packet, lb: TrustedLoadBalancer, now: number, outbox: Outbox): Verdict {
     const { counters } = this;
     counters[Counter.uoa_got] += packet.datagrams;
     const isServed = this.isServed(packet);
     const flow = isServed ? this.learn(packet, now) : NONE;
-    let verdict: number = Verdict.none;
     if (isServed && flow === NONE) counters[Counter.uoa_invalid] += packet.datagrams;
     if (flow !== NONE) {
       this.flows.recordInbound(flow, now, packet.datagrams);
-      if (lb.ack) {
-        this.extraLength = writeAck(packet, packet.view, extraOffset);
-        verdict = Verdict.extra;
-      }
+      if (lb.ack) outbox.add(writeAck(packet, packet.view, outbox.offset));
     }
     const standalone = packet.payloadLength === 0 && !lb.deliverEmpty;
     if (standalone) {
       counters[Counter.uoa_standalone]++;
-      return verdict;
+      return Verdict.drop;
     }
-    return verdict | (flow === NONE ? this.deliver(packet) : this.deliverAsClient(packet, flow));
+    return flow === NONE ? this.deliver(packet) : this.deliverAsClient(packet, flow);
   }
 
   private isServed(packet: Packet): boolean {
@@ -254,7 +244,7 @@ export class RealServer implements Role {
 
   // ---- 3. delivery ---------------------------------------------------------------------------------------
 
-  private deliverAsClient(packet: Packet, flow: FlowId): number {
+  private deliverAsClient(packet: Packet, flow: FlowId): Verdict {
     const { records } = this.flows;
     if (this.isOtherFamily(flow)) return this.deliverTranslated(packet, flow);
     strip(packet);
@@ -264,7 +254,7 @@ export class RealServer implements Role {
   }
 
   /** To the service with the same port in the client's own family. */
-  private deliverTranslated(packet: Packet, flow: FlowId): number {
+  private deliverTranslated(packet: Packet, flow: FlowId): Verdict {
     const { services, ends } = this;
     const { records } = this.flows;
     const partner = this.partnerOf(packet.addresses, DESTINATION, packet.destinationPort);
@@ -284,7 +274,7 @@ export class RealServer implements Role {
   }
 
   /** Delivery with the load balancer's own address as source, the safest way for whatever has no client. */
-  private deliver(packet: Packet): number {
+  private deliver(packet: Packet): Verdict {
     strip(packet);
     this.counters[Counter.packets_delivered] += packet.datagrams;
     return Verdict.deliver;
@@ -292,7 +282,7 @@ export class RealServer implements Role {
 
   // ---- 4. from the application ---------------------------------------------------------------------------
 
-  private reply(packet: Packet, now: number): number {
+  private reply(packet: Packet, now: number): Verdict {
     const { flows, counters, ends } = this;
     const { records } = flows;
     const { addresses, sourcePort, destinationPort } = packet;
@@ -308,7 +298,7 @@ export class RealServer implements Role {
     copyAddress(records.words, records.addressAt(flow, LIP), ends, DESTINATION);
     if (this.isOtherFamily(flow) && !translate(packet, ends)) {
       counters[Counter.fragments_dropped]++;
-      return Verdict.none;
+      return Verdict.drop;
     }
     // A wildcard socket's answer may come from another address than was asked.
     if (!sameAddress(addresses, SOURCE, ends, SOURCE)) setSource(packet, ends, SOURCE, packet.sourcePort);
@@ -356,31 +346,31 @@ export class RealServer implements Role {
 
   // ---- 5. later fragments --------------------------------------------------------------------------------
 
-  private follow(packet: Packet, now: number): number {
+  private follow(packet: Packet, now: number): Verdict {
     const { fragments, counters } = this;
-    const isInbound = this.isInbound(packet);
+    const { isInbound } = packet;
     const isFromLb = isInbound && this.isFromLb(packet);
     if (isFromLb && packet.protocol === uoa.OPP_PROTOCOL) return this.gather(packet, now);
     if (!fragments.follow(packet, now) && isFromLb) {
       counters[fragments.hold(packet, now) ? Counter.fragments_held : Counter.fragments_dropped]++;
-      return Verdict.none;
+      return Verdict.drop;
     }
     return isInbound ? Verdict.deliver : Verdict.emit;
   }
 
   /** A piece of a datagram that comes back when it is whole. */
-  private gather(packet: Packet, now: number): number {
+  private gather(packet: Packet, now: number): Verdict {
     const { counters } = this;
     const dropped = this.fragments.gather(packet, now);
     counters[Counter.fragments_dropped] += dropped;
     if (dropped === 0) counters[Counter.fragments_held]++;
-    return Verdict.none;
+    return Verdict.drop;
   }
 
   // ---- 6. ICMP errors ------------------------------------------------------------------------------------
 
   /** About a reply of ours, LIP:lport in what it quotes: the application's socket knows the client's address. */
-  private errorFromNetwork(packet: Packet, now: number): number {
+  private errorFromNetwork(packet: Packet, now: number): Verdict {
     const { flows, counters } = this;
     const { records } = flows;
     const { addresses } = packet.quoted;
@@ -393,7 +383,7 @@ export class RealServer implements Role {
     const mtu = icmp.nextHopMtu(packet.view, packet.transport, packet.v6);
     const isNews = mtu === 0 || this.learnMtu(flow, mtu + this.growthOnTheWay(flow, packet), now);
     // The socket that it is about speaks another family, or has heard it already: there may be a burst of them.
-    if (this.isOtherFamily(flow) || !isNews) return Verdict.none;
+    if (this.isOtherFamily(flow) || !isNews) return Verdict.drop;
     setQuotedDestination(packet, records.words, records.addressAt(flow, CLIENT), records.clientPort(flow));
     counters[Counter.icmp_translated]++;
     return Verdict.deliver;
@@ -411,7 +401,7 @@ export class RealServer implements Role {
   }
 
   /** About a datagram that this host could not deliver, for its client: the load balancer knows LIP:lport. */
-  private errorFromHost(packet: Packet): number {
+  private errorFromHost(packet: Packet): Verdict {
     const { counters } = this;
     const { records } = this.flows;
     const { addresses } = packet.quoted;
@@ -419,7 +409,7 @@ export class RealServer implements Role {
     if (flow === NONE) return Verdict.emit;
     if (this.isOtherFamily(flow)) {
       counters[Counter.packets_ignored]++;
-      return Verdict.none;
+      return Verdict.drop;
     }
     const lip = records.addressAt(flow, LIP);
     setQuotedSource(packet, records.words, lip, records.lipPort(flow));

@@ -1,55 +1,63 @@
 import { describe, expect, it } from 'vitest';
 import { BATCH } from '../../../src/codec/batch.js';
+import { MAX_STANDALONE } from '../../../src/codec/carriers.js';
 import type { Packet } from '../../../src/codec/packet.js';
 import { Pipeline } from '../../../src/dataplane/pipeline.js';
 import { HEADROOM, PacketList } from '../../../src/io/device.js';
-import { type Role, Verdict } from '../../../src/role/verdict.js';
+import { type Outbox, type Role, Verdict } from '../../../src/role/role.js';
 import { MemoryDevice } from '../support/memory-device.js';
 import { datagram, type Octets, toHex } from '../support/wire.js';
 
-/** A role that does what the first byte of the payload says, and writes down what it is asked. */
+/** What the role is to do with a packet, by the number in its payload. */
+type Script = (n: number) => { verdict: Verdict; adds?: Octets };
+
+/** Does what its script says, and writes down what it is asked. */
 class ScriptedRole implements Role {
-  extraLength = 0;
-  readonly seen: { length: number; now: number; headroom: number }[] = [];
+  readonly seen: { length: number; now: number; misalignment: number }[] = [];
   readonly ticks: number[] = [];
-  /** Of each batch it was shown: the payloads' second bytes, how many it had handled by then, and the time. */
-  readonly foreseen: { payloads: number[]; handled: number; now: number }[] = [];
+  /** Of each batch it was shown: the packets' numbers, how many it had handled by then, and the time. */
+  readonly prefetched: { numbers: number[]; handled: number; now: number }[] = [];
+  readonly accounts: { added: number; addedRefused: number; refused: number }[] = [];
+  /** Packets held, the one to go first at the front. */
+  readonly held: Octets[] = [];
   backlog = 0;
 
-  foresee(packets: readonly Packet[], count: number, now: number): void {
-    const payloads = packets.slice(0, count).map(({ bytes, end }) => bytes[end - 1]);
-    this.foreseen.push({ payloads, handled: this.seen.length, now });
+  constructor(private readonly script: Script) {}
+
+  prefetch(packets: readonly Packet[], count: number, now: number): void {
+    const numbers = packets.slice(0, count).map(numberOf);
+    this.prefetched.push({ numbers, handled: this.seen.length, now });
   }
 
-  process(packet: Packet, now: number, extraOffset: number): number {
-    const verdict = packet.bytes[packet.udp + 8];
-    this.seen.push({ length: packet.end - packet.start, now, headroom: packet.start % 64 });
-    if ((verdict & Verdict.extra) !== 0) {
-      this.extraLength = 1 + this.seen.length;
-      packet.bytes.fill(this.seen.length, extraOffset, extraOffset + this.extraLength);
+  process(packet: Packet, now: number, outbox: Outbox): Verdict {
+    this.seen.push({ length: packet.end - packet.start, now, misalignment: packet.start % 64 });
+    const { verdict, adds } = this.script(numberOf(packet));
+    if (adds !== undefined) {
+      packet.bytes.set(adds, outbox.offset);
+      outbox.add(adds.length);
     }
     return verdict;
   }
 
-  readonly settled: number[][] = [];
-  /** Packets held, the one to go first at the front. */
-  readonly held: Octets[] = [];
-
-  release(bytes: Uint8Array, offset: number): number {
+  takeHeld(bytes: Uint8Array, offset: number): number {
     const packet = this.held.shift();
     if (packet === undefined) return 0;
     bytes.set(packet, offset);
     return packet.length;
   }
 
-  settle(extrasSent: number, extrasRefused: number, refused: number): void {
-    this.settled.push([extrasSent, extrasRefused, refused]);
+  account(added: number, addedRefused: number, refused: number): void {
+    this.accounts.push({ added, addedRefused, refused });
   }
 
   tick(now: number): boolean {
     this.ticks.push(now);
     return this.backlog-- > 0;
   }
+}
+
+function numberOf({ bytes, end }: Packet): number {
+  return bytes[end - 1];
 }
 
 /** Notes how long it was asked to wait, and refuses as many packets of a list as it is told. */
@@ -74,129 +82,124 @@ class ObservedDevice extends MemoryDevice {
   }
 }
 
-function make() {
+const DROP: Script = () => ({ verdict: Verdict.drop });
+const EMIT: Script = () => ({ verdict: Verdict.emit });
+
+function make(script: Script = EMIT) {
   const device = new ObservedDevice();
-  const role = new ScriptedRole();
+  const role = new ScriptedRole(script);
   return { device, role, pipeline: new Pipeline(device, role) };
 }
 
-/** A packet that asks for a verdict; `n` tells it from others. */
-function asking(verdict: number, n = 0): Uint8Array {
-  return datagram({ from: '192.0.2.1:1', to: '192.0.2.2:2', payload: [verdict, n] });
+/** The packet with this number. */
+function packet(n: number): Uint8Array {
+  return datagram({ from: '192.0.2.1:1', to: '192.0.2.2:2', payload: [n] });
 }
 
 const lastBytes = (packets: readonly Octets[]) => packets.map(packet => packet[packet.length - 1]);
 
-describe('Pipeline', () => {
-  it('does to each packet what its verdict says', () => {
-    const { device, pipeline } = make();
-    device.put(asking(Verdict.none, 1));
-    device.put(asking(Verdict.deliver, 2));
-    device.put(asking(Verdict.emit, 3));
+describe('what a pipeline does with a batch', () => {
+  it('a packet goes where its verdict says', () => {
+    const verdicts = [Verdict.drop, Verdict.deliver, Verdict.emit];
+    const { device, pipeline } = make(n => ({ verdict: verdicts[n] }));
+    for (const n of [0, 1, 2]) device.put(packet(n));
     expect(pipeline.turn()).toBe(3);
-    expect(device.delivered.map(toHex)).toEqual([toHex(asking(Verdict.deliver, 2))]);
-    expect(device.emitted.map(toHex)).toEqual([toHex(asking(Verdict.emit, 3))]);
+    expect(device.delivered.map(toHex)).toEqual([toHex(packet(1))]);
+    expect(device.emitted.map(toHex)).toEqual([toHex(packet(2))]);
   });
 
-  it('sends what the role added, with either or neither, before the rest', () => {
-    const { device, role, pipeline } = make();
-    device.put(asking(Verdict.emit, 9));
-    device.put(asking(Verdict.extra, 2));
-    device.put(asking(Verdict.extra | Verdict.deliver, 3));
-    device.put(asking(Verdict.extra | Verdict.emit, 4));
+  it('what the role added goes out before the batch, whatever becomes of the packets', () => {
+    const scripts: ReturnType<Script>[] = [
+      { verdict: Verdict.emit },
+      { verdict: Verdict.drop, adds: [0xa1] },
+      { verdict: Verdict.deliver, adds: [0xa2, 0xa2] },
+      { verdict: Verdict.emit, adds: [0xa3, 0xa3, 0xa3] },
+    ];
+    const { device, role, pipeline } = make(n => scripts[n]);
+    for (const n of [0, 1, 2, 3]) device.put(packet(n));
     pipeline.turn();
-    expect(device.emitted.map(toHex)).toEqual([
-      '020202',
-      '03030303',
-      '0404040404',
-      toHex(asking(Verdict.emit, 9)),
-      toHex(asking(Verdict.extra | Verdict.emit, 4)),
-    ]);
-    expect(lastBytes(device.delivered)).toEqual([3]);
-    expect(role.settled).toEqual([[3, 0, 0]]);
+    expect(device.emitted.map(toHex)).toEqual(['a1', 'a2a2', 'a3a3a3', toHex(packet(0)), toHex(packet(3))]);
+    expect(lastBytes(device.delivered)).toEqual([2]);
+    expect(role.accounts).toEqual([{ added: 3, addedRefused: 0, refused: 0 }]);
   });
 
-  it('keeps the order, over batches of up to BATCH packets', () => {
-    const { device, pipeline } = make();
-    const count = BATCH * 3 + 5;
-    for (let n = 0; n < count; n++) device.put(asking(n % 3 === 0 ? Verdict.emit : Verdict.deliver, n));
+  it('order is kept within each list, over batches of up to BATCH packets', () => {
+    const { device, pipeline } = make(n => ({ verdict: n % 3 === 0 ? Verdict.emit : Verdict.deliver }));
+    const numbers = Array.from({ length: BATCH * 3 + 5 }, (_, n) => n);
+    for (const n of numbers) device.put(packet(n));
     const turns = [1, 2, 3, 4, 5].map(() => pipeline.turn());
     expect(turns).toEqual([BATCH, BATCH, BATCH, 5, 0]);
-    const numbers = Array.from({ length: count }, (_, n) => n);
     expect(lastBytes(device.delivered)).toEqual(numbers.filter(n => n % 3 !== 0));
     expect(lastBytes(device.emitted)).toEqual(numbers.filter(n => n % 3 === 0));
   });
 
-  it('keeps the role’s packets of a whole batch apart', () => {
-    const { device, pipeline } = make();
-    for (let n = 0; n < BATCH; n++) device.put(asking(Verdict.extra, n));
+  it('what the role adds to each packet of a whole batch has room of its own', () => {
+    const added = (n: number) => new Array<number>(MAX_STANDALONE).fill(n);
+    const { device, pipeline } = make(n => ({ verdict: Verdict.drop, adds: added(n) }));
+    for (let n = 0; n < BATCH; n++) device.put(packet(n));
     pipeline.turn();
-    expect(device.emitted.map(toHex)).toEqual(
-      Array.from({ length: BATCH }, (_, i) =>
-        (i + 1)
-          .toString(16)
-          .padStart(2, '0')
-          .repeat(i + 2),
-      ),
-    );
+    expect(device.emitted.map(toHex)).toEqual(Array.from({ length: BATCH }, (_, n) => toHex(added(n))));
   });
 
-  it('holds the largest packets, a whole batch of them', () => {
-    const { device, pipeline } = make();
+  it('a whole batch of the largest packets has room', () => {
+    const { device, pipeline } = make(() => ({ verdict: Verdict.deliver }));
     const packets = Array.from({ length: BATCH }, (_, n) =>
       datagram({
         from: '192.0.2.1:1',
         to: '192.0.2.2:2',
-        payload: [Verdict.deliver, ...new Array<number>(65535 - 30).fill(n), n],
+        payload: new Array<number>(65535 - 28).fill(n),
       }),
     );
     for (const packet of packets) device.put(packet);
     expect(pipeline.turn()).toBe(BATCH);
     for (let n = 0; n < BATCH; n++) expect(Buffer.compare(device.delivered[n], packets[n])).toBe(0);
   });
+});
 
-  it('shows the role each batch before it handles the first of its packets', () => {
+describe('what a pipeline asks of its role', () => {
+  it('the role sees each batch before it handles the first of its packets', () => {
     const { device, role, pipeline } = make();
     device.clock[0] = 5;
-    for (let n = 0; n < BATCH + 2; n++) device.put(asking(Verdict.emit, n));
-    role.held.push(asking(Verdict.deliver, 99));
+    for (let n = 0; n < BATCH + 2; n++) device.put(packet(n));
+    role.held.push(packet(99));
     for (let turn = 0; turn < 3; turn++) pipeline.turn();
     const numbers = Array.from({ length: BATCH + 2 }, (_, n) => n);
-    expect(role.foreseen).toEqual([
-      { payloads: numbers.slice(0, BATCH), handled: 0, now: 5 },
-      { payloads: [99], handled: BATCH, now: 5 },
-      { payloads: numbers.slice(BATCH), handled: BATCH + 1, now: 5 },
+    expect(role.prefetched).toEqual([
+      { numbers: numbers.slice(0, BATCH), handled: 0, now: 5 },
+      { numbers: [99], handled: BATCH, now: 5 },
+      { numbers: numbers.slice(BATCH), handled: BATCH + 1, now: 5 },
     ]);
-    expect(lastBytes(device.emitted)).toEqual(numbers);
+    expect(lastBytes(device.emitted)).toEqual([...numbers.slice(0, BATCH), 99, ...numbers.slice(BATCH)]);
   });
 
-  it('counts what is refused, by way and kind', () => {
-    const { device, role, pipeline } = make();
-    device.put(asking(Verdict.deliver));
-    device.put(asking(Verdict.deliver));
+  it('the role hears what was refused: what it added apart from the batch', () => {
+    const { device, role, pipeline } = make(n =>
+      n === 0 ? { verdict: Verdict.deliver } : { verdict: n === 1 ? Verdict.emit : Verdict.drop, adds: [n] },
+    );
+    device.put(packet(0));
+    device.put(packet(0));
     device.refusedOnDeliver = 1;
     pipeline.turn();
-    device.put(asking(Verdict.emit));
-    device.put(asking(Verdict.extra));
-    device.put(asking(Verdict.extra));
+    device.put(packet(1));
+    device.put(packet(2));
     device.refusedOnEmit = 1;
     pipeline.turn();
-    expect(role.settled).toEqual([
-      [0, 0, 1],
-      [1, 1, 1],
+    expect(role.accounts).toEqual([
+      { added: 0, addedRefused: 0, refused: 1 },
+      { added: 1, addedRefused: 1, refused: 1 },
     ]);
   });
 
-  it('gives the role the device’s time, and room in front of the packet', () => {
-    const { device, role, pipeline } = make();
+  it('packets come with the device’s time, on a cache line with headroom in front', () => {
+    const { device, role, pipeline } = make(DROP);
     device.clock[0] = -77;
-    device.put(asking(Verdict.none));
+    device.put(packet(1));
     pipeline.turn();
-    expect(role.seen).toEqual([{ length: 30, now: -77, headroom: 0 }]);
+    expect(role.seen).toEqual([{ length: 29, now: -77, misalignment: 0 }]);
     expect(device.arena.packetOffset(0)).toBe(HEADROOM);
   });
 
-  it('ticks every 10 ms, with packets or without, over the end of the ticks', () => {
+  it('the role ticks every 10 ms, with packets or without, over the end of the ticks', () => {
     const { device, role, pipeline } = make();
     const ticksAt = (now: number) => {
       device.clock[0] = now;
@@ -209,7 +212,16 @@ describe('Pipeline', () => {
     expect([-1, 8, 9].map(ticksAt)).toEqual([1, 0, 1]);
   });
 
-  it('does not wait while the role has work left', () => {
+  it('an empty turn asks neither role nor device for anything', () => {
+    const { device, role, pipeline } = make();
+    expect(pipeline.turn()).toBe(0);
+    expect([role.seen, role.prefetched, role.accounts]).toEqual([[], [], []]);
+    expect([device.delivered, device.emitted]).toEqual([[], []]);
+  });
+});
+
+describe('how long a pipeline waits', () => {
+  it('it does not wait while the role has work left', () => {
     const { device, role, pipeline } = make();
     role.backlog = 2;
     device.clock[0] = 1000;
@@ -218,17 +230,10 @@ describe('Pipeline', () => {
     expect(device.waits).toEqual([100, 0, 0, 100]);
   });
 
-  it('waits no longer than it is told', () => {
+  it('it waits no longer than it is told', () => {
     const { device, pipeline } = make();
     pipeline.turn(7);
     expect(device.waits).toEqual([7]);
-  });
-
-  it('asks neither role nor device for anything in an empty turn', () => {
-    const { device, role, pipeline } = make();
-    expect(pipeline.turn()).toBe(0);
-    expect([role.seen, role.foreseen]).toEqual([[], []]);
-    expect([device.delivered, device.emitted]).toEqual([[], []]);
   });
 });
 
@@ -247,7 +252,7 @@ describe('PacketList', () => {
 describe('MemoryDevice', () => {
   it('may be closed twice, and has nothing left', () => {
     const device = new MemoryDevice();
-    device.put(asking(Verdict.none));
+    device.put(packet(1));
     device.close();
     device.close();
     const list = new PacketList(BATCH);

@@ -15,8 +15,8 @@ import { formatAddress, formatEndpoint } from '../../../src/host/addresses.js';
 import { LOAD_BALANCER_COUNTERS, makeCounters, readCounters } from '../../../src/role/counters.js';
 import {
   type Connections,
-  LoadBalancer,
   type LoadBalancerOptions,
+  LoadBalancerRole,
   type PathMtuOf,
 } from '../../../src/role/load-balancer.js';
 import { type Family, inFamily } from './families.js';
@@ -127,7 +127,7 @@ export class Rig {
   readonly connections: FakeConnections;
   readonly flows: FlowTable;
   readonly reader: FlowReader;
-  readonly role: LoadBalancer;
+  readonly role: LoadBalancerRole;
   readonly pipeline: Pipeline;
   /** The MTU of every path, and whose was asked for. */
   mtu = 1500;
@@ -151,7 +151,7 @@ export class Rig {
       this.mtuQuestions.push(formatAddress(wordsAt(words, at)));
       return this.mtu;
     };
-    this.role = new LoadBalancer(
+    this.role = new LoadBalancerRole(
       { ...OPTIONS, ...options },
       this.flows,
       this.counters,

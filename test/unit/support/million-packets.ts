@@ -15,8 +15,8 @@ import { Pipeline } from '../../../src/dataplane/pipeline.js';
 import { FlowTable } from '../../../src/flow/table.js';
 import { Arena, type Device, type PacketList } from '../../../src/io/device.js';
 import { Counter, makeCounters } from '../../../src/role/counters.js';
-import { RealServer } from '../../../src/role/real-server.js';
-import type { Role } from '../../../src/role/verdict.js';
+import { RealServerRole } from '../../../src/role/real-server.js';
+import type { Outbox, Role, Verdict } from '../../../src/role/role.js';
 import { CROWD, learnCrowd } from './crowd.js';
 import { datagramIn, FAMILIES, inFamily } from './families.js';
 import { prefix, words } from './wire.js';
@@ -88,27 +88,23 @@ class EndlessDevice implements Device {
 class WastefulRole implements Role {
   kept: object = {};
 
-  constructor(private readonly role: RealServer) {}
+  constructor(private readonly role: RealServerRole) {}
 
-  get extraLength(): number {
-    return this.role.extraLength;
+  prefetch(packets: readonly Packet[], count: number): void {
+    this.role.prefetch(packets, count);
   }
 
-  foresee(packets: readonly Packet[], count: number): void {
-    this.role.foresee(packets, count);
+  process(packet: Packet, now: number, outbox: Outbox): Verdict {
+    this.kept = { now, outbox };
+    return this.role.process(packet, now, outbox);
   }
 
-  process(packet: Packet, now: number, extraOffset: number): number {
-    this.kept = { now, extraOffset };
-    return this.role.process(packet, now, extraOffset);
+  takeHeld(bytes: Uint8Array, offset: number): number {
+    return this.role.takeHeld(bytes, offset);
   }
 
-  release(bytes: Uint8Array, offset: number): number {
-    return this.role.release(bytes, offset);
-  }
-
-  settle(extrasSent: number, extrasRefused: number, refused: number): void {
-    this.role.settle(extrasSent, extrasRefused, refused);
+  account(acksSent: number, acksRefused: number, refused: number): void {
+    this.role.account(acksSent, acksRefused, refused);
   }
 
   tick(now: number): boolean {
@@ -120,7 +116,7 @@ const [count = 1_000_000, maxFlows = 2048] = process.argv.slice(2, 4).map(Number
 const table = { maxFlows, timeoutMs: 60_000, routesReplies: true, seed: 1 };
 const counters = makeCounters();
 const flows = FlowTable.create(new SharedArrayBuffer(FlowTable.byteLength(table)), table, 0);
-const realServer = new RealServer(
+const realServer = new RealServerRole(
   {
     loadBalancers: ['10.20.0.0/16', 'fd00:20::/64'].map(text => ({
       prefix: prefix(text),

@@ -22,7 +22,7 @@ import {
   type RealServerCounter,
   readCounters,
 } from '../../../src/role/counters.js';
-import { RealServer, type RealServerOptions } from '../../../src/role/real-server.js';
+import { type RealServerOptions, RealServerRole } from '../../../src/role/real-server.js';
 import { learnCrowd } from './crowd.js';
 import { type Family, inFamily } from './families.js';
 import { MemoryDevice } from './memory-device.js';
@@ -73,7 +73,7 @@ export class Rig {
   readonly counters = makeCounters();
   readonly flows: FlowTable;
   readonly reader: FlowReader;
-  readonly role: RealServer;
+  readonly role: RealServerRole;
   readonly pipeline: Pipeline;
   /** What it had to say of paths' MTUs: `203.0.113.7 1400`. */
   readonly toldMtus: string[] = [];
@@ -94,7 +94,7 @@ export class Rig {
     const tellPathMtu: TellPathMtu = (words, at, mtu) =>
       this.toldMtus.push(`${formatAddress([...words.subarray(at, at + 4)])} ${mtu}`);
     learnCrowd(this.flows, crowd, start | 0);
-    this.role = new RealServer(options, this.flows, this.counters, tellPathMtu, 4);
+    this.role = new RealServerRole(options, this.flows, this.counters, tellPathMtu, 4);
     this.pipeline = new Pipeline(this.device, this.role);
   }
 
