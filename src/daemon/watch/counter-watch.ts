@@ -22,7 +22,7 @@ export function watchCounters(
 }
 
 /** What went up between two readings of the counters, in words; '' if nothing did. */
-export function describeRises(
+function describeRises(
   worrying: RoleCounters['worrying'],
   before: Readonly<Record<string, number>>,
   now: Readonly<Record<string, number>>,
