@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { type FlowFilters, flowFilter } from '../../../src/daemon/control/filters.js';
-import type { FlowEntry } from '../../../src/flow/reader.js';
-import { parseAddress } from '../../../src/host/addresses.js';
+import { type FlowFilters, flowFilter } from '../../../../src/daemon/control/filters.js';
+import type { FlowEntry } from '../../../../src/flow/reader.js';
+import { parseAddress } from '../../../../src/host/addresses.js';
 
 const ENTRY: FlowEntry = {
   lip: parseAddress('10.99.1.1'),

@@ -3,11 +3,11 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
-import type { FlowAnswer, StatusAnswer } from '../../../src/daemon/control/answers.js';
-import { request } from '../../../src/daemon/control/client.js';
-import type { ControlRequest } from '../../../src/daemon/control/protocol.js';
-import { type ControlHandler, ControlServer } from '../../../src/daemon/control/server.js';
-import { ExitCode } from '../../../src/errors.js';
+import type { FlowAnswer, StatusAnswer } from '../../../../src/daemon/control/answers.js';
+import { request } from '../../../../src/daemon/control/client.js';
+import type { ControlRequest } from '../../../../src/daemon/control/protocol.js';
+import { type ControlHandler, ControlServer } from '../../../../src/daemon/control/server.js';
+import { ExitCode } from '../../../../src/errors.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'uoa-control-'));
 afterAll(() => rmSync(directory, { recursive: true }));

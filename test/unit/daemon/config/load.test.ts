@@ -9,7 +9,7 @@ import {
   readControlSocket,
   readTunName,
   type Sources,
-} from '../../../src/daemon/config/index.js';
+} from '../../../../src/daemon/config/index.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'uoa-config-'));
 afterAll(() => rmSync(directory, { recursive: true }));

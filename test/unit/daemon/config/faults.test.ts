@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, expect, test } from 'vitest';
-import { ConfigError, loadConfig, type Sources } from '../../../src/daemon/config/index.js';
+import { ConfigError, loadConfig, type Sources } from '../../../../src/daemon/config/index.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'uoa-config-'));
 afterAll(() => rmSync(directory, { recursive: true }));

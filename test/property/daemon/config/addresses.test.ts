@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { readPrefix, readUnicast, withLength } from '../../../src/daemon/config/addresses.js';
+import { readPrefix, readUnicast, withLength } from '../../../../src/daemon/config/addresses.js';
 
 const group = fc.oneof(fc.constant(0), fc.nat(0xffff), fc.constantFrom(1, 0xffff, 0xfe80, 0xff02, 0x2001));
 
