@@ -46,7 +46,7 @@ function isUnicast(text: string): boolean {
 /** NAT64's addresses are what the IPv4 address in them is. */
 const isNat64 = (text: string) => bitsOf(text) >> 32n === 0x64_ff9bn << 64n;
 
-test('any IPv6 unicast address comes out in one spelling, and no other at all', () => {
+test('an IPv6 address comes out in its one spelling if it is unicast, and is refused otherwise', () => {
   fc.assert(
     fc.property(ipv6, text => {
       fc.pre(!isNat64(text));
@@ -57,7 +57,7 @@ test('any IPv6 unicast address comes out in one spelling, and no other at all', 
   );
 });
 
-test('any IPv6 prefix comes out in one spelling, unless it has bits behind its length', () => {
+test('an IPv6 prefix comes out in its one spelling, and is refused if it has bits behind its length', () => {
   fc.assert(
     fc.property(ipv6, fc.nat(128), (text, length) => {
       fc.pre(!isNat64(text));
@@ -72,7 +72,7 @@ test('any IPv6 prefix comes out in one spelling, unless it has bits behind its l
   );
 });
 
-test('what a spelling gives stays as it is', () => {
+test('an address in its one spelling stays as it is when it is read again', () => {
   fc.assert(
     fc.property(fc.oneof(ipv6, fc.ipV4()), text => {
       const address = readUnicast(text);

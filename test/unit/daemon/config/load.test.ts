@@ -69,7 +69,7 @@ test('defaults fill what a file leaves out', () => {
   });
 });
 
-test('every value of a file arrives, in one spelling', () => {
+test('every value of a file arrives in its one spelling', () => {
   const config = load(`
 role: real-server
 tun: { name: shim1, address: 192.0.2.1, offload: off, merge: false, coalesce: 20 }
@@ -173,7 +173,7 @@ loadBalancer:
   });
 });
 
-test('a load balancer has its own lists, and those of a real server are empty', () => {
+test('the lists of the role that is not configured are empty', () => {
   const config = load(`
 role: load-balancer
 loadBalancer:
@@ -224,7 +224,7 @@ test('the example configurations have no faults', () => {
 });
 
 test.each(['real-server', 'load-balancer'])(
-  'what the example for a %s comments out are the defaults',
+  'what the example for a %s has in comments are the defaults',
   name => {
     const text = readFileSync(`config/${name}.yaml`, 'utf8');
     const names = new Set(flagDefinitions().flatMap(({ key }) => key.split('.')));
@@ -236,11 +236,11 @@ test.each(['real-server', 'load-balancer'])(
   },
 );
 
-test('an empty section is an empty section', () => {
+test('an empty section means the same as none', () => {
   expect(load(`tun:\nlog: {}\n${MINIMAL}`)).toEqual(load(MINIMAL));
 });
 
-test('defaults < file < environment < flags', () => {
+test('flags win over the environment, the environment over the file, the file over defaults', () => {
   const file = `log: { level: warn }\nrouting: { mark: 1 }\n${MINIMAL}`;
   const env = { UOA_SHIM_LOG_LEVEL: 'error', UOA_SHIM_ROUTING_MARK: '0x10' };
   expect(load(file).log.level).toBe('warn');
@@ -251,13 +251,12 @@ test('defaults < file < environment < flags', () => {
   expect(config.routing.fwmark).toBe(48);
 });
 
-test('the environment alone is enough, lists too; what it has no key for is left alone', () => {
+test('a whole configuration can come from the environment, lists included', () => {
   const env = {
     UOA_SHIM_REAL_SERVER_LOAD_BALANCERS: '[{ prefix: 10.1.0.0/16, ack: false }]',
     UOA_SHIM_REAL_SERVER_SERVICES: '[{"address": "10.1.0.2", "port": "any"}]',
     UOA_SHIM_REAL_SERVER_FLOW_TIMEOUT: '30',
     UOA_SHIM_TUN_NAME: '7',
-    UOA_SHIM_NO_SUCH_KEY: 'x',
   };
   const config = load('', { env });
   expect(config.realServer).toMatchObject({
@@ -268,7 +267,11 @@ test('the environment alone is enough, lists too; what it has no key for is left
   expect(config.tun.name).toBe('7');
 });
 
-test('true and false may come from the environment or a flag, spelled like that only', () => {
+test('a variable that no key has is left alone', () => {
+  expect(load(MINIMAL, { env: { UOA_SHIM_NO_SUCH_KEY: 'x' } })).toEqual(load(MINIMAL));
+});
+
+test('true and false can come from the environment or a flag, in this spelling only', () => {
   const env = { UOA_SHIM_TUN_MERGE: 'false' };
   expect(load(MINIMAL, { env }).tun.merge).toBe(false);
   expect(load(`tun: { merge: false }\n${MINIMAL}`, { env: { UOA_SHIM_TUN_MERGE: 'true' } }).tun.merge).toBe(
@@ -307,7 +310,7 @@ test('a fault names the variable or the flag that the value came from', () => {
   ]);
 });
 
-test('process.env and process.argv play no part', () => {
+test('process.env and process.argv are not read', () => {
   process.env.UOA_SHIM_LOG_LEVEL = 'debug';
   process.argv.push('--log.level=debug', '--log-level=debug');
   try {
@@ -318,7 +321,7 @@ test('process.env and process.argv play no part', () => {
   }
 });
 
-test('a file that cannot be read says so in one line', () => {
+test('a file that cannot be read is one fault, of the file', () => {
   expect(refusal({ file: `${directory}/none.yaml`, env: {}, flags: {} })).toEqual([
     'none.yaml: there is no such file; --config FILE names another',
   ]);
@@ -339,21 +342,21 @@ test.each([
   ['tun: *shim\n', 'Unresolved alias (the anchor must be set before the alias): shim'],
   ['- role: real-server\n', 'not a mapping of keys to values'],
   ['real-server\n', 'not a mapping of keys to values'],
-])('broken YAML: %j', (text, said) => {
+])('broken YAML is one fault, of the file: %j', (text, said) => {
   expect(refusal(sources(text))).toEqual([`config.yaml: ${said}`]);
 });
 
-test('broken JSON has a line too', () => {
+test('broken JSON is a fault with its line', () => {
   expect(refusal(sources('{\n"role": real-server }', {}, 'config.json'))).toEqual([
     'config.json: line 2: Unresolved plain scalar "real-server"',
   ]);
 });
 
-test('nesting without end is a fault of the file', () => {
+test('nesting that is too deep is a fault of the file', () => {
   expect(refusal(sources('['.repeat(50_000)))[0]).toMatch(/^config\.yaml: /);
 });
 
-test('a key that is there twice is a fault, in JSON too, beside all others', () => {
+test('a repeated key is a fault, in YAML and in JSON, beside all other faults', () => {
   expect(refusal(sources(`log: { level: loud, level: info }\ntun: {}\n"tun": {}\n${MINIMAL}`))).toEqual([
     'config.yaml: line 1: level is there twice',
     'config.yaml: line 3: tun is there twice',
@@ -369,7 +372,7 @@ test('a key that is there twice is a fault, in JSON too, beside all others', () 
   ]);
 });
 
-test('an empty file lacks what is required', () => {
+test('an empty file is refused with every key that is required', () => {
   for (const text of ['', '# nothing\n', '{}'])
     expect(refusal(sources(text))).toEqual([
       'realServer.loadBalancers: missing; required: ' +
@@ -399,7 +402,7 @@ test('every scalar key has a flag, and every flag sets its key', () => {
     ]);
 });
 
-test('the control socket is found whatever else is wrong', () => {
+test('the control socket is found in a configuration with faults', () => {
   const find = (text: string, rest: Partial<Sources> = {}) => readControlSocket(sources(text, rest));
   const usual = '/run/uoa-shim/uoa0.sock';
   expect(readControlSocket({ file: `${directory}/none.yaml`, env: {}, flags: {} })).toBe(usual);
@@ -416,7 +419,7 @@ test('the control socket is found whatever else is wrong', () => {
   expect(find('tun: { name: shim7 }', { flags: { 'tun.name': 'flag0' } })).toBe('/run/uoa-shim/flag0.sock');
 });
 
-test("so is the TUN's name", () => {
+test("the TUN's name is found in a configuration with faults", () => {
   expect(readTunName(sources('tun: { name: shim7 }\nrole: [\n'))).toBe('shim7');
   expect(readTunName(sources('tun: { name: a/b }'))).toBe('uoa0');
   expect(readTunName(sources('tun: 1', { env: { UOA_SHIM_TUN_NAME: 'env0' } }))).toBe('env0');
