@@ -59,9 +59,13 @@ export class Packet extends IpHeader {
   /** Offset and length of the option, in an error of the one that is quoted; only for `Mark.found`. */
   option = 0;
   optionLength = 0;
-  /** What the role's look at the whole batch found out (role/role.ts): whether it goes to this host, and its flow. */
+  /**
+   * What the role's look at the whole batch found out (role/role.ts): whether it goes to this host, its flow, and the
+   * number of the query whose answer says whose it is.
+   */
   isInbound = false;
   hint: FlowId = NONE;
+  query = NONE;
 
   /** A view of packets in `buffer`; several of one buffer may share `bytes` and `view`. */
   constructor(
@@ -97,6 +101,7 @@ export class Packet extends IpHeader {
     this.carrier = Carrier.none;
     this.mark = Mark.none;
     this.hint = NONE;
+    this.query = NONE;
     this.kind = this.classify(start, end);
     return this.kind;
   }

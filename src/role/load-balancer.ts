@@ -17,7 +17,7 @@ import { eraseMarks, fitsMark, insertMark, strip, stripQuoted } from '../codec/m
 import { DESTINATION, Kind, Mark, type Packet, SOURCE } from '../codec/packet.js';
 import { restoreHop } from '../codec/rewrite.js';
 import { writeStandalone } from '../codec/standalone.js';
-import { type FlowId, NONE } from '../codec/units.js';
+import { type FlowId, NONE, type Port } from '../codec/units.js';
 import * as uoa from '../codec/uoa.js';
 import { PathMtus } from '../flow/path-mtus.js';
 import { type Prefix, PrefixList } from '../flow/prefixes.js';
@@ -38,17 +38,29 @@ const SMALLEST_PATH6 = 1280;
  */
 const SURELY_THE_SAME = 1000;
 
-/** The kernel's connections, as far as this role needs them. */
+/** A connection of the kernel's, by its client. */
+export interface Connection {
+  /** Four words. */
+  readonly client: Int32Array;
+  readonly clientPort: Port;
+  /** Tells it from an earlier connection with the same tuple. */
+  readonly id: number;
+}
+
+/** The kernel's connections, as far as this role needs them. Each is known by its reply tuple, RIP:rport -> LIP:lport. */
 export interface Connections {
-  /** What the last `find` found. `id` tells a connection from an earlier one with the same tuple. */
-  readonly found: { readonly client: Int32Array; clientPort: number; id: number };
-  /** Puts a connection on the list of those that `ask` asks for, all at once; `find` then knows the answers. */
-  wonder(tuple: ReplyTuple): void;
-  ask(): void;
-  find(tuple: ReplyTuple): boolean;
-  /** Lets the rest of a connection's packets go by without us, from `settle` on. */
-  release(tuple: ReplyTuple): void;
-  settle(): void;
+  /** Puts a query for a connection on the list. Its number, or NONE if the list is full. */
+  addQuery(tuple: ReplyTuple): number;
+  /** Sends the queries on the list and begins another one. `answer` has their answers until the next time. */
+  sendQueries(): void;
+  /** The connection that a query has found, or undefined. It is one object, the next call's too. */
+  answer(query: number): Connection | undefined;
+  /** Looks for one connection at once; likewise. Answers to queries stay. */
+  find(tuple: ReplyTuple): Connection | undefined;
+  /** Puts a connection on the list of those whose packets need not come here any more. */
+  addRelease(tuple: ReplyTuple): void;
+  /** Lets the packets of all connections on the list go by without us. */
+  sendReleases(): void;
 }
 
 /** The MTU of the path to the address at `at` in `words`, in bytes; 0 if there is none. */
@@ -100,18 +112,20 @@ export class LoadBalancerRole implements Role {
     return this.flows.isExpiryDue(now);
   }
 
-  /** Asks conntrack for all connections of a batch at once. */
+  /** Looks each flow up, and asks conntrack at once for all of them that it is not sure of. */
   prefetch(packets: readonly Packet[], count: number, now: number): void {
     const { connections } = this;
     for (let i = 0; i < count; i++) {
       const packet = packets[i];
       // By the destination: a source is easily forged.
       packet.isInbound = this.ownAddresses.has(packet.addresses, DESTINATION);
-      if (packet.kind !== Kind.udp || packet.isInbound || this.isSure(this.known(packet), now)) continue;
+      if (packet.kind !== Kind.udp || packet.isInbound) continue;
+      packet.hint = this.findFlow(packet);
+      if (this.isSure(packet.hint, now)) continue;
       this.setTuple(packet.addresses, DESTINATION, packet.destinationPort, SOURCE, packet.sourcePort);
-      connections.wonder(this.tuple);
+      packet.query = connections.addQuery(this.tuple);
     }
-    connections.ask();
+    connections.sendQueries();
   }
 
   /** Packets that bypass us would overtake what we held: nothing ever is. */
@@ -121,7 +135,7 @@ export class LoadBalancerRole implements Role {
 
   account(_marksSent: number, marksRefused: number, refused: number): void {
     this.counters[LbCounter.dropped_io] += marksRefused + refused;
-    this.connections.settle();
+    this.connections.sendReleases();
   }
 
   // ---- 1. which way --------------------------------------------------------------------------------------
@@ -155,9 +169,9 @@ export class LoadBalancerRole implements Role {
   private toRealServer(packet: Packet, now: number, outbox: Outbox): Verdict {
     const { counters, client } = this;
     const { records } = this.flows;
+    const flow = this.flowOf(packet, now);
     // What the client wrote there itself would pass for ours.
     counters[LbCounter.marks_forged] += eraseMarks(packet);
-    const flow = this.flowOf(packet, now);
     if (flow === NONE || !this.wantsMark(flow)) {
       counters[LbCounter.packets_unmarked]++;
       return Verdict.emit;
@@ -176,36 +190,44 @@ export class LoadBalancerRole implements Role {
 
   /** The packet's flow, or -1 if conntrack has none for it: nobody's NAT, nobody's client. */
   private flowOf(packet: Packet, now: number): FlowId {
-    const known = this.known(packet);
-    const flow = this.isSure(known, now) ? known : this.ask(packet, known, now);
+    const known = this.findFlow(packet, packet.hint);
+    const flow = this.isSure(known, now) ? known : this.identify(packet, known, now);
     if (flow !== NONE) this.flows.recordInbound(flow, now);
     return flow;
   }
 
-  private known({ addresses, sourcePort, destinationPort }: Packet): FlowId {
-    return this.flows.findFlow(addresses, SOURCE, DESTINATION, flowPorts(sourcePort, destinationPort));
+  private findFlow({ addresses, sourcePort, destinationPort }: Packet, hint: FlowId = NONE): FlowId {
+    const ports = flowPorts(sourcePort, destinationPort);
+    return this.flows.findFlow(addresses, SOURCE, DESTINATION, ports, hint);
   }
 
   private isSure(flow: FlowId, now: number): boolean {
     return flow !== NONE && this.wantsMark(flow) && this.flows.records.idleMs(flow, now) < SURELY_THE_SAME;
   }
 
-  private ask(packet: Packet, known: FlowId, now: number): FlowId {
-    const { flows, connections, counters, client } = this;
-    this.setTuple(packet.addresses, DESTINATION, packet.destinationPort, SOURCE, packet.sourcePort);
-    if (!connections.find(this.tuple)) return NONE;
-    const { client: words, clientPort, id } = connections.found;
+  /** The packet's flow by its connection, whatever flow is known with its addresses and ports. */
+  private identify(packet: Packet, known: FlowId, now: number): FlowId {
+    const { flows, counters, client } = this;
+    const connection = this.connectionOf(packet);
+    if (connection === undefined) return NONE;
     // The same connection: at most a packet that was under way when its flow was acknowledged.
-    if (known !== NONE && flows.records.tag(known) === id) return known;
+    if (known !== NONE && flows.records.tag(known) === connection.id) return known;
 
-    client.port = clientPort;
-    copyAddress(words, 0, client.words, 0);
+    client.port = connection.clientPort;
+    copyAddress(connection.client, 0, client.words, 0);
     const ports = flowPorts(packet.sourcePort, packet.destinationPort);
     const learned = flows.learn(packet.addresses, SOURCE, DESTINATION, ports, client, 0, now);
-    flows.records.setTag(learned.flow, id);
+    flows.records.setTag(learned.flow, connection.id);
     if (learned.evicted) counters[LbCounter.flows_evicted]++;
     counters[LbCounter.flows] = flows.count;
     return learned.flow;
+  }
+
+  private connectionOf(packet: Packet): Connection | undefined {
+    if (packet.query !== NONE) return this.connections.answer(packet.query);
+    // The list was full, or the flow had the last of its marks earlier in the batch.
+    this.setTuple(packet.addresses, DESTINATION, packet.destinationPort, SOURCE, packet.sourcePort);
+    return this.connections.find(this.tuple);
   }
 
   /** From the real server to LIP:lport. */
@@ -283,7 +305,7 @@ export class LoadBalancerRole implements Role {
     records.setFlags(flow, records.flags(flow) | ACKED);
     this.counters[LbCounter.flows_acked]++;
     this.setTuple(packet.addresses, SOURCE, packet.sourcePort, DESTINATION, packet.destinationPort);
-    this.connections.release(this.tuple);
+    this.connections.addRelease(this.tuple);
   }
 
   // ---- 5. an ICMP error ----------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
 import { endianness } from 'node:os';
 import { describe, expect, it } from 'vitest';
+import { BATCH } from '../../../src/codec/batch.js';
 import type { ReplyTuple } from '../../../src/codec/ctnetlink.js';
 import { Conntrack } from '../../../src/io/conntrack.js';
-import { BATCH } from '../../../src/io/device.js';
 import { SystemCallError } from '../../../src/io/native.js';
 import { connectionsContract } from '../support/connections-contract.js';
 import { FakeConntrack } from '../support/fake-conntrack.js';
@@ -22,10 +22,13 @@ function make(...tracked: number[]) {
     kernel,
     fake,
     conntrack,
-    wonder: (...numbers: number[]) => {
-      for (const n of numbers) conntrack.wonder(tupleOf(n));
+    /** Asks for connections all at once; their clients' ports. */
+    query: (...numbers: number[]) => {
+      const queries = numbers.map(n => conntrack.addQuery(tupleOf(n)));
+      conntrack.sendQueries();
+      return queries.map(query => conntrack.answer(query)?.clientPort);
     },
-    find: (n: number) => (conntrack.find(tupleOf(n)) ? conntrack.found.clientPort : undefined),
+    find: (n: number) => conntrack.find(tupleOf(n))?.clientPort,
   };
 }
 
@@ -51,73 +54,54 @@ describe.skipIf(endianness() === 'BE')('Conntrack', () => {
     };
   });
 
-  it('asks for a whole batch by one message, and for nothing again that it has an answer to', () => {
-    const { fake, conntrack, wonder, find } = make(...numbers);
-    wonder(...numbers, 50);
-    conntrack.ask();
-    for (const n of numbers) find(n);
+  it('asks for a whole batch by one message, and for a lone connection by one of its own', () => {
+    const { fake, query, find } = make(...numbers);
+    expect(query(...numbers)).toEqual(numbers.map(n => 5000 + n));
     expect(fake.sends).toEqual([times(BATCH, 'get')]);
     expect(find(50)).toBeUndefined();
     expect(fake.sends).toEqual([times(BATCH, 'get'), ['get']]);
   });
 
-  it('does not ask again for what is not there', () => {
-    const { fake, conntrack, wonder, find } = make(0);
-    wonder(0, 1);
-    conntrack.ask();
-    expect([find(1), find(1)]).toEqual([undefined, undefined]);
-    expect(fake.sends).toHaveLength(1);
-  });
-
-  it('asks nothing where there is no question', () => {
+  it('sends nothing where there is nothing on the lists', () => {
     const { fake, conntrack } = make();
-    conntrack.ask();
-    conntrack.settle();
+    conntrack.sendQueries();
+    conntrack.sendReleases();
     expect(fake.sends).toEqual([]);
   });
 
   it('takes no answer for another one’s where some are lost', () => {
-    const { fake, conntrack, wonder, find } = make(...numbers);
+    const { fake, query } = make(...numbers);
     fake.lost.add(0).add(3);
-    wonder(0, 1, 2, 3, 4);
-    conntrack.ask();
-    expect([0, 1, 2, 3, 4].map(find)).toEqual([undefined, 5001, 5002, undefined, 5004]);
+    expect(query(0, 1, 2, 3, 4)).toEqual([undefined, 5001, 5002, undefined, 5004]);
   });
 
   it('takes no answer for another one’s where an earlier one comes late', () => {
-    const { kernel, conntrack, wonder, find } = make(...numbers);
-    wonder(0, 1, 2);
-    conntrack.ask();
+    const { kernel, query, find } = make(...numbers);
+    query(0, 1, 2);
+    find(3);
     const late = bytesOf(
       notThere([...new Array<number>(8).fill(0), 1, 0, 0, 0, ...new Array<number>(4).fill(0)]),
     );
-    [...kernel.sockets.values()][0].waiting.push(late);
-    wonder(6, 7);
-    conntrack.ask();
-    expect([6, 7].map(find)).toEqual([5006, 5007]);
+    for (const { waiting } of kernel.sockets.values()) waiting.push(late);
+    expect(query(6, 7)).toEqual([5006, 5007]);
     // What was left over does not push out the next answers.
-    wonder(1);
-    conntrack.ask();
-    expect(find(1)).toBe(5001);
+    expect(query(1)).toEqual([5001]);
+    expect([find(4), find(8)]).toEqual([5004, 5008]);
   });
 
   it('knows nothing while it cannot ask, and asks again', () => {
-    const { fake, conntrack, wonder, find } = make(0);
+    const { fake, query, find } = make(0);
     fake.sendFails = true;
-    wonder(0);
-    conntrack.ask();
-    expect(find(0)).toBeUndefined();
+    expect([query(0), find(0)]).toEqual([[undefined], undefined]);
     fake.sendFails = false;
-    wonder(0);
-    conntrack.ask();
-    expect(find(0)).toBe(5000);
+    expect([query(0), find(0)]).toEqual([[5000], 5000]);
   });
 
   it('sets the marks of a batch by one message, and takes the kernel’s errors off the socket', () => {
     const { kernel, fake, conntrack } = make(0, 1, 3);
-    for (const n of [0, 1, 2, 3]) conntrack.release(tupleOf(n));
+    for (const n of [0, 1, 2, 3]) conntrack.addRelease(tupleOf(n));
     expect(fake.sends).toEqual([]);
-    conntrack.settle();
+    conntrack.sendReleases();
     expect(fake.sends).toEqual([times(4, 'mark')]);
     expect(fake.marked).toEqual([0, 1, 3].map(n => `${SERVER} > ${lip(n)}`));
     expect([...kernel.sockets.values()].flatMap(({ waiting }) => waiting)).toEqual([]);
@@ -125,8 +109,8 @@ describe.skipIf(endianness() === 'BE')('Conntrack', () => {
 
   it('sets more marks than a message holds by several', () => {
     const { fake, conntrack } = make(...numbers, 20, 21);
-    for (const n of [...numbers, 20, 21]) conntrack.release(tupleOf(n));
-    conntrack.settle();
+    for (const n of [...numbers, 20, 21]) conntrack.addRelease(tupleOf(n));
+    conntrack.sendReleases();
     expect(fake.sends).toEqual([times(BATCH, 'mark'), times(2, 'mark')]);
     expect(fake.marked).toHaveLength(BATCH + 2);
   });
@@ -138,8 +122,8 @@ describe.skipIf(endianness() === 'BE')('Conntrack', () => {
       sent.push(toHex(message));
       return [];
     };
-    conntrack.release(tupleOf(0));
-    conntrack.settle();
+    conntrack.addRelease(tupleOf(0));
+    conntrack.sendReleases();
     // CTA_MARK and CTA_MARK_MASK
     expect(sent.map(text => text.slice(-32))).toEqual(['08000800000001000800150000000100']);
   });
@@ -149,7 +133,7 @@ describe.skipIf(endianness() === 'BE')('Conntrack', () => {
     const open = [...kernel.sockets.keys()];
     conntrack.close();
     conntrack.close();
-    expect(open).toHaveLength(2);
+    expect(open).toHaveLength(3);
     expect(kernel.closed).toEqual(open);
   });
 

@@ -20,7 +20,7 @@ describe.each(FAMILIES)('a load balancer asks conntrack, IPv%i', family => {
   it('once for all new flows of a batch', () => {
     const rig = make();
     rig.send(...range(0, BATCH + 3).map(toServer));
-    expect(rig.connections.questions).toEqual([
+    expect(rig.connections.queries).toEqual([
       names(rig, ...range(0, BATCH)),
       names(rig, ...range(BATCH, BATCH + 3)),
     ]);
@@ -30,9 +30,9 @@ describe.each(FAMILIES)('a load balancer asks conntrack, IPv%i', family => {
   it('not for flows that it is sure of', () => {
     const rig = make();
     rig.send(toServer(1));
-    rig.connections.questions.length = 0;
+    rig.connections.queries.length = 0;
     rig.send(toServer(1), toServer(2), toServer(1));
-    expect(rig.connections.questions).toEqual([names(rig, 2)]);
+    expect(rig.connections.queries).toEqual([names(rig, 2)]);
   });
 
   it('not for what goes to itself, nor for fragments and other protocols', () => {
@@ -42,13 +42,13 @@ describe.each(FAMILIES)('a load balancer asks conntrack, IPv%i', family => {
       datagramIn(family, { from: SERVER, to: lip(1) }),
       [0x45, 0, 0, 1],
     );
-    expect(rig.connections.questions).toEqual([]);
+    expect(rig.connections.queries).toEqual([]);
   });
 
   it('for the packets of one new flow together, and marks each of them', () => {
     const rig = make();
     const { emitted } = rig.send(toServer(1), toServer(1), toServer(1));
-    expect(rig.connections.questions).toEqual([names(rig, 1, 1, 1)]);
+    expect(rig.connections.queries).toEqual([names(rig, 1, 1, 1)]);
     expect(emitted).toHaveLength(3);
     expect(rig.counts()).toMatchObject({ marks_inserted: 3, flows: 1 });
   });
@@ -57,7 +57,7 @@ describe.each(FAMILIES)('a load balancer asks conntrack, IPv%i', family => {
     const rig = make();
     rig.connections.forget(lip(2), SERVER);
     const { emitted } = rig.send(toServer(1), toServer(2), toServer(3));
-    expect(rig.connections.questions).toEqual([names(rig, 1, 2, 3)]);
+    expect(rig.connections.queries).toEqual([names(rig, 1, 2, 3)]);
     expect(emitted).toHaveLength(3);
     expect(rig.counts()).toMatchObject({ marks_inserted: 2, packets_unmarked: 1 });
   });
@@ -65,11 +65,11 @@ describe.each(FAMILIES)('a load balancer asks conntrack, IPv%i', family => {
   it('alone for what it became unsure of in the middle of a batch, and rightly', () => {
     const rig = make(2);
     rig.send(toServer(1));
-    rig.connections.questions.length = 0;
+    rig.connections.queries.length = 0;
     // The second one has the last of its marks: from there on its flow may be another connection's.
     rig.send(toServer(1), toServer(1), toServer(2));
-    expect(rig.connections.questions[0]).toEqual(names(rig, 2));
-    expect(rig.connections.questions[1]).toEqual(names(rig, 1));
+    expect(rig.connections.queries[0]).toEqual(names(rig, 2));
+    expect(rig.connections.queries[1]).toEqual(names(rig, 1));
     expect(rig.counts()).toMatchObject({ marks_inserted: 3, packets_unmarked: 1 });
   });
 
@@ -78,9 +78,9 @@ describe.each(FAMILIES)('a load balancer asks conntrack, IPv%i', family => {
     rig.send(toServer(1));
     rig.skip(5000);
     rig.connections.track(lip(1), SERVER, '198.51.100.9:9');
-    rig.connections.questions.length = 0;
+    rig.connections.queries.length = 0;
     rig.send(toServer(1), toServer(1));
-    expect(rig.connections.questions).toEqual([names(rig, 1, 1)]);
+    expect(rig.connections.queries).toEqual([names(rig, 1, 1)]);
     expect(rig.counts()).toMatchObject({ marks_inserted: 3 });
   });
 

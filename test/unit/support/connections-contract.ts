@@ -1,10 +1,11 @@
 /** What a load balancer may expect of conntrack, whatever stands for it. */
 import { describe, expect, it } from 'vitest';
+import { BATCH } from '../../../src/codec/batch.js';
 import type { ReplyTuple } from '../../../src/codec/ctnetlink.js';
-import { BATCH } from '../../../src/io/device.js';
-import type { Connections } from '../../../src/role/load-balancer.js';
+import { NONE } from '../../../src/codec/units.js';
+import type { Connection, Connections } from '../../../src/role/load-balancer.js';
 import { FAMILIES, inFamily } from './families.js';
-import { endpoint, int32, words } from './wire.js';
+import { endpoint, int32 } from './wire.js';
 
 /** Connections, and the world that they are of. Endpoints are written with their family. */
 export interface ConnectionsWorld {
@@ -41,100 +42,106 @@ export function connectionsContract(make: () => ConnectionsWorld): void {
         connections,
         track,
         forget: (n: number) => rest.forget(lip(n), server),
-        wonder: (...numbers: number[]) => {
-          for (const n of numbers) connections.wonder(tupleOf(n));
+        /** Asks for connections all at once; gives the numbers of their queries. */
+        query: (...numbers: number[]) => {
+          const queries = numbers.map(n => connections.addQuery(tupleOf(n)));
+          connections.sendQueries();
+          return queries;
         },
-        /** The client's port and the connection's id; the address has to be the client's. */
-        find: (n: number) => {
-          if (!connections.find(tupleOf(n))) return undefined;
-          const { found } = connections;
-          expect([...found.client]).toEqual([...Int32Array.from(words(endpoint(client(n)).address))]);
-          return { port: found.clientPort, id: found.id };
-        },
-        port: (n: number) => (connections.find(tupleOf(n)) ? connections.found.clientPort : undefined),
+        answer: (query: number) => copyOf(connections.answer(query)),
+        find: (n: number) => copyOf(connections.find(tupleOf(n))),
       };
     }
 
-    it('find gives the client of each connection of a batch that was asked for', () => {
-      const { connections, wonder, find } = world(...range(BATCH));
-      wonder(...range(BATCH));
-      connections.ask();
-      for (const n of range(BATCH).reverse()) expect(find(n)?.port).toBe(5000 + n);
+    const clientOf = (n: number, id: unknown = expect.any(Number)) => {
+      const { address, port } = endpoint(client(n));
+      return { client: [...int32(address)], clientPort: port, id };
+    };
+
+    it('each query of a batch has its connection as answer', () => {
+      const { query, answer } = world(...range(BATCH));
+      const queries = query(...range(BATCH));
+      for (const n of range(BATCH).reverse()) expect(answer(queries[n])).toEqual(clientOf(n));
     });
 
-    it('find gives nothing for a connection that is not there, between others that are', () => {
-      const { connections, wonder, port } = world(0, 2);
-      wonder(0, 1, 2, 3);
-      connections.ask();
-      expect([3, 2, 1, 0].map(port)).toEqual([undefined, 5002, undefined, 5000]);
+    it('a query for a connection that is not there has no answer, between others that have one', () => {
+      const { query, answer } = world(0, 2);
+      const [q0, q1, q2, q3] = query(0, 1, 2, 3);
+      expect([q3, q2, q1, q0].map(answer)).toEqual([undefined, clientOf(2), undefined, clientOf(0)]);
     });
 
-    it('find gives the same answer twice to one that was asked for twice', () => {
-      const { connections, wonder, port } = world(4);
-      wonder(4, 4, 5, 4);
-      connections.ask();
-      expect([4, 5, 4].map(port)).toEqual([5004, undefined, 5004]);
+    it('queries for the same connection have the same answer', () => {
+      const { query, answer } = world(4);
+      const queries = query(4, 4, 5, 4);
+      expect(queries.map(answer)).toEqual([clientOf(4), clientOf(4), undefined, clientOf(4)]);
     });
 
-    it('find gives the client of a connection that was not asked for', () => {
-      const { connections, wonder, port } = world(1, 2, 3);
-      expect(port(3)).toBe(5003);
-      wonder(1);
-      connections.ask();
-      expect([2, 1, 1].map(port)).toEqual([5002, 5001, 5001]);
+    it('a query that the list has no place for is refused, and the others are answered', () => {
+      const { query, answer } = world(...range(BATCH), 50);
+      const queries = query(...range(BATCH), 50);
+      expect(queries).toEqual([...range(BATCH), NONE]);
+      expect(answer(queries[BATCH - 1])).toEqual(clientOf(BATCH - 1));
     });
 
-    it('find gives the client of a connection for which the list had no place', () => {
-      const { connections, wonder, port } = world(...range(BATCH), 50);
-      wonder(...range(BATCH), 50);
-      connections.ask();
-      expect(port(50)).toBe(5050);
-    });
-
-    it('find gives nothing for a connection that ended before this batch', () => {
-      const { connections, wonder, forget, port } = world(0);
-      wonder(0);
-      connections.ask();
-      expect(port(0)).toBe(5000);
+    it('queries of the next batch are answered in the place of those before', () => {
+      const { query, answer, forget } = world(0, 1);
+      expect(query(0).map(answer)).toEqual([clientOf(0)]);
       forget(0);
-      connections.ask();
-      expect(port(0)).toBeUndefined();
+      expect(query(0, 1).map(answer)).toEqual([undefined, clientOf(1)]);
+    });
+
+    it('find gives a connection that no query asked for', () => {
+      const { find } = world(3);
+      expect([find(3), find(4)]).toEqual([clientOf(3), undefined]);
+    });
+
+    it('find leaves the answers to queries and the queries on the list as they are', () => {
+      const { connections, query, answer, find } = world(1, 2, 3);
+      const queries = query(1, 2);
+      connections.addQuery(tupleOf(3));
+      expect(find(3)).toEqual(clientOf(3));
+      expect(queries.map(answer)).toEqual([clientOf(1), clientOf(2)]);
+      connections.sendQueries();
+      expect(answer(0)).toEqual(clientOf(3));
     });
 
     it('the id tells a connection from the one that took its place', () => {
-      const { connections, wonder, track, forget, find } = world(0);
-      wonder(0);
-      connections.ask();
+      const { track, forget, find } = world(0);
       const before = find(0);
       expect(find(0)).toEqual(before);
       forget(0);
       track(0);
-      wonder(0);
-      connections.ask();
-      expect(find(0)?.port).toBe(before?.port);
+      expect(find(0)?.clientPort).toBe(before?.clientPort);
       expect(find(0)?.id).not.toBe(before?.id);
     });
 
-    it('connections are let go from settle on, as many as there are', () => {
+    it('connections are let go from sendReleases on, as many as there are', () => {
       const { connections, released } = world(...range(2 * BATCH + 2));
       const names = (numbers: number[]) => numbers.map(n => `${server} > ${lip(n)}`).sort();
       const [first, rest] = [range(BATCH), range(2 * BATCH + 2).slice(BATCH)];
-      for (const n of first) connections.release(tupleOf(n));
+      for (const n of first) connections.addRelease(tupleOf(n));
       expect(released()).toEqual([]);
-      connections.settle();
-      connections.settle();
+      connections.sendReleases();
+      connections.sendReleases();
       expect(released().sort()).toEqual(names(first));
-      for (const n of rest) connections.release(tupleOf(n));
-      connections.settle();
+      for (const n of rest) connections.addRelease(tupleOf(n));
+      connections.sendReleases();
       expect(released().sort()).toEqual(names([...first, ...rest]));
     });
 
     it('letting a connection go that has ended does no harm to the others', () => {
       const { connections, released } = world(0, 2);
-      for (const n of [0, 1, 2]) connections.release(tupleOf(n));
-      connections.settle();
+      for (const n of [0, 1, 2]) connections.addRelease(tupleOf(n));
+      connections.sendReleases();
       expect(released()).toContain(`${server} > ${lip(0)}`);
       expect(released()).toContain(`${server} > ${lip(2)}`);
     });
   });
+}
+
+/** It is one object, the next connection's too. */
+function copyOf(connection: Connection | undefined) {
+  if (connection === undefined) return undefined;
+  const { client, clientPort, id } = connection;
+  return { client: [...client], clientPort, id };
 }

@@ -7,13 +7,16 @@
  *     1500                   the MTU to every real server, unless a test says otherwise
  */
 import { expect } from 'vitest';
+import { BATCH } from '../../../src/codec/batch.js';
 import type { ReplyTuple } from '../../../src/codec/ctnetlink.js';
+import { NONE } from '../../../src/codec/units.js';
 import { Pipeline } from '../../../src/dataplane/pipeline.js';
 import { type FlowEntry, FlowReader } from '../../../src/flow/reader.js';
 import { FlowTable, type TableOptions, type TableSize } from '../../../src/flow/table.js';
 import { formatAddress, formatEndpoint } from '../../../src/host/addresses.js';
 import { LOAD_BALANCER_COUNTERS, makeCounters, readCounters } from '../../../src/role/counters.js';
 import {
+  type Connection,
   type Connections,
   type LoadBalancerOptions,
   LoadBalancerRole,
@@ -35,24 +38,24 @@ export const OPTIONS: LoadBalancerOptions = {
   ].map(prefix),
 };
 
-interface Connection {
+interface Tracked {
   client: string;
   id: number;
 }
 
 /** Conntrack's connections by their reply tuple, `10.10.1.2:53 > 10.10.1.1:40000`. */
 export class FakeConnections implements Connections {
-  readonly found = { client: new Int32Array(4), clientPort: 0, id: 0 };
-  /** The tuples that were looked for, and those that were let go, from `settle` on. */
+  /** The tuples of the connections that the role looked at, and of those that it let go. */
   readonly finds: string[] = [];
   readonly releases: string[] = [];
   /** What conntrack was asked, a list for each time. */
-  readonly questions: string[][] = [];
+  readonly queries: string[][] = [];
   private list: string[] = [];
-  /** What it answered last. */
-  private readonly answers = new Map<string, Connection | undefined>();
+  /** What it answered last to the queries of a list. */
+  private answers: { name: string; tracked: Tracked | undefined }[] = [];
   private readonly toBeReleased: string[] = [];
-  private readonly connections = new Map<string, Connection>();
+  private readonly connections = new Map<string, Tracked>();
+  private readonly connection = { client: new Int32Array(4), clientPort: 0, id: 0 };
   private lastId = 0;
 
   /** Whoever is named in IPv4's terms is meant in this family. */
@@ -72,43 +75,50 @@ export class FakeConnections implements Connections {
     return `${inFamily(this.family, to)} > ${inFamily(this.family, from)}`;
   }
 
-  wonder(tuple: ReplyTuple): void {
-    this.list.push(describeTuple(tuple));
+  addQuery(tuple: ReplyTuple): number {
+    return this.list.length === BATCH ? NONE : this.list.push(describeTuple(tuple)) - 1;
   }
 
-  ask(): void {
-    this.answers.clear();
-    if (this.list.length === 0) return;
-    for (const name of this.list) this.answers.set(name, this.connections.get(name));
-    this.questions.push(this.list);
+  sendQueries(): void {
+    this.answers = this.ask(this.list);
     this.list = [];
   }
 
-  find(tuple: ReplyTuple): boolean {
-    const name = describeTuple(tuple);
-    this.finds.push(name);
-    if (!this.answers.has(name)) {
-      this.wonder(tuple);
-      this.ask();
-    }
-    const connection = this.answers.get(name);
-    // What is left over from another connection must not be taken for this one's.
-    this.found.client.set(words('192.0.2.66'));
-    this.found.clientPort = 666;
-    this.found.id = -666;
-    if (connection === undefined) return false;
-    const { address, port } = endpoint(connection.client);
-    this.found.client.set(words(address));
-    this.found.clientPort = port;
-    this.found.id = connection.id;
-    return true;
+  answer(query: number): Connection | undefined {
+    const { name, tracked } = this.answers[query];
+    return this.look(name, tracked);
   }
 
-  release(tuple: ReplyTuple): void {
+  find(tuple: ReplyTuple): Connection | undefined {
+    const [{ name, tracked }] = this.ask([describeTuple(tuple)]);
+    return this.look(name, tracked);
+  }
+
+  private ask(names: string[]) {
+    if (names.length > 0) this.queries.push(names);
+    return names.map(name => ({ name, tracked: this.connections.get(name) }));
+  }
+
+  private look(name: string, tracked: Tracked | undefined): Connection | undefined {
+    const { connection } = this;
+    this.finds.push(name);
+    // What is left over from another connection must not be taken for this one's.
+    connection.client.set(words('192.0.2.66'));
+    connection.clientPort = 666;
+    connection.id = -666;
+    if (tracked === undefined) return undefined;
+    const { address, port } = endpoint(tracked.client);
+    connection.client.set(words(address));
+    connection.clientPort = port;
+    connection.id = tracked.id;
+    return connection;
+  }
+
+  addRelease(tuple: ReplyTuple): void {
     this.toBeReleased.push(describeTuple(tuple));
   }
 
-  settle(): void {
+  sendReleases(): void {
     this.releases.push(...this.toBeReleased.splice(0));
   }
 }
