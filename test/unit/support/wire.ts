@@ -11,21 +11,38 @@ export type Octets = ArrayLike<number>;
 export function hex(text: string): number[] {
   const digits = text.replace(/\s+/g, '');
   if (!/^([0-9a-f]{2})*$/.test(digits)) throw new Error(`not hexadecimal: ${text}`);
-  return Array.from({ length: digits.length / 2 }, (_, i) =>
-    Number.parseInt(digits.slice(i * 2, i * 2 + 2), 16),
-  );
+  const bytes = new Array<number>(digits.length / 2);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = Number.parseInt(digits.slice(i * 2, i * 2 + 2), 16);
+  return bytes;
 }
 
+const DIGITS = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
+
 export function toHex(bytes: Octets): string {
-  return Array.from(bytes, byte => byte.toString(16).padStart(2, '0')).join('');
+  let text = '';
+  for (let i = 0; i < bytes.length; i++) text += DIGITS[bytes[i]];
+  return text;
 }
 
 export function be16(value: number): number[] {
   return [Math.floor(value / 256) % 256, value % 256];
 }
 
+/** Tests use few addresses, and each of them very often: it is read once. */
+function once<T>(read: (text: string) => T[]): (text: string) => T[] {
+  const known = new Map<string, readonly T[]>();
+  return text => {
+    let found = known.get(text);
+    if (found === undefined) {
+      found = read(text);
+      known.set(text, found);
+    }
+    return found.slice();
+  };
+}
+
 /** An address as 4 or 16 bytes. */
-export function address(text: string): number[] {
+export const address = once((text: string): number[] => {
   if (!text.includes(':')) return text.split('.').map(Number);
   const [left, right] = text.split('::');
   const words = (part: string | undefined): number[] =>
@@ -34,7 +51,7 @@ export function address(text: string): number[] {
   const low = words(right);
   const gap = new Array<number>(8 - high.length - low.length).fill(0);
   return [...high, ...(text.includes('::') ? gap : []), ...low].flatMap(be16);
-}
+});
 
 /** An IPv4 address as the signed 32-bit word that the code under test works with. */
 export function word(text: string): number {
@@ -42,15 +59,19 @@ export function word(text: string): number {
 }
 
 /** An address as the four words that the code under test works with, IPv4 as ::ffff:a.b.c.d. */
-export function words(text: string): number[] {
+export const words = once((text: string): number[] => {
   const bytes = address(text);
   const all = bytes.length === 4 ? [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, ...bytes] : bytes;
   return [0, 4, 8, 12].map(i => all[i] * 0x1000000 + all[i + 1] * 0x10000 + all[i + 2] * 0x100 + all[i + 3]);
-}
+});
 
 /** Addresses one behind the other, as the code under test takes them. */
 export function int32(...texts: string[]): Int32Array {
-  return Int32Array.from(texts.flatMap(words));
+  const all = new Int32Array(texts.length * 4);
+  texts.forEach((text, i) => {
+    all.set(words(text), i * 4);
+  });
+  return all;
 }
 
 /** A prefix as the code under test has it: four words, and a length that counts the 96 bits in front of IPv4. */
@@ -337,11 +358,13 @@ export function forwarded(packet: Octets): Uint8Array {
 
 /** A deterministic payload that repeats nothing soon. */
 export function payloadOf(length: number, seed = 1): number[] {
+  const bytes = new Array<number>(length);
   let state = seed;
-  return Array.from({ length }, () => {
+  for (let i = 0; i < length; i++) {
     state = (state * 1103515245 + 12345) % 2 ** 31;
-    return Math.floor(state / 65536) % 256;
-  });
+    bytes[i] = Math.floor(state / 65536) % 256;
+  }
+  return bytes;
 }
 
 // ---- reading -----------------------------------------------------------------------------------------------
