@@ -1,11 +1,12 @@
 /** Devices without a kernel: packets of many flows come in a random order, and what goes out is gone. */
-
 import { BATCH } from '#shim/codec/batch.js';
 import { applyChange, applyUdpChange, longChange } from '#shim/codec/checksum.js';
 import * as ipv4 from '#shim/codec/ipv4.js';
 import * as ipv6 from '#shim/codec/ipv6.js';
+import type { Packet } from '#shim/codec/packet.js';
 import * as udp from '#shim/codec/udp.js';
-import { Arena, type Device, type PacketList } from '#shim/io/device.js';
+import { Arena } from '#shim/io/arena.js';
+import type { Device } from '#shim/io/device.js';
 import { type Ends, type Family, makePacket, makePacket6 } from './packets.js';
 
 /** 320,000 packets a second: a tick each so many batches. */
@@ -21,11 +22,22 @@ const PREPARED = 4096;
 abstract class Feed implements Device {
   readonly arena = new Arena();
   readonly clock = new Int32Array(1);
-  protected readonly view = new DataView(this.arena.buffer);
   private batches = 0;
   protected next = 0;
 
-  abstract receive(packets: PacketList): void;
+  /** How many packets there are for the next batch, once their bytes are where they belong. */
+  abstract lay(): number;
+
+  protected abstract lengthOf(i: number): number;
+
+  receive(packets: readonly Packet[]): number {
+    const count = this.lay();
+    for (let i = 0; i < count; i++) {
+      const offset = this.arena.packetOffset(i);
+      packets[i].parse(offset, offset + this.lengthOf(i));
+    }
+    return count;
+  }
 
   protected passTime(): void {
     if (++this.batches % BATCHES_PER_TICK === 0) this.clock[0]++;
@@ -36,6 +48,10 @@ abstract class Feed implements Device {
   }
 
   emit(): number {
+    return 0;
+  }
+
+  emitAdded(): number {
     return 0;
   }
 
@@ -87,11 +103,15 @@ export class PlainFeed extends Feed {
     this.udpChecksums[i] = applyUdpChange(template.getUint16(this.header + udp.CHECKSUM), change);
   }
 
-  receive(packets: PacketList): void {
-    const { arena, view, order, length, addressAt, portAt, headerChecksums, udpChecksums, first } = this;
+  protected lengthOf(): number {
+    return this.length;
+  }
+
+  lay(): number {
+    const { arena, order, addressAt, portAt, headerChecksums, udpChecksums, first } = this;
     const { isV4, header } = this;
+    const { view } = arena;
     const port = this.template.getUint16(portAt);
-    packets.count = 0;
     for (let i = 0; i < BATCH; i++) {
       const k = this.next;
       const offset = arena.packetOffset(i);
@@ -99,10 +119,10 @@ export class PlainFeed extends Feed {
       if (isV4) view.setUint16(offset + ipv4.CHECKSUM, headerChecksums[k]);
       view.setUint16(offset + portAt, port);
       view.setUint16(offset + header + udp.CHECKSUM, udpChecksums[k]);
-      packets.add(offset, length);
       this.next = k + 1 === order.length ? 0 : k + 1;
     }
     this.passTime();
+    return BATCH;
   }
 }
 
@@ -110,6 +130,8 @@ export class PlainFeed extends Feed {
 export class CopyFeed extends Feed {
   private packets: Uint8Array[] = [];
   private made = 0;
+  /** How many of the packets before `next` are in the arena. */
+  private laid = 0;
 
   constructor(
     private readonly count: number,
@@ -128,15 +150,17 @@ export class CopyFeed extends Feed {
   }
 
   /** Up to a batch of those that are prepared. */
-  receive(packets: PacketList): void {
-    const { arena } = this;
-    packets.count = 0;
-    while (packets.count < BATCH && this.next < this.packets.length) {
-      const packet = this.packets[this.next++];
-      const offset = arena.packetOffset(packets.count);
-      arena.bytes.set(packet, offset);
-      packets.add(offset, packet.length);
-    }
+  lay(): number {
+    const { arena, packets, next } = this;
+    const count = Math.min(BATCH, packets.length - next);
+    for (let i = 0; i < count; i++) arena.bytes.set(packets[next + i], arena.packetOffset(i));
+    this.next = next + count;
+    this.laid = count;
     this.passTime();
+    return count;
+  }
+
+  protected lengthOf(i: number): number {
+    return this.packets[this.next - this.laid + i].length;
   }
 }

@@ -3,7 +3,6 @@
 import { BATCH } from '#shim/codec/batch.js';
 import { Packet } from '#shim/codec/packet.js';
 import { Pipeline } from '#shim/dataplane/pipeline.js';
-import { PacketList } from '#shim/io/device.js';
 import { Counter } from '#shim/role/counters.js';
 import { PlainFeed } from './feeds.js';
 import type { MicroFigure } from './figure.js';
@@ -36,22 +35,21 @@ export function forwarding(
   if (kit.counters[Counter.uoa_miss] > 0) throw new Error('flows were not found');
   expectCount(kit.counters, isInbound ? 'packets_delivered' : 'replies_translated', PACKETS);
 
-  const list = new PacketList(BATCH);
-  const packet = new Packet(feed.arena.buffer);
-  const one = [packet];
+  const { buffer, bytes, view } = feed.arena;
+  const packets = Array.from({ length: BATCH }, () => new Packet(buffer, bytes, view));
+  const ones = packets.map(packet => [packet]);
   const outbox = { offset: 0, add() {} };
   const throughRole = nanosecondsEach(PACKETS, () => {
     for (let left = PACKETS; left > 0; left -= BATCH) {
-      feed.receive(list);
+      feed.receive(packets);
       for (let i = 0; i < BATCH; i++) {
-        packet.parse(list.offsets[i], list.offsets[i] + list.lengths[i]);
-        kit.role.prefetch(one, 1);
-        kit.role.process(packet, feed.clock[0], outbox);
+        kit.role.prefetch(ones[i], 1);
+        kit.role.process(packets[i], feed.clock[0], outbox);
       }
     }
   });
   const feeding = nanosecondsEach(PACKETS, () => {
-    for (let left = PACKETS; left > 0; left -= BATCH) feed.receive(list);
+    for (let left = PACKETS; left > 0; left -= BATCH) feed.lay();
   });
   const name = `${direction}-${flowCount}${family === 6 ? ', IPv6' : ''}`;
   return [

@@ -1,8 +1,8 @@
 /** Sixteen neighbours of one flow become a super-packet. */
-
 import { BATCH } from '#shim/codec/batch.js';
-import { Checksum } from '#shim/codec/packet.js';
-import { Arena, PacketList } from '#shim/io/device.js';
+import { Checksum, Packet } from '#shim/codec/packet.js';
+import { Arena } from '#shim/io/arena.js';
+import { PacketList } from '#shim/io/lists.js';
 import { Merger } from '#shim/io/merge.js';
 import type { MicroFigure } from './figure.js';
 import { nanosecondsEach } from './kit.js';
@@ -25,15 +25,17 @@ function mergeOne(size: number): number {
   const packet = makePacket(toService(1), size);
   const headers = packet.subarray(0, HEADER + 8);
   for (let i = 0; i < BATCH; i++) arena.bytes.set(packet, arena.packetOffset(i));
-  const list = new PacketList(BATCH);
+  const { buffer, bytes, view } = arena;
+  const packets = Array.from({ length: BATCH }, () => new Packet(buffer, bytes, view));
+  const list = new PacketList();
   const fill = (): void => {
     // Merging changes the first packet's headers, and no others.
     arena.bytes.set(headers, arena.packetOffset(0));
     list.count = 0;
     for (let i = 0; i < BATCH; i++) {
-      list.add(arena.packetOffset(i), packet.length);
-      list.transports[i] = HEADER;
-      list.checksums[i] = Checksum.good;
+      const start = arena.packetOffset(i);
+      packets[i].parse(start, start + packet.length, Checksum.good);
+      list.add(packets[i]);
     }
   };
   const filling = nanosecondsEach(BATCHES * BATCH, () => {

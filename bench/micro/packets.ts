@@ -84,7 +84,7 @@ function writeUdp(view: DataView, header: number, ends: Ends, payload: number): 
   view.setUint16(header + udp.DESTINATION_PORT, ends.destinationPort);
   view.setUint16(header + udp.LENGTH, udp.HEADER + payload);
   // The sum over the addresses is made from the fixed header's, wherever an option stands.
-  completeChecksum(view, 0, header, view.byteLength);
+  completeChecksum(view, view.getUint8(0) >>> 4 === 6, 0, header, view.byteLength);
 }
 
 /** 0 to count - 1 in a random order, the same in every run. */

@@ -69,5 +69,5 @@ export function steps(): MicroFigure[] {
 
 function checksumming(view: DataView, bytes: Uint8Array, packet: Uint8Array): number {
   bytes.set(packet, AT);
-  return each(() => completeChecksum(view, AT, AT + HEADER, AT + packet.length));
+  return each(() => completeChecksum(view, false, AT, AT + HEADER, AT + packet.length));
 }

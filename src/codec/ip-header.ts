@@ -7,6 +7,9 @@ import * as ipv4 from './ipv4.js';
 import * as ipv6 from './ipv6.js';
 import * as udp from './udp.js';
 
+/** Bytes of the largest IP packet that is handled: IPv4 has no larger ones, and a TUN brings none. */
+export const MAX_PACKET = 65535;
+
 /** Indexes into `addresses`. */
 export const SOURCE = 0;
 export const DESTINATION = ADDRESS_WORDS;

@@ -4,9 +4,10 @@
  * not between them. Nothing is allocated per packet or per batch.
  */
 import { BATCH } from '../codec/batch.js';
-import { type Checksum, Packet } from '../codec/packet.js';
+import { Packet } from '../codec/packet.js';
 import type { ByteOffset, Ticks } from '../codec/units.js';
-import { type Device, PacketList } from '../io/device.js';
+import type { Device } from '../io/device.js';
+import { PacketList, PieceList } from '../io/lists.js';
 import { type Outbox, type Role, Verdict } from '../role/role.js';
 
 /** Between two looks at the time when no packets come. */
@@ -16,7 +17,7 @@ const TICK_INTERVAL_MS = 10;
 
 /** What the role adds to a batch: up to one packet beside each of its packets. */
 class BatchOutbox implements Outbox {
-  readonly packets = new PacketList(BATCH);
+  readonly packets = new PieceList(BATCH);
   offset: ByteOffset = 0;
 
   add(length: number): void {
@@ -27,9 +28,8 @@ class BatchOutbox implements Outbox {
 export class Pipeline {
   /** What is decoded of each packet of a batch. */
   private readonly packets: readonly Packet[];
-  private readonly received = new PacketList(BATCH);
-  private readonly toStack = new PacketList(BATCH);
-  private readonly toNetwork = new PacketList(BATCH);
+  private readonly toStack = new PacketList();
+  private readonly toNetwork = new PacketList();
   private readonly outbox = new BatchOutbox();
   private lastTick: Ticks = 0;
   private hasBacklog = false;
@@ -38,18 +38,16 @@ export class Pipeline {
     private readonly device: Device,
     private readonly role: Role,
   ) {
-    const { buffer, bytes } = device.arena;
-    const view = new DataView(buffer);
+    const { buffer, bytes, view } = device.arena;
     this.packets = Array.from({ length: BATCH }, () => new Packet(buffer, bytes, view));
   }
 
   /** Waits for one batch (or a wake-up), sees it through, and says how many packets it held. */
   turn(waitMs = IDLE_WAIT_MS): number {
     const { device } = this;
-    device.receive(this.received, this.hasBacklog ? 0 : waitMs);
+    const count = device.receive(this.packets, this.hasBacklog ? 0 : waitMs);
     const now = device.clock[0];
-    const count = this.received.count;
-    if (count > 0) this.handle(now);
+    if (count > 0) this.handle(count, now);
     if (count > 0) this.handleHeld(now);
     if (this.hasBacklog || (now - this.lastTick) >>> 0 >= TICK_INTERVAL_MS) {
       this.lastTick = now;
@@ -60,38 +58,31 @@ export class Pipeline {
 
   /** Sees through what the role had held, a batch at a time, behind the batch that made it let go. */
   private handleHeld(now: Ticks): void {
-    const { received, role } = this;
-    const { arena } = this.device;
-    do {
-      received.count = 0;
-      while (received.count < BATCH) {
-        const offset = arena.packetOffset(received.count);
-        const length = role.takeHeld(arena.bytes, offset);
-        if (length === 0) break;
-        received.add(offset, length);
-      }
-      if (received.count > 0) this.handle(now);
-    } while (received.count > 0);
+    for (let count = this.takeHeld(); count > 0; count = this.takeHeld()) this.handle(count, now);
   }
 
-  private handle(now: Ticks): void {
-    this.parse();
-    this.role.prefetch(this.packets, this.received.count, now);
-    this.decide(now);
+  private takeHeld(): number {
+    const { packets, role } = this;
+    const { arena } = this.device;
+    let count = 0;
+    while (count < BATCH) {
+      const offset = arena.packetOffset(count);
+      const length = role.takeHeld(arena.bytes, offset);
+      if (length === 0) break;
+      packets[count++].parse(offset, offset + length);
+    }
+    return count;
+  }
+
+  private handle(count: number, now: Ticks): void {
+    this.role.prefetch(this.packets, count, now);
+    this.decide(count, now);
     this.send();
   }
 
-  private parse(): void {
-    const { packets } = this;
-    const { count, offsets, lengths, checksums, segments } = this.received;
-    for (let i = 0; i < count; i++)
-      packets[i].parse(offsets[i], offsets[i] + lengths[i], checksums[i] as Checksum, segments[i]);
-  }
-
-  private decide(now: Ticks): void {
+  private decide(count: number, now: Ticks): void {
     const { role, packets, toStack, toNetwork, outbox } = this;
     const { arena } = this.device;
-    const { count } = this.received;
     toStack.count = 0;
     toNetwork.count = 0;
     outbox.packets.count = 0;
@@ -99,8 +90,8 @@ export class Pipeline {
       const packet = packets[i];
       outbox.offset = arena.extraOffset(i);
       const verdict = role.process(packet, now, outbox);
-      if (verdict === Verdict.deliver) toStack.addPacket(packet);
-      else if (verdict === Verdict.emit) toNetwork.addPacket(packet);
+      if (verdict === Verdict.deliver) toStack.add(packet);
+      else if (verdict === Verdict.emit) toNetwork.add(packet);
     }
   }
 
@@ -108,7 +99,7 @@ export class Pipeline {
     const { device, role, toStack, toNetwork } = this;
     const added = this.outbox.packets;
     // A standalone mark must arrive before the packet that it describes.
-    const addedRefused = added.count > 0 ? device.emit(added) : 0;
+    const addedRefused = added.count > 0 ? device.emitAdded(added) : 0;
     let refused = 0;
     if (toStack.count > 0) refused += device.deliver(toStack);
     if (toNetwork.count > 0) refused += device.emit(toNetwork);

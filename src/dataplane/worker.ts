@@ -19,9 +19,9 @@ function serve(setup: DataPlaneSetup, port: MessagePort): void {
   const device = new TunDevice(native, {
     tunFd: setup.tunFd,
     wakeFd: setup.wakeFd,
-    mark: setup.mark,
+    fwmark: setup.mark,
     merges: setup.merges,
-    coalesce: setup.coalesce,
+    coalesceUs: setup.coalesce,
   });
   const counters = makeCounters(setup.counters);
   const flows = FlowTable.create(setup.flows, setup.table, device.now());

@@ -4,7 +4,8 @@
  */
 import { CtAnswer, CtRequests, type ReplyTuple } from '../codec/ctnetlink.js';
 import { NONE } from '../codec/units.js';
-import { PacketList } from './device.js';
+import { checkBatch } from './limits.js';
+import { PieceList } from './lists.js';
 import type { Native } from './native.js';
 
 /** An answer takes some hundred bytes. */
@@ -16,22 +17,23 @@ export class CtQueries {
   private readonly requests: CtRequests;
   private readonly memory: Uint8Array;
   private readonly found: CtAnswer;
-  private readonly answers: PacketList;
+  private readonly answers: PieceList;
   /** Where in `answers` that to each query is, or NONE. */
   private readonly answerTo: Int32Array;
 
-  /** Of up to `capacity` queries at a time, over the netlink socket `fd`. */
+  /** Of up to `capacity` queries at a time, over the netlink socket `fd`. Throws if they are more than a batch. */
   constructor(
     private readonly native: Native,
     readonly fd: number,
     capacity: number,
   ) {
     const room = capacity + SPARE_ANSWERS;
+    checkBatch(room);
     this.requests = new CtRequests(capacity);
     this.memory = new Uint8Array(room * ANSWER_BYTES);
     this.found = new CtAnswer(this.memory);
     this.answerTo = new Int32Array(capacity).fill(NONE);
-    this.answers = new PacketList(room);
+    this.answers = new PieceList(room);
     for (let i = 0; i < room; i++) this.answers.add(i * ANSWER_BYTES, ANSWER_BYTES);
   }
 

@@ -5,12 +5,19 @@
 import { complement, sumLongs, sumWords } from '../codec/checksum.js';
 import * as ipv4 from '../codec/ipv4.js';
 import * as ipv6 from '../codec/ipv6.js';
+import type { Packet } from '../codec/packet.js';
 import * as udp from '../codec/udp.js';
+import type { ByteOffset } from '../codec/units.js';
 
-/** Writes the whole UDP checksum of a packet at `start`, whose UDP header is at `header` and which ends at `end`. */
-export function completeChecksum(view: DataView, start: number, header: number, end: number): void {
-  const isV6 = view.getUint8(start) >>> 4 === 6;
-  const addresses = isV6
+/** Writes the whole UDP checksum of a packet in `[start, end)`, whose UDP header is at `header`. */
+export function completeChecksum(
+  view: DataView,
+  v6: boolean,
+  start: ByteOffset,
+  header: ByteOffset,
+  end: ByteOffset,
+): void {
+  const addresses = v6
     ? sumWords(view, start + ipv6.SOURCE, start + ipv6.HEADER)
     : sumWords(view, start + ipv4.SOURCE, start + ipv4.OPTIONS);
   view.setUint16(header + udp.CHECKSUM, 0);
@@ -18,53 +25,39 @@ export function completeChecksum(view: DataView, start: number, header: number, 
   view.setUint16(header + udp.CHECKSUM, complement(sum) || 0xffff);
 }
 
-/** Cuts a super-packet: one datagram after the other is written to a place that the caller chooses. */
-export class Cutter {
-  /** Bytes of payload that are still to come. */
-  left = 0;
-  private start = 0;
-  private headers = 0;
-  private transport = 0;
-  private segment = 0;
-  private index = 0;
+/** How many datagrams a super-packet is cut into. */
+export function datagramCount(packet: Packet): number {
+  return Math.ceil((packet.end - payloadOffset(packet)) / packet.segment);
+}
 
-  constructor(
-    private readonly bytes: Uint8Array,
-    private readonly view: DataView,
-  ) {}
+/** The length in bytes of a super-packet's datagram `i`, headers and all. */
+export function datagramLength(packet: Packet, i: number): number {
+  const { start, end, segment } = packet;
+  const payload = payloadOffset(packet);
+  return payload - start + Math.min(segment, end - payload - i * segment);
+}
 
-  /** Begins with the packet at `start`, whose UDP header is `transport` bytes further. */
-  begin(start: number, length: number, transport: number, segment: number): void {
-    this.start = start;
-    this.transport = transport;
-    this.headers = transport + udp.HEADER;
-    this.segment = segment;
-    this.left = length - this.headers;
-    this.index = 0;
+/** Writes a super-packet's datagram `i` at `to` in the same buffer, and gives its length in bytes. */
+export function writeDatagram(packet: Packet, i: number, to: ByteOffset): number {
+  const { bytes, view, v6, start, headerLength, segment, udp: header } = packet;
+  const length = datagramLength(packet, i);
+  const payload = payloadOffset(packet);
+  const headers = payload - start;
+  const from = payload + i * segment;
+  bytes.copyWithin(to, start, payload);
+  bytes.copyWithin(to + headers, from, from + length - headers);
+  if (v6) view.setUint16(to + ipv6.PAYLOAD_LENGTH, length - ipv6.HEADER);
+  else {
+    view.setUint16(to + ipv4.TOTAL_LENGTH, length);
+    view.setUint16(to + ipv4.IDENTIFICATION, view.getUint16(to + ipv4.IDENTIFICATION) + i);
+    ipv4.writeHeaderChecksum(view, to, headerLength);
   }
+  const udpOffset = header - start;
+  view.setUint16(to + udpOffset + udp.LENGTH, length - udpOffset);
+  completeChecksum(view, v6, to, to + udpOffset, to + length);
+  return length;
+}
 
-  /** The length in bytes of the next datagram. */
-  get nextLength(): number {
-    return this.headers + Math.min(this.segment, this.left);
-  }
-
-  /** Writes the next datagram at `to`, and gives its length in bytes. */
-  next(to: number): number {
-    const { bytes, view, start, headers } = this;
-    const length = this.nextLength;
-    const payload = start + headers + this.index * this.segment;
-    bytes.copyWithin(to, start, start + headers);
-    bytes.copyWithin(to + headers, payload, payload + length - headers);
-    if (view.getUint8(to) >>> 4 === 6) view.setUint16(to + ipv6.PAYLOAD_LENGTH, length - ipv6.HEADER);
-    else {
-      view.setUint16(to + ipv4.TOTAL_LENGTH, length);
-      view.setUint16(to + ipv4.IDENTIFICATION, view.getUint16(to + ipv4.IDENTIFICATION) + this.index);
-      ipv4.writeHeaderChecksum(view, to, (view.getUint8(to) & 0x0f) * 4);
-    }
-    view.setUint16(to + this.transport + udp.LENGTH, length - this.transport);
-    completeChecksum(view, to, to + this.transport, to + length);
-    this.index++;
-    this.left -= length - headers;
-    return length;
-  }
+function payloadOffset(packet: Packet): ByteOffset {
+  return packet.udp + udp.HEADER;
 }

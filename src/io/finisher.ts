@@ -1,71 +1,67 @@
 /** Sends packets that something is left to be done to, to where nobody does it: as whole datagrams. */
-import { Checksum } from '../codec/packet.js';
-import { Cutter, completeChecksum } from './cut.js';
-import { type Arena, PacketList } from './device.js';
+import { Checksum, type Packet } from '../codec/packet.js';
+import type { ByteOffset } from '../codec/units.js';
+import type { Arena } from './arena.js';
+import { completeChecksum, datagramCount, datagramLength, writeDatagram } from './cut.js';
+import { MAX_BATCH } from './linux.js';
+import { type PacketList, PieceList } from './lists.js';
 
-/** Packets in one go: what a batch of the addon's holds. */
-const CAPACITY = 64;
-
-/** Sends packets that are all there; how many were refused. */
-export type Send = (packets: PacketList) => number;
+/** Sends datagrams that are complete; how many were refused. */
+export type Send = (datagrams: PieceList) => number;
 
 export class Finisher {
-  private readonly view: DataView;
-  private readonly cutter: Cutter;
-  private readonly list = new PacketList(CAPACITY);
-  private scratch: number;
+  private readonly datagrams = new PieceList(MAX_BATCH);
+  private scratch: ByteOffset;
 
-  /** `room` is how many bytes in front of each datagram have to be free, and zero. */
+  /** `headerLength` zero bytes go in front of each datagram: an empty virtio header, or none. */
   constructor(
     private readonly arena: Arena,
-    private readonly room: number,
+    private readonly headerLength: number,
     private readonly send: Send,
   ) {
-    this.view = new DataView(arena.buffer);
-    this.cutter = new Cutter(arena.bytes, this.view);
     this.scratch = arena.scratch;
   }
 
   /** Sends all of `packets` in their order; how many datagrams were refused. */
-  finish(packets: PacketList): number {
+  finish({ items, count }: PacketList): number {
     let refused = 0;
-    for (let i = 0; i < packets.count; i++) {
-      if (packets.segments[i] > 0) refused += this.cut(packets, i);
+    for (let i = 0; i < count; i++) {
+      const packet = items[i];
+      if (packet.segment > 0) refused += this.cut(packet);
       else {
-        const start = packets.offsets[i];
-        const end = start + packets.lengths[i];
-        if (packets.checksums[i] === Checksum.partial)
-          completeChecksum(this.view, start, start + packets.transports[i], end);
+        const { view, v6, start, udp, end, checksum } = packet;
+        if (checksum === Checksum.partial) completeChecksum(view, v6, start, udp, end);
         refused += this.add(start, end - start);
       }
     }
     return refused + this.flush();
   }
 
-  private cut(packets: PacketList, i: number): number {
-    const { cutter, arena, room } = this;
+  private cut(packet: Packet): number {
+    const { arena, headerLength } = this;
+    const count = datagramCount(packet);
     let refused = 0;
-    cutter.begin(packets.offsets[i], packets.lengths[i], packets.transports[i], packets.segments[i]);
-    while (cutter.left > 0) {
-      if (this.scratch + room + cutter.nextLength > arena.buffer.byteLength) refused += this.flush();
-      const start = this.scratch + room;
-      const length = cutter.next(start);
+    for (let i = 0; i < count; i++) {
+      if (this.scratch + headerLength + datagramLength(packet, i) > arena.buffer.byteLength)
+        refused += this.flush();
+      const start = this.scratch + headerLength;
+      const length = writeDatagram(packet, i, start);
       this.scratch = (start + length + 3) & ~3;
       refused += this.add(start, length);
     }
     return refused;
   }
 
-  private add(start: number, length: number): number {
-    const { room, list } = this;
-    this.arena.bytes.fill(0, start - room, start);
-    list.add(start - room, length + room);
-    return list.count === CAPACITY ? this.flush() : 0;
+  private add(start: ByteOffset, length: number): number {
+    const { headerLength, datagrams } = this;
+    this.arena.bytes.fill(0, start - headerLength, start);
+    datagrams.add(start - headerLength, length + headerLength);
+    return datagrams.count === datagrams.capacity ? this.flush() : 0;
   }
 
   private flush(): number {
-    const refused = this.list.count === 0 ? 0 : this.send(this.list);
-    this.list.count = 0;
+    const refused = this.datagrams.count === 0 ? 0 : this.send(this.datagrams);
+    this.datagrams.count = 0;
     this.scratch = this.arena.scratch;
     return refused;
   }

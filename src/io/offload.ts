@@ -1,18 +1,17 @@
-/** Virtio headers in front of the packets of a list: what they say, and what is said by them. */
+/** Virtio headers in front of packets: what they say, and what is said by them. */
 import { HOST_IS_LITTLE_ENDIAN } from '../codec/host-order.js';
-import { Checksum } from '../codec/packet.js';
+import { Checksum, type Packet } from '../codec/packet.js';
 import * as udp from '../codec/udp.js';
+import type { ByteOffset } from '../codec/units.js';
 import * as virtio from '../codec/virtio.js';
-import type { PacketList } from './device.js';
 
-/** Takes the header off the packet at `i`, into the list. */
-export function takeHeader(view: DataView, packets: PacketList, i: number): void {
-  const at = packets.offsets[i];
-  const isUdp = view.getUint8(at + virtio.GSO_TYPE) === virtio.GSO_UDP;
-  packets.checksums[i] = checksumOf(view.getUint8(at + virtio.FLAGS));
-  packets.segments[i] = isUdp ? view.getUint16(at + virtio.GSO_SIZE, HOST_IS_LITTLE_ENDIAN) : 0;
-  packets.offsets[i] += virtio.VIRTIO_HEADER;
-  packets.lengths[i] -= virtio.VIRTIO_HEADER;
+/** Parses a packet behind its virtio header at `start`; both take `length` bytes. */
+export function parseWithHeader(packet: Packet, start: ByteOffset, length: number): void {
+  const { view } = packet;
+  const isUdp = view.getUint8(start + virtio.GSO_TYPE) === virtio.GSO_UDP;
+  const checksum = checksumOf(view.getUint8(start + virtio.FLAGS));
+  const segment = isUdp ? view.getUint16(start + virtio.GSO_SIZE, HOST_IS_LITTLE_ENDIAN) : 0;
+  packet.parse(start + virtio.VIRTIO_HEADER, start + length, checksum, segment);
 }
 
 function checksumOf(flags: number): Checksum {
@@ -20,20 +19,19 @@ function checksumOf(flags: number): Checksum {
   return (flags & virtio.DATA_VALID) !== 0 ? Checksum.good : Checksum.full;
 }
 
-/** Puts a header in front of the packet at `i`, as the list has it. */
-export function putHeader(view: DataView, packets: PacketList, i: number): void {
-  packets.offsets[i] -= virtio.VIRTIO_HEADER;
-  packets.lengths[i] += virtio.VIRTIO_HEADER;
-  const at = packets.offsets[i];
+/** Writes the virtio header in front of a packet, and gives its offset. */
+export function writeHeader({ view, start, udp: header, checksum, segment }: Packet): ByteOffset {
+  const at = start - virtio.VIRTIO_HEADER;
   for (let k = 0; k < virtio.VIRTIO_HEADER; k += 4) view.setInt32(at + k, 0);
-  if (packets.checksums[i] !== Checksum.partial) return;
+  if (checksum !== Checksum.partial) return at;
 
-  const transport = packets.transports[i];
+  const udpOffset = header - start;
   view.setUint8(at + virtio.FLAGS, virtio.NEEDS_CHECKSUM);
-  view.setUint16(at + virtio.CHECKSUM_START, transport, HOST_IS_LITTLE_ENDIAN);
+  view.setUint16(at + virtio.CHECKSUM_START, udpOffset, HOST_IS_LITTLE_ENDIAN);
   view.setUint16(at + virtio.CHECKSUM_OFFSET, udp.CHECKSUM, HOST_IS_LITTLE_ENDIAN);
-  if (packets.segments[i] === 0) return;
+  if (segment === 0) return at;
   view.setUint8(at + virtio.GSO_TYPE, virtio.GSO_UDP);
-  view.setUint16(at + virtio.HEADER_LENGTH, transport + udp.HEADER, HOST_IS_LITTLE_ENDIAN);
-  view.setUint16(at + virtio.GSO_SIZE, packets.segments[i], HOST_IS_LITTLE_ENDIAN);
+  view.setUint16(at + virtio.HEADER_LENGTH, udpOffset + udp.HEADER, HOST_IS_LITTLE_ENDIAN);
+  view.setUint16(at + virtio.GSO_SIZE, segment, HOST_IS_LITTLE_ENDIAN);
+  return at;
 }

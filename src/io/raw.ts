@@ -2,7 +2,6 @@
  * Raw sockets that send whole packets of either family (raw(7), IP_HDRINCL; IPPROTO_RAW implies it, for IPv6 too),
  * marked so that routing rules can tell them.
  */
-import type { PacketList } from './device.js';
 import {
   AF_INET,
   AF_INET6,
@@ -19,6 +18,7 @@ import {
   SOCK_RAW,
   SOL_SOCKET,
 } from './linux.js';
+import type { PieceList } from './lists.js';
 import { check, type Native } from './native.js';
 
 /** A burst of answers has to find room at once: there is no waiting on the hot path. */
@@ -46,8 +46,8 @@ export class RawSockets {
     }
   }
 
-  /** How many were refused. */
-  send(memory: Uint8Array, packets: PacketList): number {
+  /** Sends IP packets that are complete, pieces of `memory`; how many were refused. */
+  send(memory: Uint8Array, packets: PieceList): number {
     const { offsets, lengths, results, count } = packets;
     return this.native.sendBatch(this.fd4, this.fd6, memory, offsets, lengths, results, count);
   }

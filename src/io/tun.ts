@@ -6,21 +6,28 @@
  * does not do that. Neighbours of one flow on their way into the stack are merged.
  */
 import { constants } from 'node:os';
+import { BATCH } from '../codec/batch.js';
+import { MAX_PACKET } from '../codec/ip-header.js';
+import type { Packet } from '../codec/packet.js';
+import type { Ticks } from '../codec/units.js';
 import { VIRTIO_HEADER } from '../codec/virtio.js';
-import { Arena, BATCH, type Device, type PacketList } from './device.js';
+import { Arena } from './arena.js';
+import type { Device } from './device.js';
 import { Finisher } from './finisher.js';
+import { checkBatch, checkTunHeader } from './limits.js';
 import { TUN_F_CSUM, TUN_F_USO4, TUN_F_USO6, WAIT_BROKEN, WAIT_DATA } from './linux.js';
+import { type PacketList, PieceList } from './lists.js';
 import { Merger } from './merge.js';
 import { Moderation } from './moderation.js';
 import { check, type Native, SystemCallError } from './native.js';
-import { putHeader, takeHeader } from './offload.js';
+import { parseWithHeader, writeHeader } from './offload.js';
 import { RawSockets } from './raw.js';
 
 const BUSY_RETRIES = 20;
 const BUSY_PAUSE_MS = 50;
 
-/** Nanoseconds; the default of 50 µs is as long as what is slept for. */
-const TIMER_SLACK = 1000;
+/** The default of 50 µs is as long as the pauses themselves. */
+const TIMER_SLACK_NS = 1000;
 
 /**
  * Attaches to the TUN `name`, making it if need be: its descriptor. A predecessor's exit can keep it busy for a
@@ -49,25 +56,24 @@ export interface TunDeviceOptions {
   /** An eventfd that ends a wait. */
   wakeFd: number;
   /** SO_MARK of what is emitted. */
-  mark: number;
+  fwmark: number;
   /** Whether neighbours of one flow become one write. */
   merges: boolean;
-  /** Microseconds that a packet may wait for company; 0: none does. */
-  coalesce: number;
+  /** How long a packet may wait under load for neighbours to be merged with, in microseconds; 0: none does. */
+  coalesceUs: number;
 }
 
 export class TunDevice implements Device {
   readonly arena = new Arena();
   readonly clock = new Int32Array(1);
-  private readonly view = new DataView(this.arena.buffer);
   private readonly raw: RawSockets;
   private readonly toNetwork: Finisher;
   private readonly toStack: Finisher;
   private readonly merger = new Merger(this.arena);
   private readonly moderation: Moderation;
   /** Where packets are read to, header and all, and how many bytes they may have. */
-  private readonly slots = new Int32Array(BATCH);
-  private readonly sizes = new Int32Array(BATCH);
+  private readonly slots = new PieceList(BATCH);
+  private readonly written = new PieceList(BATCH);
   /** The kernel refused a super-packet once: from then on it gets datagrams. */
   private wantsDatagrams = false;
 
@@ -75,76 +81,85 @@ export class TunDevice implements Device {
     private readonly native: Native,
     private readonly options: TunDeviceOptions,
   ) {
-    this.raw = new RawSockets(native, options.mark);
-    this.moderation = new Moderation(options.coalesce);
+    checkTunHeader();
+    checkBatch(BATCH);
+    this.raw = new RawSockets(native, options.fwmark);
+    this.moderation = new Moderation(options.coalesceUs);
     // Where that is refused, pauses are longer, and nothing else.
-    if (options.coalesce > 0) native.setTimerSlack(TIMER_SLACK);
-    this.toNetwork = new Finisher(this.arena, 0, packets => this.raw.send(this.arena.bytes, packets));
-    this.toStack = new Finisher(this.arena, VIRTIO_HEADER, packets => this.write(packets));
-    for (let i = 0; i < BATCH; i++) this.slots[i] = this.arena.packetOffset(i) - VIRTIO_HEADER;
-    this.sizes.fill(this.arena.room + VIRTIO_HEADER);
+    if (options.coalesceUs > 0) native.setTimerSlack(TIMER_SLACK_NS);
+    this.toNetwork = new Finisher(this.arena, 0, datagrams => this.emitAdded(datagrams));
+    this.toStack = new Finisher(this.arena, VIRTIO_HEADER, datagrams => this.write(datagrams));
+    for (let i = 0; i < BATCH; i++)
+      this.slots.add(this.arena.packetOffset(i) - VIRTIO_HEADER, VIRTIO_HEADER + MAX_PACKET);
   }
 
   /** The time now, in ticks. */
-  now(): number {
+  now(): Ticks {
     this.clock[0] = this.native.clock();
     return this.clock[0];
   }
 
-  receive(packets: PacketList, timeoutMs: number): void {
+  receive(packets: readonly Packet[], timeoutMs: number): number {
     const { tunFd, wakeFd } = this.options;
-    packets.count = 0;
-    this.rest(timeoutMs);
+    this.pause(timeoutMs);
     const ready = check('poll', this.native.wait(tunFd, wakeFd, timeoutMs));
     this.clock[0] = this.native.clock();
     if ((ready & WAIT_BROKEN) !== 0) throw new Error('the TUN device is gone');
-    if ((ready & WAIT_DATA) !== 0) this.read(packets);
-    this.moderation.note(packets.count, this.clock[0]);
+    const count = (ready & WAIT_DATA) === 0 ? 0 : this.read(packets);
+    this.moderation.note(count, this.clock[0]);
+    return count;
   }
 
-  /** Lets company for the next packet come, unless somebody has something else to do meanwhile. */
-  private rest(timeoutMs: number): void {
-    const { pause } = this.moderation;
-    if (pause > 0 && timeoutMs > 0) this.native.sleep(pause);
+  /** Lets neighbours of the next packet come, unless the role has work to do meanwhile. */
+  private pause(timeoutMs: number): void {
+    const { pauseUs } = this.moderation;
+    if (pauseUs > 0 && timeoutMs > 0) this.native.sleep(pauseUs);
   }
 
-  private read(packets: PacketList): void {
-    const { slots, sizes, arena } = this;
-    const read = this.native.readBatch(this.options.tunFd, arena.bytes, slots, sizes, packets.lengths, BATCH);
-    packets.count = check('read TUN', read);
-    packets.offsets.set(slots);
-    for (let i = 0; i < packets.count; i++) takeHeader(this.view, packets, i);
+  private read(packets: readonly Packet[]): number {
+    const { offsets, lengths, results } = this.slots;
+    const { tunFd } = this.options;
+    const read = this.native.readBatch(tunFd, this.arena.bytes, offsets, lengths, results, BATCH);
+    const count = check('read TUN', read);
+    for (let i = 0; i < count; i++) parseWithHeader(packets[i], offsets[i], results[i]);
+    return count;
   }
 
   deliver(packets: PacketList): number {
     if (this.wantsDatagrams) return this.toStack.finish(packets);
     if (this.options.merges) this.merger.merge(packets);
-    for (let i = 0; i < packets.count; i++) putHeader(this.view, packets, i);
-    const refused = this.write(packets);
+    const { items, count } = packets;
+    const { written } = this;
+    written.count = 0;
+    for (let i = 0; i < count; i++) {
+      const start = writeHeader(items[i]);
+      written.add(start, items[i].end - start);
+    }
+    const refused = this.write(written);
     return refused === 0 ? 0 : this.deliverRefused(packets, refused);
   }
 
   /** Super-packets that the kernel did not take are cut, now and from now on. */
   private deliverRefused(packets: PacketList, refused: number): number {
-    let left = 0;
-    for (let i = 0; i < packets.count; i++) {
-      if (packets.segments[i] === 0 || packets.results[i] !== -constants.errno.EINVAL) continue;
-      packets.lengths[i] -= VIRTIO_HEADER;
-      packets.offsets[i] += VIRTIO_HEADER;
-      packets.move(i, left++);
-    }
-    if (left === 0) return refused;
+    const { items, count } = packets;
+    packets.count = 0;
+    for (let i = 0; i < count; i++)
+      if (items[i].segment > 0 && this.written.results[i] === -constants.errno.EINVAL) packets.add(items[i]);
+    if (packets.count === 0) return refused;
     this.wantsDatagrams = true;
-    packets.count = left;
-    return refused - left + this.toStack.finish(packets);
+    return refused - packets.count + this.toStack.finish(packets);
   }
 
-  private write({ offsets, lengths, results, count }: PacketList): number {
+  private write({ offsets, lengths, results, count }: PieceList): number {
     return this.native.writeBatch(this.options.tunFd, this.arena.bytes, offsets, lengths, results, count);
   }
 
   emit(packets: PacketList): number {
     return this.toNetwork.finish(packets);
+  }
+
+  emitAdded(packets: PieceList): number {
+    return this.raw.send(this.arena.bytes, packets);
   }
 
   close(): void {

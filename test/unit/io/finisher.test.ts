@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { Checksum } from '../../../src/codec/packet.js';
-import { Cutter } from '../../../src/io/cut.js';
+import { datagramCount, datagramLength, writeDatagram } from '../../../src/io/cut.js';
 import { Finisher } from '../../../src/io/finisher.js';
 import { datagramsOf, Place, single, superPacket, type Unfinished } from '../support/super-packets.js';
 import { type DatagramFields, payloadOf, toHex } from '../support/wire.js';
@@ -96,23 +96,20 @@ describe('a super-packet that is cut', () => {
       [USUAL, 28],
       [USUAL6, 48],
     ] as const) {
-      const list = place.list([superPacket({ ...usual, payload: payloadOf(length, 1) }, segment)]);
-      const cutter = new Cutter(place.arena.bytes, place.view);
-      cutter.begin(list.offsets[0], list.lengths[0], list.transports[0], segment);
-      const sizes: number[] = [];
-      while (cutter.left > 0) sizes.push(cutter.next(place.arena.scratch) - headers);
-      expect(sizes).toEqual(expected);
+      const packet = place.put(superPacket({ ...usual, payload: payloadOf(length, 1) }, segment));
+      expect(datagramCount(packet)).toBe(expected.length);
+      const lengths = expected.map((_, i) => datagramLength(packet, i));
+      expect(expected.map((_, i) => writeDatagram(packet, i, place.arena.scratch))).toEqual(lengths);
+      expect(lengths.map(all => all - headers)).toEqual(expected);
     }
   });
 
   it('has identifications that count up, over the end of theirs', () => {
     const place = new Place();
-    const list = place.list([superPacket({ ...USUAL, payload: payloadOf(300, 1) }, 100)]);
-    const cutter = new Cutter(place.arena.bytes, place.view);
-    cutter.begin(list.offsets[0], list.lengths[0], list.transports[0], 100);
-    const ids = [1, 2, 3].map(() => {
-      cutter.next(place.arena.scratch);
-      return place.view.getUint16(place.arena.scratch + 4);
+    const packet = place.put(superPacket({ ...USUAL, payload: payloadOf(300, 1) }, 100));
+    const ids = [0, 1, 2].map(i => {
+      writeDatagram(packet, i, place.arena.scratch);
+      return place.arena.view.getUint16(place.arena.scratch + 4);
     });
     expect(ids).toEqual([0xfffe, 0xffff, 0]);
   });

@@ -10,6 +10,7 @@ import {
   type Unfinished,
 } from '../support/super-packets.js';
 import {
+  be16,
   type DatagramFields,
   datagram,
   destinationOptions,
@@ -101,6 +102,22 @@ describe.each([
   it('with the same options or extension headers stay apart, too', () => {
     const more = isV6 ? { extensions: [destinationOptions([5, 2, 0, 0])] } : { options: [1, 1, 1, 1] };
     expect(shape(merge([good({ ...usual, ...more }), good({ ...usual, ...more })]))).toEqual([1, 1]);
+  });
+
+  it('with bytes behind the payload, where UDP options are (RFC 9868), stay apart and as they are', () => {
+    const bytes = datagram({ ...usual, payload: payloadOf(100, 1) });
+    // The UDP header counts 4 of them no longer.
+    const header = bytes.length - 108;
+    bytes.set(be16(104), header + 4);
+    const odd = { bytes, checksum: Checksum.good, segment: 0 };
+    for (const packets of [
+      [odd, odd],
+      [odd, good(usual)],
+      [good(usual), odd],
+    ])
+      expect(merge(packets).map(packet => toHex(packet.bytes))).toEqual(
+        packets.map(packet => toHex(packet.bytes)),
+      );
   });
 
   it('behind a smaller one begin anew', () => {

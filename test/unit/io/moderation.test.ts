@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { BATCH } from '../../../src/io/device.js';
+import { BATCH } from '../../../src/codec/batch.js';
 import { Moderation } from '../../../src/io/moderation.js';
 
 /** A load of `rate` packets a second, read by `count` at a time for `ms` from `begin` on. */
@@ -11,7 +11,7 @@ function load(moderation: Moderation, rate: number, { begin = 1000, ms = 100, co
 function pauseAt(rate: number, limit = 50): number {
   const moderation = new Moderation(limit);
   load(moderation, rate);
-  return moderation.pause;
+  return moderation.pauseUs;
 }
 
 describe('a pause between reads', () => {
@@ -37,25 +37,25 @@ describe('a pause between reads', () => {
     const moderation = new Moderation(50);
     load(moderation, 240_000);
     moderation.note(BATCH, 1100);
-    expect(moderation.pause).toBe(0);
+    expect(moderation.pauseUs).toBe(0);
     moderation.note(3, 1100);
-    expect(moderation.pause).toBe(50);
+    expect(moderation.pauseUs).toBe(50);
   });
 
   it('ends with the load, and comes back with it', () => {
     const moderation = new Moderation(50);
     load(moderation, 240_000);
     moderation.note(0, 1200);
-    expect(moderation.pause).toBe(0);
+    expect(moderation.pauseUs).toBe(0);
     moderation.note(1, 1201);
-    expect(moderation.pause).toBe(0);
+    expect(moderation.pauseUs).toBe(0);
     load(moderation, 240_000, { begin: 5000 });
-    expect(moderation.pause).toBe(50);
+    expect(moderation.pauseUs).toBe(50);
   });
 
   it('is not troubled by the clock going round', () => {
     const moderation = new Moderation(50);
     load(moderation, 240_000, { begin: 2 ** 31 - 50 });
-    expect(moderation.pause).toBe(50);
+    expect(moderation.pauseUs).toBe(50);
   });
 });

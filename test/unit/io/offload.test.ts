@@ -1,32 +1,25 @@
 import { endianness } from 'node:os';
 import { describe, expect, it } from 'vitest';
-import { Checksum } from '../../../src/codec/packet.js';
-import { PacketList } from '../../../src/io/device.js';
-import { putHeader, takeHeader } from '../../../src/io/offload.js';
-import { hex, toHex } from '../support/wire.js';
+import { Checksum, Kind, Packet } from '../../../src/codec/packet.js';
+import { parseWithHeader, writeHeader } from '../../../src/io/offload.js';
+import { type DatagramFields, datagram, hex, payloadOf, toHex } from '../support/wire.js';
 
 /** The header is in host order: what is written here is a little-endian host's. */
 const describeHere = describe.skipIf(endianness() === 'BE');
 
 const AT = 8;
+const BEHIND = AT + 12;
 
-/** A list with one packet of 100 bytes, header and all, that begins at AT. */
-function place(header: string) {
+/** A datagram behind a virtio header that begins at AT. */
+function place(header: string, fields: DatagramFields = USUAL) {
   const bytes = new Uint8Array(200).fill(0xa5);
-  bytes.set(hex(header), AT);
-  const list = new PacketList(4);
-  list.add(AT, 100);
-  return { bytes, view: new DataView(bytes.buffer), list };
+  const datagramBytes = datagram(fields);
+  bytes.set([...hex(header), ...datagramBytes], AT);
+  return { bytes, packet: new Packet(bytes.buffer, bytes), end: BEHIND + datagramBytes.length };
 }
 
-function entry(list: PacketList, i = 0) {
-  return {
-    offset: list.offsets[i],
-    length: list.lengths[i],
-    checksum: list.checksums[i],
-    segment: list.segments[i],
-  };
-}
+const USUAL: DatagramFields = { from: '203.0.113.7:5555', to: '10.10.1.2:53', payload: payloadOf(50) };
+const USUAL6: DatagramFields = { from: '[2001:db8::7]:5555', to: '[fd00:1::2]:53', payload: payloadOf(50) };
 
 //                       flags, gso_type, hdr_len, gso_size, csum_start, csum_offset, num_buffers
 const NOTHING = /*       */ '00 00 0000 0000 0000 0000 0000';
@@ -50,61 +43,42 @@ describeHere('the header that comes with a packet', () => {
       0,
     ],
   ])('is taken off: %s', (_, header, checksum, segment) => {
-    const { view, list, bytes } = place(header);
-    list.checksums[0] = 99;
-    list.segments[0] = 99;
+    const { packet, bytes, end } = place(header);
     const before = toHex(bytes);
-    takeHeader(view, list, 0);
-    expect(entry(list)).toEqual({ offset: AT + 12, length: 88, checksum, segment });
+    parseWithHeader(packet, AT, end - AT);
+    expect(packet).toMatchObject({ start: BEHIND, end, checksum, segment, kind: Kind.udp });
     expect(toHex(bytes)).toBe(before);
+  });
+
+  it.each([0, 1, 11, 12])('makes a packet of %i bytes with it malformed', length => {
+    const { packet } = place(NOTHING);
+    parseWithHeader(packet, AT, length);
+    expect(packet.kind).toBe(Kind.malformed);
   });
 });
 
 describeHere('the header that goes with a packet', () => {
   it.each([
-    ['nothing to do', Checksum.full, 0, 20, NOTHING],
-    ['a right checksum, of which the kernel wants to hear nothing', Checksum.good, 0, 20, NOTHING],
-    ['a checksum to be completed', Checksum.partial, 0, 20, PARTIAL],
-    ['a checksum behind options', Checksum.partial, 0, 44, '01 00 0000 0000 2c00 0600 0000'],
-    ['a super-packet of 1400 bytes a datagram', Checksum.partial, 1400, 20, SUPER],
-    ['one of 1000 bytes in IPv6', Checksum.partial, 1000, 40, SUPER6],
-  ])('is put in front: %s', (_, checksum, segment, transport, header) => {
-    const { bytes, view, list } = place(NOTHING);
-    bytes.fill(0xa5);
-    list.offsets[0] = AT + 12;
-    list.checksums[0] = checksum;
-    list.segments[0] = segment;
-    list.transports[0] = transport;
-    putHeader(view, list, 0);
-    expect(entry(list)).toEqual({ offset: AT, length: 112, checksum, segment });
-    expect(toHex(bytes.slice(AT, AT + 12))).toBe(toHex(hex(header)));
-    expect(toHex(bytes.slice(0, AT)) + toHex(bytes.slice(AT + 12))).toBe('a5'.repeat(188));
-  });
-});
-
-describe('PacketList', () => {
-  it('adds what is finished, whatever was there before', () => {
-    const list = new PacketList(2);
-    list.checksums.fill(Checksum.partial);
-    list.segments.fill(1400);
-    list.add(10, 1);
-    list.add(20, 2);
-    expect(list.count).toBe(2);
-    expect([0, 1].map(i => entry(list, i))).toEqual([
-      { offset: 10, length: 1, checksum: Checksum.full, segment: 0 },
-      { offset: 20, length: 2, checksum: Checksum.full, segment: 0 },
-    ]);
-  });
-
-  it('moves a packet with all that is known of it', () => {
-    const list = new PacketList(3);
-    for (const [i, array] of [list.offsets, list.lengths, list.transports, list.segments].entries())
-      array.set([100 + i, 200 + i, 300 + i]);
-    list.checksums.set([Checksum.full, Checksum.good, Checksum.partial]);
-    list.move(2, 0);
-    expect(entry(list)).toEqual({ offset: 300, length: 301, checksum: Checksum.partial, segment: 303 });
-    expect(list.transports[0]).toBe(302);
-    expect(entry(list, 1)).toEqual({ offset: 200, length: 201, checksum: Checksum.good, segment: 203 });
-    expect(entry(list, 2)).toEqual({ offset: 300, length: 301, checksum: Checksum.partial, segment: 303 });
+    ['nothing to do', Checksum.full, 0, USUAL, NOTHING],
+    ['a right checksum, of which the kernel wants to hear nothing', Checksum.good, 0, USUAL, NOTHING],
+    ['a checksum to be completed', Checksum.partial, 0, USUAL, PARTIAL],
+    [
+      'a checksum behind options',
+      Checksum.partial,
+      0,
+      { ...USUAL, options: new Array<number>(24).fill(1) },
+      '01 00 0000 0000 2c00 0600 0000',
+    ],
+    ['a super-packet of 1400 bytes a datagram', Checksum.partial, 1400, USUAL, SUPER],
+    ['one of 1000 bytes in IPv6', Checksum.partial, 1000, USUAL6, SUPER6],
+  ])('is put in front: %s', (_, checksum, segment, fields, header) => {
+    const { bytes, packet, end } = place(NOTHING, fields);
+    bytes.fill(0xa5, 0, BEHIND);
+    packet.parse(BEHIND, end, checksum, segment);
+    const behind = toHex(bytes.slice(BEHIND));
+    expect(writeHeader(packet)).toBe(AT);
+    expect(toHex(bytes.slice(AT, BEHIND))).toBe(toHex(hex(header)));
+    expect(toHex(bytes.slice(0, AT)) + toHex(bytes.slice(BEHIND))).toBe('a5'.repeat(AT) + behind);
+    expect(packet).toMatchObject({ start: BEHIND, end, checksum, segment });
   });
 });

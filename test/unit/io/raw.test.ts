@@ -1,7 +1,7 @@
 import { constants } from 'node:os';
 import { describe, expect, it } from 'vitest';
-import { PacketList } from '../../../src/io/device.js';
 import { AF_INET, AF_INET6, SO_BROADCAST, SO_MARK, SOL_SOCKET } from '../../../src/io/linux.js';
+import { PieceList } from '../../../src/io/lists.js';
 import { RawSockets } from '../../../src/io/raw.js';
 import { FakeKernel } from '../support/fake-kernel.js';
 import { datagram, toHex } from '../support/wire.js';
@@ -13,7 +13,7 @@ const PACKET6 = datagram({ from: '[fd00:1::2]:53', to: '[2001:db8::7]:5555' });
 /** Both packets in a list, IPv4 in front. */
 function both() {
   const memory = Uint8Array.from([...PACKET4, ...PACKET6]);
-  const list = new PacketList(2);
+  const list = new PieceList(2);
   list.add(0, PACKET4.length);
   list.add(PACKET4.length, PACKET6.length);
   return { memory, list };

@@ -1,8 +1,9 @@
 import { constants } from 'node:os';
 import { describe, expect, it } from 'vitest';
+import { BATCH } from '../../../src/codec/batch.js';
 import { Checksum, Packet } from '../../../src/codec/packet.js';
-import { BATCH, PacketList } from '../../../src/io/device.js';
 import { WAIT_BROKEN } from '../../../src/io/linux.js';
+import { PacketList } from '../../../src/io/lists.js';
 import { offloadTun, openTun, TunDevice } from '../../../src/io/tun.js';
 import { FakeKernel } from '../support/fake-kernel.js';
 import { datagramsOf, single, superPacket, type Unfinished } from '../support/super-packets.js';
@@ -11,23 +12,26 @@ import { type DatagramFields, datagram, payloadOf, toHex } from '../support/wire
 const USUAL: DatagramFields = { from: '203.0.113.7:5555', to: '10.10.1.2:53', ttl: 63 };
 const USUAL6: DatagramFields = { from: '[2001:db8::7]:5555', to: '[fd00:1::2]:53', ttl: 63 };
 
-function make(merges = true, coalesce = 0) {
+function make(merges = true, coalesceUs = 0) {
   const kernel = new FakeKernel();
-  const device = new TunDevice(kernel, { tunFd: 5, wakeFd: 6, mark: 1, merges, coalesce });
-  const packet = new Packet(device.arena.buffer);
+  const device = new TunDevice(kernel, { tunFd: 5, wakeFd: 6, fwmark: 1, merges, coalesceUs });
+  const makePacket = () => new Packet(device.arena.buffer, device.arena.bytes, device.arena.view);
   const listOf = (packets: readonly Unfinished[]): PacketList => {
-    const list = new PacketList(BATCH);
+    const list = new PacketList();
     packets.forEach(({ bytes, checksum, segment }, i) => {
+      const packet = makePacket();
       const start = device.arena.packetOffset(i);
       device.arena.bytes.set(bytes, start);
       packet.parse(start, start + bytes.length, checksum, segment);
-      list.addPacket(packet);
+      list.add(packet);
     });
     return list;
   };
+  const packets = Array.from({ length: BATCH }, makePacket);
   return {
     kernel,
     device,
+    packets,
     deliver: (...packets: Unfinished[]) => device.deliver(listOf(packets)),
     emit: (...packets: Unfinished[]) => device.emit(listOf(packets)),
   };
@@ -121,40 +125,36 @@ describe('what is emitted', () => {
 
 describe('what is received', () => {
   it('comes without its header, which says what is left to be done', () => {
-    const { kernel, device } = make();
+    const { kernel, device, packets } = make();
     const whole = superPacket({ ...USUAL, payload: payloadOf(250, 1) }, 100);
     kernel.toRead.push(
       [...Buffer.from('01051c006400140006000000', 'hex'), ...whole.bytes],
       [...Buffer.from('020000000000000000000000', 'hex'), ...one(2).bytes],
     );
-    const list = new PacketList(BATCH);
-    device.receive(list, 100);
-    expect([list.count, device.clock[0]]).toEqual([2, 77]);
-    expect([...list.offsets.slice(0, 2)]).toEqual([0, 1].map(i => device.arena.packetOffset(i)));
-    expect([...list.lengths.slice(0, 2)]).toEqual([278, 128]);
-    expect([...list.checksums.slice(0, 2)]).toEqual([Checksum.partial, Checksum.good]);
-    expect([...list.segments.slice(0, 2)]).toEqual([100, 0]);
-    const [offset] = list.offsets;
-    expect(toHex(device.arena.bytes.slice(offset, offset + 278))).toBe(toHex(whole.bytes));
-    device.receive(list, 100);
-    expect(list.count).toBe(0);
+    expect(device.receive(packets, 100)).toBe(2);
+    expect(device.clock[0]).toBe(77);
+    const [first, second] = packets;
+    const starts = [0, 1].map(i => device.arena.packetOffset(i));
+    expect(first).toMatchObject({ start: starts[0], end: starts[0] + 278, segment: 100 });
+    expect(second).toMatchObject({ start: starts[1], end: starts[1] + 128, segment: 0 });
+    expect([first.checksum, second.checksum]).toEqual([Checksum.partial, Checksum.good]);
+    expect(toHex(device.arena.bytes.slice(first.start, first.end))).toBe(toHex(whole.bytes));
+    expect(device.receive(packets, 100)).toBe(0);
   });
 });
 
 describe('a pause before reading', () => {
-  const list = new PacketList(BATCH);
-
   /** 100,000 packets a second for some milliseconds, ten at a time. */
-  function sleepsUnderLoad(coalesce: number, timeoutMs: number) {
-    const { kernel, device } = make(true, coalesce);
-    device.receive(list, 100);
+  function sleepsUnderLoad(coalesceUs: number, timeoutMs: number) {
+    const { kernel, device, packets } = make(true, coalesceUs);
+    device.receive(packets, 100);
     for (let i = 0; i < 200; i++) {
       kernel.ticks = 78 + Math.floor(i / 10);
       for (let k = 0; k < 10; k++) kernel.toRead.push([...Buffer.alloc(12), ...one(k).bytes]);
-      device.receive(list, 100);
+      device.receive(packets, 100);
     }
     kernel.sleeps.length = 0;
-    device.receive(list, timeoutMs);
+    device.receive(packets, timeoutMs);
     return kernel.sleeps;
   }
 
@@ -198,8 +198,8 @@ describe('the TUN', () => {
   });
 
   it('that is gone ends receiving with an error', () => {
-    const { kernel, device } = make();
+    const { kernel, device, packets } = make();
     kernel.wait = () => WAIT_BROKEN;
-    expect(() => device.receive(new PacketList(BATCH), 100)).toThrow('the TUN device is gone');
+    expect(() => device.receive(packets, 100)).toThrow('the TUN device is gone');
   });
 });

@@ -1,34 +1,38 @@
 /** A device without a kernel, for tests: what is put in comes out of `receive`, and what goes out is kept. */
 import { BATCH } from '../../../src/codec/batch.js';
-import { Arena, type Device, type PacketList } from '../../../src/io/device.js';
+import { Checksum, type Packet } from '../../../src/codec/packet.js';
+import { Arena } from '../../../src/io/arena.js';
+import type { Device } from '../../../src/io/device.js';
+import type { PacketList, PieceList } from '../../../src/io/lists.js';
+import { datagramsOf, type Unfinished } from './super-packets.js';
 
 export class MemoryDevice implements Device {
   readonly arena = new Arena();
   readonly clock = new Int32Array(1);
+  /** What went out, as datagrams: what is left to be done to a packet is done, as by the kernel. */
   readonly delivered: Uint8Array[] = [];
   readonly emitted: Uint8Array[] = [];
   /** Refuses everything that goes out, as a host whose network is down does. */
   refusing = false;
-  private readonly queue: Uint8Array[] = [];
+  private readonly queue: Unfinished[] = [];
 
   constructor() {
     // An unwritten byte shows.
     this.arena.bytes.fill(0xa5);
   }
 
-  put(packet: Uint8Array): void {
-    this.queue.push(packet);
+  put(bytes: Uint8Array, checksum: Checksum = Checksum.full, segment = 0): void {
+    this.queue.push({ bytes, checksum, segment });
   }
 
-  receive(packets: PacketList): void {
-    packets.count = 0;
-    while (packets.count < BATCH) {
-      const packet = this.queue.shift();
-      if (packet === undefined) return;
-      const offset = this.arena.packetOffset(packets.count);
-      this.arena.bytes.set(packet, offset);
-      packets.add(offset, packet.length);
-    }
+  receive(packets: readonly Packet[]): number {
+    const batch = this.queue.splice(0, BATCH);
+    batch.forEach(({ bytes, checksum, segment }, i) => {
+      const start = this.arena.packetOffset(i);
+      this.arena.bytes.set(bytes, start);
+      packets[i].parse(start, start + bytes.length, checksum, segment);
+    });
+    return batch.length;
   }
 
   deliver(packets: PacketList): number {
@@ -39,16 +43,24 @@ export class MemoryDevice implements Device {
     return this.take(packets, this.emitted);
   }
 
+  emitAdded({ offsets, lengths, count }: PieceList): number {
+    if (this.refusing) return count;
+    for (let i = 0; i < count; i++)
+      this.emitted.push(this.arena.bytes.slice(offsets[i], offsets[i] + lengths[i]));
+    return 0;
+  }
+
   close(): void {
     this.queue.length = 0;
   }
 
-  private take(packets: PacketList, into: Uint8Array[]): number {
-    if (this.refusing) return packets.count;
-    for (let i = 0; i < packets.count; i++) {
-      const offset = packets.offsets[i];
-      into.push(this.arena.bytes.slice(offset, offset + packets.lengths[i]));
-    }
+  private take({ items, count }: PacketList, into: Uint8Array[]): number {
+    const datagrams = items.slice(0, count).flatMap(({ start, end, checksum, segment }) => {
+      const bytes = this.arena.bytes.slice(start, end);
+      return datagramsOf({ bytes, checksum, segment });
+    });
+    if (this.refusing) return datagrams.length;
+    into.push(...datagrams);
     return 0;
   }
 }

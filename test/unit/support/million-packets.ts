@@ -13,7 +13,8 @@ import { BATCH } from '../../../src/codec/batch.js';
 import type { Packet } from '../../../src/codec/packet.js';
 import { Pipeline } from '../../../src/dataplane/pipeline.js';
 import { FlowTable } from '../../../src/flow/table.js';
-import { Arena, type Device, type PacketList } from '../../../src/io/device.js';
+import { Arena } from '../../../src/io/arena.js';
+import type { Device } from '../../../src/io/device.js';
 import { Counter, makeCounters } from '../../../src/role/counters.js';
 import { RealServerRole } from '../../../src/role/real-server.js';
 import type { Outbox, Role, Verdict } from '../../../src/role/role.js';
@@ -60,17 +61,17 @@ class EndlessDevice implements Device {
 
   constructor(private readonly packets: readonly Uint8Array[]) {}
 
-  receive(list: PacketList): void {
+  receive(batch: readonly Packet[]): number {
     const { arena, packets } = this;
     this.clock[0]++;
-    list.count = 0;
-    while (list.count < BATCH) {
+    for (let i = 0; i < BATCH; i++) {
       const packet = packets[this.next];
-      const offset = arena.packetOffset(list.count);
+      const offset = arena.packetOffset(i);
       arena.bytes.set(packet, offset);
-      list.add(offset, packet.length);
+      batch[i].parse(offset, offset + packet.length);
       this.next = this.next + 1 === packets.length ? 0 : this.next + 1;
     }
+    return BATCH;
   }
 
   deliver(): number {
@@ -78,6 +79,10 @@ class EndlessDevice implements Device {
   }
 
   emit(): number {
+    return 0;
+  }
+
+  emitAdded(): number {
     return 0;
   }
 

@@ -3,7 +3,8 @@
  * packets as a pipeline has them.
  */
 import { Checksum, Packet } from '../../../src/codec/packet.js';
-import { Arena, PacketList } from '../../../src/io/device.js';
+import { Arena, HEADROOM } from '../../../src/io/arena.js';
+import { PacketList } from '../../../src/io/lists.js';
 import { be16, checksum, type DatagramFields, datagram, type Octets, split, udpChecksum } from './wire.js';
 
 /** A packet, and what is left to be done to it. */
@@ -70,28 +71,30 @@ export function datagramsOf({ bytes, checksum: state, segment }: Unfinished): Ui
 /** Packets where a pipeline has them: in slots of an arena, and in a list. */
 export class Place {
   readonly arena = new Arena();
-  readonly view = new DataView(this.arena.buffer);
-  private readonly packet = new Packet(this.arena.buffer);
 
   /** `apart` is how many bytes are between the packets' beginnings, if not those of a slot. */
   list(packets: readonly Unfinished[], apart?: number): PacketList {
-    const { arena, packet } = this;
-    const list = new PacketList(Math.max(packets.length, 1));
-    packets.forEach(({ bytes, checksum: state, segment }, i) => {
-      const start = apart === undefined ? arena.packetOffset(i) : 128 + i * apart;
-      arena.bytes.set(bytes, start);
-      packet.parse(start, start + bytes.length, state, segment);
-      list.addPacket(packet);
+    const list = new PacketList();
+    packets.forEach((packet, i) => {
+      list.add(this.put(packet, apart === undefined ? this.arena.packetOffset(i) : HEADROOM + i * apart));
     });
     return list;
   }
 
+  put({ bytes, checksum: state, segment }: Unfinished, start = this.arena.packetOffset(0)): Packet {
+    const { arena } = this;
+    const packet = new Packet(arena.buffer, arena.bytes, arena.view);
+    arena.bytes.set(bytes, start);
+    packet.parse(start, start + bytes.length, state, segment);
+    return packet;
+  }
+
   /** What is in a list now. */
-  read(list: PacketList): Unfinished[] {
-    return Array.from({ length: list.count }, (_, i) => ({
-      bytes: this.arena.bytes.slice(list.offsets[i], list.offsets[i] + list.lengths[i]),
-      checksum: list.checksums[i] as Checksum,
-      segment: list.segments[i],
+  read({ items, count }: PacketList): Unfinished[] {
+    return items.slice(0, count).map(({ start, end, checksum: state, segment }) => ({
+      bytes: this.arena.bytes.slice(start, end),
+      checksum: state,
+      segment,
     }));
   }
 }
