@@ -1,12 +1,19 @@
 /** Configurations for tests: good ones, changes to them, and the faults that they are refused with. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { randomUUID } from 'node:crypto';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, expect } from 'vitest';
+import { afterAll, beforeAll, expect } from 'vitest';
 import { ConfigError, loadConfig, type Sources } from '../../../src/daemon/config/index.js';
 
-const directory = mkdtempSync(join(tmpdir(), 'uoa-config-'));
-afterAll(() => rmSync(directory, { recursive: true }));
+const directory = join(tmpdir(), `uoa-config-${randomUUID()}`);
+
+/** To be called by each test file: `yaml` and `json` can be written while its tests run. */
+export function useConfigFiles(): void {
+  beforeAll(() => void mkdirSync(directory));
+  afterAll(() => rmSync(directory, { recursive: true }));
+}
+
 export const yaml = join(directory, 'config.yaml');
 export const json = join(directory, 'config.json');
 

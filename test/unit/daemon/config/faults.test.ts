@@ -13,10 +13,13 @@ import {
   LOCAL_ADDRESSES,
   PORTS,
   PREFIX,
+  useConfigFiles,
   VIP,
   VIRTUAL_SERVICES,
   yaml,
 } from '../../support/config.js';
+
+useConfigFiles();
 
 test('a missing key is named, also in elements of lists', () => {
   expect(faultsOf(changed({ 'realServer.services[0].port': undefined }))).toEqual([

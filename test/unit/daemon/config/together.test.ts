@@ -13,9 +13,12 @@ import {
   LOCAL_ADDRESS,
   LOCAL_ADDRESSES,
   SERVICE,
+  useConfigFiles,
   VIP,
   VIRTUAL_SERVICES,
 } from '../../support/config.js';
+
+useConfigFiles();
 
 test.each(['managed', undefined])('a load balancer with nat: %s needs local addresses and services', nat => {
   const missing = [

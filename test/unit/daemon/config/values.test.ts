@@ -14,10 +14,13 @@ import {
   PORTS,
   PREFIX,
   SERVICE,
+  useConfigFiles,
   VIP,
   VIRTUAL_SERVICE,
   VIRTUAL_SERVICES,
 } from '../../support/config.js';
+
+useConfigFiles();
 
 test('the configurations that these tests change have no faults', () => {
   expect(faultsOf(GOOD)).toEqual([]);
