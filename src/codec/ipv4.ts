@@ -1,4 +1,5 @@
 import { complement, sumWords } from './checksum.js';
+import { BROKEN, type ByteOffset, NONE } from './units.js';
 
 /** IPv4 header (RFC 791): byte offsets from its first byte; all fields in network order. */
 export const VERSION_IHL = 0;
@@ -24,30 +25,27 @@ export const FRAGMENT_OFFSET = 0x1fff;
 const OPTION_END = 0;
 export const OPTION_NOP = 1;
 
-export const OPTION_ABSENT = -1;
-export const OPTION_BROKEN = -2;
-
 /**
- * Walks IP options in `[start, end)` and gives the offset of the first one of `kind`, OPTION_ABSENT, or
- * OPTION_BROKEN where an option before it has a length below 2 or reaches past the end. The found option's own
- * length byte is inside the range and at least 2, and it ends inside too.
+ * Walks IP options in `[start, end)` and gives the offset of the first one of `kind`, NONE, or BROKEN where an option
+ * before it has a length below 2 or reaches past the end. The found option's own length byte is inside the range and at
+ * least 2, and it ends inside too.
  */
-export function findOption(view: DataView, start: number, end: number, kind: number): number {
+export function findOption(view: DataView, start: ByteOffset, end: ByteOffset, kind: number): ByteOffset {
   let offset = start;
   while (offset < end) {
     const code = view.getUint8(offset);
-    if (code === OPTION_END) return OPTION_ABSENT;
+    if (code === OPTION_END) return NONE;
     if (code === OPTION_NOP) {
       offset += 1;
       continue;
     }
-    if (offset + 2 > end) return OPTION_BROKEN;
+    if (offset + 2 > end) return BROKEN;
     const length = view.getUint8(offset + 1);
-    if (length < 2 || offset + length > end) return OPTION_BROKEN;
+    if (length < 2 || offset + length > end) return BROKEN;
     if (code === kind) return offset;
     offset += length;
   }
-  return OPTION_ABSENT;
+  return NONE;
 }
 
 /** Writes the header checksum of a header of `length` bytes at `start`. */

@@ -1,3 +1,5 @@
+import { BROKEN, type ByteOffset, NONE } from './units.js';
+
 /** IPv6 header and extension headers (RFC 8200): byte offsets from their first byte; all fields in network order. */
 export const VERSION_CLASS_FLOW = 0;
 export const PAYLOAD_LENGTH = 4;
@@ -33,11 +35,8 @@ const PADN = 1;
 /** Type and length of an option: its data comes behind. */
 const OPTION_HEADER = 2;
 
-/** For experiments (RFC 4727); who does not know it passes it by. */
-export const OPTION_NOBODY_S = 0x1e;
-
-export const OPTION_ABSENT = -1;
-export const OPTION_BROKEN = -2;
+/** RFC 4727 experimental option. Its two high bits are 00, so a node that does not know it skips it. */
+export const OPTION_EXPERIMENT = 0x1e;
 
 /** The length in bytes of an options or routing header at `offset`. */
 export function extensionLength(view: DataView, offset: number): number {
@@ -46,16 +45,16 @@ export function extensionLength(view: DataView, offset: number): number {
 
 /**
  * Walks the options in `[start, end)` of an options header and gives the offset of the first one of `kind`,
- * OPTION_ABSENT, or OPTION_BROKEN where one reaches past the end. The found one ends inside.
+ * NONE, or BROKEN where one reaches past the end. The found one ends inside.
  */
-export function findOption(view: DataView, start: number, end: number, kind: number): number {
+export function findOption(view: DataView, start: ByteOffset, end: ByteOffset, kind: number): ByteOffset {
   for (let offset = start; offset < end; offset = following(view, offset)) {
     const code = view.getUint8(offset);
     if (code === PAD1) continue;
-    if (offset + OPTION_HEADER > end || following(view, offset) > end) return OPTION_BROKEN;
+    if (offset + OPTION_HEADER > end || following(view, offset) > end) return BROKEN;
     if (code === kind) return offset;
   }
-  return OPTION_ABSENT;
+  return NONE;
 }
 
 /**

@@ -9,8 +9,10 @@ import { Carrier, carrierLength, writeOption } from './carriers.js';
 import * as icmp from './icmp.js';
 import * as ipv4 from './ipv4.js';
 import * as ipv6 from './ipv6.js';
-import { Mark, type Packet } from './packet.js';
+import type { Packet } from './packet.js';
 import * as udp from './udp.js';
+import { Mark, type UdpHeaders } from './udp-headers.js';
+import { type ByteOffset, NONE } from './units.js';
 import * as uoa from './uoa.js';
 
 /**
@@ -19,12 +21,12 @@ import * as uoa from './uoa.js';
  */
 export function strip(packet: Packet): number {
   const before = packet.start;
-  if (packet.carrier === Carrier.opp) stripHeader(packet, packet.transport, packet.udp, packet.protocolAt);
+  if (packet.carrier === Carrier.opp)
+    stripHeader(packet, packet.transport, packet.udp, packet.protocolOffset);
   else if (packet.mark === Mark.found)
     if (packet.carrier === Carrier.ipo) stripOption(packet);
     else stripDestinationOption(packet);
-  packet.carrier = Carrier.none;
-  packet.mark = Mark.none;
+  packet.forgetMark();
   return packet.start - before;
 }
 
@@ -35,30 +37,30 @@ function stripOption(packet: Packet): void {
 }
 
 function stripDestinationOption(packet: Packet): void {
-  const { view, options, option } = packet;
-  const first = options + ipv6.EXTENSION_OPTIONS;
-  const end = options + ipv6.extensionLength(view, options);
+  const { view, optionsHeader, option } = packet;
+  const first = optionsHeader + ipv6.EXTENSION_OPTIONS;
+  const end = optionsHeader + ipv6.extensionLength(view, optionsHeader);
   const from = ipv6.paddingBefore(view, first, option);
   const to = ipv6.paddingBehind(view, option + packet.optionLength, end);
   if (from === first && to === end) {
-    stripHeader(packet, options, end, packet.optionsAt);
-    packet.options = 0;
+    stripHeader(packet, optionsHeader, end, packet.optionsNumberOffset);
+    packet.optionsHeader = NONE;
+    packet.optionsNumberOffset = NONE;
     return;
   }
   // By multiples of 8, so that the other options keep their alignment; what is left over becomes padding.
   const removed = (to - from) & ~7;
-  view.setUint8(options + ipv6.EXTENSION_LENGTH, (end - options - removed) / 8 - 1);
+  view.setUint8(optionsHeader + ipv6.EXTENSION_LENGTH, (end - optionsHeader - removed) / 8 - 1);
   moveFront(packet, from, removed);
-  packet.options += removed;
   ipv6.writePadding(view, from + removed, to - from - removed);
   writeLengths(packet);
 }
 
-/** Takes out the header in `[from, to)`, which stands in front of UDP; `nextAt` is where its number is written. */
-function stripHeader(packet: Packet, from: number, to: number, nextAt: number): void {
-  packet.view.setUint8(nextAt, udp.PROTOCOL);
+/** Takes out the header in `[from, to)`, which stands in front of UDP and whose number is written at `numberOffset`. */
+function stripHeader(packet: Packet, from: ByteOffset, to: ByteOffset, numberOffset: ByteOffset): void {
+  packet.view.setUint8(numberOffset, udp.PROTOCOL);
   packet.protocol = udp.PROTOCOL;
-  packet.protocolAt = nextAt;
+  packet.protocolOffset = numberOffset;
   moveFront(packet, from, to - from);
   packet.transport = packet.udp;
   writeLengths(packet);
@@ -70,53 +72,52 @@ function stripHeader(packet: Packet, from: number, to: number, nextAt: number): 
  */
 export function stripQuoted(packet: Packet): number {
   const { view, quoted } = packet;
-  const [from, to] = quotedMark(packet);
-  const removed = to - from;
-  if (removed === 0) return 0;
-  const declared = quoted.declaredLength(view) - removed;
-  if (packet.carrier !== Carrier.ipo)
-    view.setUint8(packet.carrier === Carrier.opp ? quoted.protocolAt : quoted.optionsAt, udp.PROTOCOL);
-  moveFront(packet, from, removed);
-  packet.transport += removed;
-  quoted.start += removed;
-  quoted.transport = packet.udp;
+  if (quoted.mark !== Mark.found) return 0;
+  if (quoted.carrier === Carrier.ipo) return removeQuoted(packet, quoted.option, quoted.optionLength);
+  if (quoted.carrier === Carrier.opp) {
+    view.setUint8(quoted.protocolOffset, udp.PROTOCOL);
+    return removeQuoted(packet, quoted.transport, quoted.udp - quoted.transport);
+  }
+  if (!isAlone(quoted)) return 0;
+  view.setUint8(quoted.optionsNumberOffset, udp.PROTOCOL);
+  return removeQuoted(packet, quoted.optionsHeader, quoted.udp - quoted.optionsHeader);
+}
+
+/** Whether the mark is all that the destination options header in front of UDP holds, as in those that we send. */
+function isAlone({ view, option, optionLength, optionsHeader, udp: end }: UdpHeaders): boolean {
+  const isFirst = option === optionsHeader + ipv6.EXTENSION_OPTIONS;
+  return isFirst && ipv6.paddingBehind(view, option + optionLength, end) === end;
+}
+
+/** Takes `length` bytes at `from` out of the quoted headers. */
+function removeQuoted(packet: Packet, from: ByteOffset, length: number): number {
+  const { view, quoted } = packet;
+  const { v6 } = quoted;
+  const start = quoted.start + length;
+  // In IPv4 nothing but the mark is between the IP header and UDP's.
+  const headerLength = quoted.udp - start;
+  const declared = quoted.declaredLength - length;
+  moveFront(packet, from, length);
+  packet.transport += length;
+  packet.udp = packet.transport;
   writeLengths(packet);
-  if (quoted.v6) view.setUint16(quoted.start + ipv6.PAYLOAD_LENGTH, declared - ipv6.HEADER);
-  else writeHeader4(view, quoted.start, quoted.headerLength, declared);
+  if (v6) view.setUint16(start + ipv6.PAYLOAD_LENGTH, declared - ipv6.HEADER);
+  else writeHeader4(view, start, headerLength, declared);
+  quoted.readQuoted(start, quoted.end, v6);
   icmp.writeChecksum(view, packet);
-  packet.carrier = Carrier.none;
-  packet.mark = Mark.none;
-  return removed;
+  return length;
 }
-
-/** Where the quoted mark, or the header that holds it alone, begins and ends. */
-function quotedMark(packet: Packet): readonly [number, number] {
-  const { view, quoted, option } = packet;
-  if (packet.mark !== Mark.found) return NOWHERE;
-  const end = option + packet.optionLength;
-  if (packet.carrier === Carrier.ipo) return [option, end];
-  if (packet.carrier === Carrier.opp) return [quoted.transport, packet.udp];
-  const isAlone = ipv6.paddingBehind(view, end, packet.udp) === packet.udp;
-  return isAlone && option === quoted.options + ipv6.EXTENSION_OPTIONS
-    ? [quoted.options, packet.udp]
-    : NOWHERE;
-}
-
-const NOWHERE = [0, 0] as const;
 
 /** Takes out all marks that the sender put there itself, well-formed or not, and says how many there were. */
 export function eraseMarks(packet: Packet): number {
   let erased = 0;
   while (packet.carrier === Carrier.opp || isRemovable(packet)) {
     strip(packet);
-    packet.parse(packet.start, packet.end);
+    packet.parseAgain();
     erased++;
   }
   const options = packet.v6 ? eraseDestinationOptions(packet) : eraseOptions(packet);
-  if (options > 0) {
-    packet.carrier = Carrier.none;
-    packet.mark = Mark.none;
-  }
+  if (options > 0) packet.forgetMark();
   return erased + options;
 }
 
@@ -140,7 +141,7 @@ function eraseOptions(packet: Packet): number {
 }
 
 /**
- * Makes every destination option of UOA's number one that nobody knows, whatever its length and in whichever header:
+ * Gives every destination option of UOA's number the one for experiments, whatever its length and in whichever header:
  * once fragments are put together, another one may stand right before UDP. Padding is no way: Linux takes up to 7 bytes.
  */
 function eraseDestinationOptions({ view, start, transport }: Packet): number {
@@ -149,19 +150,19 @@ function eraseDestinationOptions({ view, start, transport }: Packet): number {
   for (let header = start + ipv6.HEADER; header < transport; ) {
     const isFragment = next === ipv6.FRAGMENT;
     const end = header + (isFragment ? ipv6.FRAGMENT_HEADER : ipv6.extensionLength(view, header));
-    if (next === ipv6.DESTINATION_OPTIONS) erased += disown(view, header + ipv6.EXTENSION_OPTIONS, end);
+    if (next === ipv6.DESTINATION_OPTIONS) erased += renumber(view, header + ipv6.EXTENSION_OPTIONS, end);
     next = view.getUint8(header);
     header = end;
   }
   return erased;
 }
 
-function disown(view: DataView, start: number, end: number): number {
+function renumber(view: DataView, start: ByteOffset, end: ByteOffset): number {
   let count = 0;
   for (;;) {
     const option = ipv6.findOption(view, start, end, uoa.OPTION);
     if (option < 0) return count;
-    view.setUint8(option, ipv6.OPTION_NOBODY_S);
+    view.setUint8(option, ipv6.OPTION_EXPERIMENT);
     count++;
   }
 }
@@ -190,24 +191,24 @@ function insertHeader(packet: Packet, carrier: Carrier, optionLength: number, cl
   const { view } = packet;
   const length = carrierLength(carrier, optionLength);
   moveFront(packet, packet.transport, -length);
-  const at = packet.transport - length;
+  const header = packet.transport - length;
   if (carrier === Carrier.opp) {
-    uoa.writeOppHeader(view, at, optionLength);
-    writeMark(packet, carrier, at + uoa.OPP_HEADER, client);
-    packet.transport = at;
+    uoa.writeOppHeader(view, header, optionLength);
+    writeMark(packet, carrier, header + uoa.OPP_HEADER, client);
+    packet.transport = header;
     packet.protocol = uoa.OPP_PROTOCOL;
-    view.setUint8(packet.protocolAt, uoa.OPP_PROTOCOL);
+    view.setUint8(packet.protocolOffset, uoa.OPP_PROTOCOL);
     return;
   }
-  uoa.writeDstoptHeader(view, at, optionLength);
-  writeMark(packet, carrier, at + ipv6.EXTENSION_OPTIONS, client);
-  view.setUint8(packet.protocolAt, ipv6.DESTINATION_OPTIONS);
-  packet.optionsAt = packet.protocolAt;
-  packet.options = at;
-  packet.protocolAt = at;
+  uoa.writeDstoptHeader(view, header, optionLength);
+  writeMark(packet, carrier, header + ipv6.EXTENSION_OPTIONS, client);
+  view.setUint8(packet.protocolOffset, ipv6.DESTINATION_OPTIONS);
+  packet.optionsNumberOffset = packet.protocolOffset;
+  packet.optionsHeader = header;
+  packet.protocolOffset = header;
 }
 
-function writeMark(packet: Packet, carrier: Carrier, option: number, client: uoa.Client): void {
+function writeMark(packet: Packet, carrier: Carrier, option: ByteOffset, client: uoa.Client): void {
   packet.carrier = carrier;
   packet.mark = Mark.found;
   packet.option = option;
@@ -215,12 +216,17 @@ function writeMark(packet: Packet, carrier: Carrier, option: number, client: uoa
 }
 
 /** Moves what stands in front of `until` by `distance` bytes, towards the end if that is positive. */
-function moveFront(packet: Packet, until: number, distance: number): void {
+function moveFront(packet: Packet, until: ByteOffset, distance: number): void {
   packet.bytes.copyWithin(packet.start + distance, packet.start, until);
   packet.start += distance;
-  if (packet.protocolAt < until) packet.protocolAt += distance;
-  if (packet.optionsAt < until) packet.optionsAt += distance;
-  if (packet.fragmentHeader > 0) packet.fragmentHeader += distance;
+  packet.protocolOffset = shifted(packet.protocolOffset, until, distance);
+  packet.fragmentHeader = shifted(packet.fragmentHeader, until, distance);
+  packet.optionsHeader = shifted(packet.optionsHeader, until, distance);
+  packet.optionsNumberOffset = shifted(packet.optionsNumberOffset, until, distance);
+}
+
+function shifted(offset: ByteOffset, until: ByteOffset, distance: number): ByteOffset {
+  return offset === NONE || offset >= until ? offset : offset + distance;
 }
 
 function writeLengths(packet: Packet): void {

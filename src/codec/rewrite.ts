@@ -71,7 +71,8 @@ function replaceQuoted(
   at: number,
   port: number,
 ): void {
-  const { view, quoted, udp: header } = packet;
+  const { view, quoted } = packet;
+  const header = quoted.udp;
   const ipChecksumAt = quoted.start + ipv4.CHECKSUM;
   const udpChecksumAt = header + udp.CHECKSUM;
   const ipChecksum = quoted.v6 ? 0 : view.getUint16(ipChecksumAt);

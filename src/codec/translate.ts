@@ -10,6 +10,7 @@ import * as ipv4 from './ipv4.js';
 import * as ipv6 from './ipv6.js';
 import { Checksum, Kind, type Packet } from './packet.js';
 import * as udp from './udp.js';
+import { NONE, type WordIndex } from './units.js';
 
 const PAIR_WORDS = 2 * ADDRESS_WORDS;
 
@@ -22,8 +23,11 @@ export const GROWTH = ipv6.HEADER + ipv6.FRAGMENT_HEADER - ipv4.MIN_HEADER;
 /** By how many it shrinks on its way to IPv4. */
 export const SHRINKAGE = ipv6.HEADER - ipv4.MIN_HEADER;
 
-/** false if it can't be one: IPv6 wants a UDP checksum, and nobody can tell that of one fragment. */
-export function toIpv6(packet: Packet, words: Int32Array, at: number): boolean {
+/**
+ * Makes an IPv4 packet one of IPv6; false if it can't be. IPv6 wants a UDP checksum, and that of one fragment alone can't
+ * be made.
+ */
+export function toIpv6(packet: Packet, words: Int32Array, at: WordIndex): boolean {
   const { view, transport } = packet;
   if (hasPorts(packet) && !writeChecksum(packet, words, at)) return false;
   const { start } = packet;
@@ -31,10 +35,10 @@ export function toIpv6(packet: Packet, words: Int32Array, at: number): boolean {
   const hops = view.getUint8(start + ipv4.TTL);
   const id = view.getUint16(start + ipv4.IDENTIFICATION);
   const fragment = view.getUint16(start + ipv4.FRAGMENT);
-  const fragmentHeader = packet.fragmented ? transport - ipv6.FRAGMENT_HEADER : 0;
-  const to = (fragmentHeader || transport) - ipv6.HEADER;
+  const fragmentHeader = packet.fragmented ? transport - ipv6.FRAGMENT_HEADER : NONE;
+  const to = (packet.fragmented ? fragmentHeader : transport) - ipv6.HEADER;
 
-  if (fragmentHeader > 0) {
+  if (packet.fragmented) {
     const isMore = (fragment & ipv4.MORE_FRAGMENTS) === 0 ? 0 : ipv6.MORE_FRAGMENTS;
     view.setUint16(fragmentHeader, packet.protocol << 8);
     view.setUint16(fragmentHeader + ipv6.FRAGMENT_FIELD, ((fragment & ipv4.FRAGMENT_OFFSET) << 3) | isMore);
@@ -42,33 +46,33 @@ export function toIpv6(packet: Packet, words: Int32Array, at: number): boolean {
   }
   view.setUint32(to, ((6 << 28) | (tos << 20)) >>> 0);
   view.setUint16(to + ipv6.PAYLOAD_LENGTH, packet.end - to - ipv6.HEADER);
-  view.setUint8(to + ipv6.NEXT_HEADER, fragmentHeader > 0 ? ipv6.FRAGMENT : packet.protocol);
+  view.setUint8(to + ipv6.NEXT_HEADER, packet.fragmented ? ipv6.FRAGMENT : packet.protocol);
   view.setUint8(to + ipv6.HOP_LIMIT, hops);
   for (let i = 0; i < PAIR_WORDS; i++) view.setInt32(to + ipv6.SOURCE + i * 4, words[at + i]);
 
   packet.v6 = true;
   packet.start = to;
   packet.fragmentHeader = fragmentHeader;
-  packet.protocolAt = fragmentHeader || to + ipv6.NEXT_HEADER;
+  packet.protocolOffset = packet.fragmented ? fragmentHeader : to + ipv6.NEXT_HEADER;
   for (let i = 0; i < PAIR_WORDS; i++) packet.addresses[i] = words[at + i];
   return true;
 }
 
-/** The reverse; always possible. */
-export function toIpv4(packet: Packet, words: Int32Array, at: number): void {
-  const { view, transport, start, fragmentHeader } = packet;
+/** Makes an IPv6 packet one of IPv4, which is always possible. */
+export function toIpv4(packet: Packet, words: Int32Array, at: WordIndex): void {
+  const { view, transport, start, fragmentHeader, hasFragmentHeader } = packet;
   if (hasPorts(packet)) writeChecksum(packet, words, at);
   const tos = (view.getUint16(start) >>> 4) & 0xff;
   const hops = view.getUint8(start + ipv6.HOP_LIMIT);
-  const field = fragmentHeader > 0 ? view.getUint16(fragmentHeader + ipv6.FRAGMENT_FIELD) : 0;
-  const id = fragmentHeader > 0 ? view.getUint16(fragmentHeader + ipv6.FRAGMENT_ID + 2) : 0;
-  // In later fragments of what had a mark in front of UDP it is that one's header.
+  const field = hasFragmentHeader ? view.getUint16(fragmentHeader + ipv6.FRAGMENT_FIELD) : 0;
+  const id = hasFragmentHeader ? view.getUint16(fragmentHeader + ipv6.FRAGMENT_ID + 2) : 0;
+  // A later fragment whose datagram had a mark in front of UDP names the mark's header instead.
   packet.protocol = udp.PROTOCOL;
   const to = transport - ipv4.MIN_HEADER;
   const length = packet.end - to;
   const isMore = (field & ipv6.MORE_FRAGMENTS) === 0 ? 0 : ipv4.MORE_FRAGMENTS;
-  const sent = packet.segment > 0 ? ipv4.MIN_HEADER + udp.HEADER + packet.segment : length;
-  const isBig = fragmentHeader === 0 && sent > ALWAYS_FRAGMENTABLE;
+  const sent = packet.isSuperPacket ? ipv4.MIN_HEADER + udp.HEADER + packet.segment : length;
+  const isBig = !hasFragmentHeader && sent > ALWAYS_FRAGMENTABLE;
 
   view.setUint8(to + ipv4.VERSION_IHL, 0x45);
   view.setUint8(to + ipv4.TOS, tos);
@@ -83,8 +87,10 @@ export function toIpv4(packet: Packet, words: Int32Array, at: number): void {
 
   packet.v6 = false;
   packet.start = to;
-  packet.fragmentHeader = 0;
-  packet.protocolAt = to + ipv4.PROTOCOL;
+  packet.fragmentHeader = NONE;
+  packet.optionsHeader = NONE;
+  packet.optionsNumberOffset = NONE;
+  packet.protocolOffset = to + ipv4.PROTOCOL;
   for (let i = 0; i < PAIR_WORDS; i++) packet.addresses[i] = words[at + i];
 }
 
@@ -94,10 +100,10 @@ function hasPorts(packet: Packet): boolean {
 }
 
 /**
- * Writes the UDP checksum for other addresses; false if there was none, and none can be made. What stands in front of
- * an IPv4 address in its four words, 0 and 0xffff, adds nothing to a sum of 16-bit words.
+ * Writes the UDP checksum for other addresses; false if there was none, and none can be made. The words in front of an
+ * IPv4 address among its four, 0 and 0xffff, add nothing to a sum of 16-bit words.
  */
-function writeChecksum(packet: Packet, words: Int32Array, at: number): boolean {
+function writeChecksum(packet: Packet, words: Int32Array, at: WordIndex): boolean {
   const { view, udp: header, addresses } = packet;
   const checksum = view.getUint16(header + udp.CHECKSUM);
   const isPartial = packet.checksum === Checksum.partial;

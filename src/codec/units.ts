@@ -24,3 +24,6 @@ export type Ticks = Unit<'ticks'>;
 
 /** No such flow, index or offset: what looks for one gives this where there is none. */
 export const NONE = -1;
+
+/** In place of an offset: what was looked for may be there, but lengths before it contradict each other. */
+export const BROKEN = -2;

@@ -5,9 +5,10 @@
  * Option: code 31, length (8 or 20), client port, client address. Header of `opp`: version << 4, next protocol,
  * length of header plus options (16 bits), then the options. All fields in network order.
  */
-import { findOption, OPTION_ABSENT } from './ipv4.js';
+import * as ipv4 from './ipv4.js';
 import * as ipv6 from './ipv6.js';
 import * as udp from './udp.js';
+import { BROKEN, type ByteOffset, type Port } from './units.js';
 
 export const OPTION = 31;
 export const OPTION_LENGTH = 1;
@@ -30,24 +31,23 @@ export const OPP_HEADER = 4;
 export const OPP_VERSION_V4 = 1;
 export const OPP_VERSION_V6 = 2;
 
-export const MARK_ABSENT = -1;
-export const MARK_BROKEN = -2;
-
-/** The offset of the mark among the options in `[start, end)`, MARK_ABSENT or MARK_BROKEN. */
-export function findMark(view: DataView, start: number, end: number): number {
-  const offset = findOption(view, start, end, OPTION);
-  if (offset < 0) return offset === OPTION_ABSENT ? MARK_ABSENT : MARK_BROKEN;
-  const length = view.getUint8(offset + OPTION_LENGTH);
-  return length === OPTION_V4 || length === OPTION_V6 ? offset : MARK_BROKEN;
+/** The offset of the mark among the IPv4 options in `[start, end)`, NONE or BROKEN. */
+export function findMark(view: DataView, start: ByteOffset, end: ByteOffset): ByteOffset {
+  const option = ipv4.findOption(view, start, end, OPTION);
+  if (option < 0) return option;
+  return isMarkLength(optionLength(view, option)) ? option : BROKEN;
 }
 
-/** The offset of the mark in the destination options header at `header`, MARK_ABSENT or MARK_BROKEN. */
-export function findMark6(view: DataView, header: number): number {
+/** The offset of the mark in the destination options header at `header`, NONE or BROKEN. */
+export function findMark6(view: DataView, header: ByteOffset): ByteOffset {
   const end = header + ipv6.extensionLength(view, header);
-  const offset = ipv6.findOption(view, header + ipv6.EXTENSION_OPTIONS, end, OPTION);
-  if (offset < 0) return offset === ipv6.OPTION_ABSENT ? MARK_ABSENT : MARK_BROKEN;
-  const length = dstoptOptionLength(view, offset);
-  return length === OPTION_V4 || length === OPTION_V6 ? offset : MARK_BROKEN;
+  const option = ipv6.findOption(view, header + ipv6.EXTENSION_OPTIONS, end, OPTION);
+  if (option < 0) return option;
+  return isMarkLength(dstoptOptionLength(view, option)) ? option : BROKEN;
+}
+
+function isMarkLength(bytes: number): boolean {
+  return bytes === OPTION_V4 || bytes === OPTION_V6;
 }
 
 /** The length in bytes of the whole option at `option`, in `ipo` or `opp`. */
@@ -84,7 +84,7 @@ export interface Client {
   v6: boolean;
   /** Four 32-bit words, the first the highest; IPv4 uses the last one alone. */
   words: ArrayLike<number>;
-  port: number;
+  port: Port;
 }
 
 /** Writes the option for `client` at `offset`, for `ipo` or `opp`, and gives its length in bytes. */

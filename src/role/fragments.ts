@@ -30,7 +30,7 @@ export class Fragments {
   /** Takes note of a first fragment as it came; `lead` says what became of it. */
   begin(packet: Packet): void {
     this.before.set(packet.addresses);
-    this.id = packet.fragmentId(packet.view);
+    this.id = packet.fragmentId;
   }
 
   /** Where it went, the others go, those too that came before it. `removed` bytes went out of its payload. */
@@ -42,7 +42,7 @@ export class Fragments {
   /** Sends a later fragment after its first one; false if that has not come yet. */
   follow(packet: Packet, now: number): boolean {
     const { table } = this;
-    if (!table.find(packet.addresses, packet.fragmentId(packet.view), now)) return false;
+    if (!table.find(packet.addresses, packet.fragmentId, now)) return false;
     const at = table.found;
     if (table.removed > 0) moveFragment(packet, table.removed);
     if (isMapped(table.slots, at) !== packet.v6) setFragmentAddresses(packet, table.slots, at);
@@ -54,7 +54,7 @@ export class Fragments {
   /** Keeps a later fragment until its first one comes; false if there is no room for it. */
   hold(packet: Packet, now: number): boolean {
     const { bytes, start, end, addresses } = packet;
-    return this.held.hold(bytes, start, end, addresses, packet.fragmentId(packet.view), now);
+    return this.held.hold(bytes, start, end, addresses, packet.fragmentId, now);
   }
 
   /** Keeps an IPv4 fragment until all of its datagram is there: how many were dropped over it, mostly 0. */
@@ -68,7 +68,7 @@ export class Fragments {
     piece.payload = packet.transport;
     piece.end = packet.end;
     piece.addresses.set(packet.addresses);
-    piece.id = packet.fragmentId(view);
+    piece.id = packet.fragmentId;
     piece.offset = (field & ipv4.FRAGMENT_OFFSET) * 8;
     piece.isLast = (field & ipv4.MORE_FRAGMENTS) === 0;
     return this.whole.add(packet.bytes, piece, now);

@@ -318,7 +318,7 @@ export class LoadBalancerRole implements Role {
     const { quoted, view, v6 } = packet;
     const isOfOurs = this.ownAddresses.has(quoted.addresses, SOURCE);
     const mtu = icmp.nextHopMtu(view, packet.transport, v6);
-    const marked = quoted.declaredLength(view);
+    const marked = quoted.declaredLength;
     const removed = stripQuoted(packet);
     if (!isOfOurs || removed === 0 || mtu === 0) return Verdict.deliver;
     this.learnedMtus.learn(quoted.addresses, DESTINATION, mtu, now);

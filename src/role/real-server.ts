@@ -373,13 +373,12 @@ export class RealServerRole implements Role {
   private errorFromNetwork(packet: Packet, now: number): Verdict {
     const { flows, counters } = this;
     const { records } = flows;
-    const { addresses } = packet.quoted;
-    const ports = flowPorts(packet.destinationPort, packet.sourcePort);
+    const { addresses, sourcePort, destinationPort } = packet.quoted;
+    const ports = flowPorts(destinationPort, sourcePort);
     const flow = flows.findFlow(addresses, DESTINATION, SOURCE, ports);
     if (flow === NONE) return Verdict.deliver;
     // A socket that sees the load balancer as its client.
-    if (this.isOtherFamily(flow) && this.partnerOf(addresses, SOURCE, packet.sourcePort) < 0)
-      return Verdict.deliver;
+    if (this.isOtherFamily(flow) && this.partnerOf(addresses, SOURCE, sourcePort) < 0) return Verdict.deliver;
     const mtu = icmp.nextHopMtu(packet.view, packet.transport, packet.v6);
     const isNews = mtu === 0 || this.learnMtu(flow, mtu + this.growthOnTheWay(flow, packet), now);
     // The socket that it is about speaks another family, or has heard it already: there may be a burst of them.
@@ -404,8 +403,8 @@ export class RealServerRole implements Role {
   private errorFromHost(packet: Packet): Verdict {
     const { counters } = this;
     const { records } = this.flows;
-    const { addresses } = packet.quoted;
-    const flow = this.findReply(addresses, DESTINATION, packet.destinationPort, SOURCE, packet.sourcePort);
+    const { addresses, sourcePort, destinationPort } = packet.quoted;
+    const flow = this.findReply(addresses, DESTINATION, destinationPort, SOURCE, sourcePort);
     if (flow === NONE) return Verdict.emit;
     if (this.isOtherFamily(flow)) {
       counters[Counter.packets_ignored]++;

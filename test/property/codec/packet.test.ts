@@ -6,7 +6,8 @@ import { Carrier } from '../../../src/codec/carriers.js';
 import * as ipv4 from '../../../src/codec/ipv4.js';
 import * as ipv6 from '../../../src/codec/ipv6.js';
 import { eraseMarks, strip, stripQuoted } from '../../../src/codec/marks.js';
-import { Kind, Mark, Packet } from '../../../src/codec/packet.js';
+import { Checksum, Kind, Mark, Packet } from '../../../src/codec/packet.js';
+import { BROKEN, NONE } from '../../../src/codec/units.js';
 import * as uoa from '../../../src/codec/uoa.js';
 import * as arbitrary from '../../unit/support/arbitraries.js';
 import { load, surrounded, viewOf } from '../../unit/support/place.js';
@@ -75,14 +76,14 @@ it('findOption and findMark stay inside random bytes', () => {
     fc.property(fc.uint8Array({ maxLength: 44 }), fc.integer({ min: 0, max: 255 }), (bytes, kind) => {
       const view = viewOf(bytes);
       const at = ipv4.findOption(view, 0, bytes.length, kind);
-      if (at < 0) expect([ipv4.OPTION_ABSENT, ipv4.OPTION_BROKEN]).toContain(at);
+      if (at < 0) expect([NONE, BROKEN]).toContain(at);
       else {
         expect(bytes[at]).toBe(kind);
         expect(bytes[at + 1]).toBeGreaterThanOrEqual(2);
         expect(at + bytes[at + 1]).toBeLessThanOrEqual(bytes.length);
       }
       const mark = uoa.findMark(view, 0, bytes.length);
-      if (mark < 0) expect([uoa.MARK_ABSENT, uoa.MARK_BROKEN]).toContain(mark);
+      if (mark < 0) expect([NONE, BROKEN]).toContain(mark);
       else expect([8, 20]).toContain(bytes[mark + 1]);
     }),
     { numRuns: 2000 },
@@ -93,7 +94,7 @@ it('findOption and findMark stay inside random bytes, in IPv6', () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 44 }), fc.integer({ min: 1, max: 255 }), (bytes, kind) => {
       const at = ipv6.findOption(viewOf(bytes), 0, bytes.length, kind);
-      if (at < 0) expect([ipv6.OPTION_ABSENT, ipv6.OPTION_BROKEN]).toContain(at);
+      if (at < 0) expect([NONE, BROKEN]).toContain(at);
       else {
         expect(bytes[at]).toBe(kind);
         expect(at + 2 + bytes[at + 1]).toBeLessThanOrEqual(bytes.length);
@@ -102,7 +103,7 @@ it('findOption and findMark stay inside random bytes, in IPv6', () => {
       const units = Math.floor(whole.length / 8);
       whole[1] = units - 1;
       const mark = uoa.findMark6(viewOf(whole.slice(0, units * 8)), 0);
-      if (mark < 0) expect([uoa.MARK_ABSENT, uoa.MARK_BROKEN]).toContain(mark);
+      if (mark < 0) expect([NONE, BROKEN]).toContain(mark);
       else expect([6, 18]).toContain(whole[mark + 1]);
     }),
     { numRuns: 2000 },
@@ -115,6 +116,29 @@ it('oppLength stays inside random bytes', () => {
       if (plausible) bytes.set([0x10, 17, 0].slice(0, bytes.length));
       const length = uoa.oppLength(viewOf(bytes), 0, bytes.length);
       expect(length === 0 || (length >= 4 && length <= bytes.length)).toBe(true);
+    }),
+    { numRuns: 2000 },
+  );
+});
+
+it('parse leaves nothing of an earlier packet in the view', () => {
+  const stateOf = ({ bytes: _, view: __, quoted, ...rest }: Packet) => ({
+    ...rest,
+    quoted: rest.kind === Kind.error ? { ...quoted, view: undefined } : undefined,
+  });
+  fc.assert(
+    fc.property(anything, anything, (earlier, later) => {
+      const buffer = surrounded([...Array.from(earlier), ...Array.from(later)], 0, 0);
+      const end = earlier.length + later.length;
+      const used = new Packet(buffer);
+      used.parse(0, earlier.length, Checksum.partial, 100);
+      used.hint = 5;
+      used.query = 5;
+      used.isInbound = true;
+      used.parse(earlier.length, end);
+      const fresh = new Packet(buffer);
+      fresh.parse(earlier.length, end);
+      expect(stateOf(used)).toEqual(stateOf(fresh));
     }),
     { numRuns: 2000 },
   );
@@ -133,17 +157,16 @@ it('parse never throws on a buffer of exactly the packet, and its offsets stay i
         expect(packet.udp + 8).toBeLessThanOrEqual(packet.end);
         expect(packet.payloadLength).toBeGreaterThanOrEqual(0);
         if (!packet.fragmented) expect(packet.udp + 8 + packet.payloadLength).toBeLessThanOrEqual(packet.end);
-        expect(bytes[packet.protocolAt]).toBe(packet.protocol);
-        if (packet.options > 0) {
-          expect(bytes[packet.optionsAt]).toBe(60);
-          expect([packet.protocolAt, bytes[packet.options]]).toEqual([packet.options, 17]);
+        expect(bytes[packet.protocolOffset]).toBe(packet.protocol);
+        if (packet.hasOptionsHeader) {
+          expect(bytes[packet.optionsNumberOffset]).toBe(60);
+          expect([packet.protocolOffset, bytes[packet.optionsHeader]]).toEqual([packet.optionsHeader, 17]);
         }
-        if (packet.fragmentHeader > 0)
-          expect(packet.fragmentHeader + 8).toBeLessThanOrEqual(packet.transport);
+        if (packet.hasFragmentHeader) expect(packet.fragmentHeader + 8).toBeLessThanOrEqual(packet.transport);
       }
       if (packet.kind === Kind.error) {
         expect(packet.quoted.start).toBe(packet.transport + 8);
-        expect(packet.udp + 8).toBeLessThanOrEqual(packet.quoted.end);
+        expect(packet.quoted.udp + 8).toBeLessThanOrEqual(packet.quoted.end);
         expect(packet.quoted.end).toBeLessThanOrEqual(packet.end);
       }
       if (packet.kind === Kind.fragment) expect(packet.transport).toBeLessThanOrEqual(packet.end);
@@ -195,7 +218,7 @@ it('strip never throws on whatever was parsed as UDP, and leaves a packet that p
       const again = new Packet(packet.bytes.buffer);
       expect(again.parse(packet.start, packet.end)).toBe(Kind.udp);
       expect([again.udp, again.transport, again.end]).toEqual([packet.udp, packet.transport, packet.end]);
-      expect([again.protocol, again.protocolAt]).toEqual([packet.protocol, packet.protocolAt]);
+      expect([again.protocol, again.protocolOffset]).toEqual([packet.protocol, packet.protocolOffset]);
       expect(again.fragmentHeader).toBe(packet.fragmentHeader);
       expect(again.payloadLength).toBe(payloadLength);
       expect(again.carrier).not.toBe(Carrier.opp);
@@ -230,14 +253,14 @@ it('stripQuoted never throws on whatever was parsed as an error, and leaves one'
     fc.property(fc.oneof(error, damaged), bytes => {
       const packet = load(bytes);
       if (packet.kind !== Kind.error) return;
-      const ports = [packet.sourcePort, packet.destinationPort];
+      const ports = [packet.quoted.sourcePort, packet.quoted.destinationPort];
       const addresses = [...packet.quoted.addresses];
       if (stripQuoted(packet) > 0) stripped++;
       const again = new Packet(packet.bytes.buffer);
       expect(again.parse(packet.start, packet.end)).toBe(Kind.error);
-      expect([again.sourcePort, again.destinationPort]).toEqual(ports);
+      expect([again.quoted.sourcePort, again.quoted.destinationPort]).toEqual(ports);
       expect([...again.quoted.addresses]).toEqual(addresses);
-      expect([again.udp, again.quoted.start]).toEqual([packet.udp, packet.quoted.start]);
+      expect({ ...again.quoted, view: 0 }).toEqual({ ...packet.quoted, view: 0 });
     }),
     { numRuns: 3000 },
   );

@@ -160,7 +160,7 @@ describe('marks', () => {
           const plain = decode(datagram(fields));
           expect(rest).toEqual({ ...plain, options: undefined });
           if (others.length === 0) expect(options).toBe(plain.options);
-          else expect(placed(packet.bytes.slice(packet.options, packet.udp))).toEqual(others);
+          else expect(placed(packet.bytes.slice(packet.optionsHeader, packet.udp))).toEqual(others);
         },
       ),
       { numRuns: 500 },

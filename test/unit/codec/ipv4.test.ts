@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import * as ipv4 from '../../../src/codec/ipv4.js';
+import { BROKEN, NONE } from '../../../src/codec/units.js';
 import { surrounded, viewOf } from '../support/place.js';
 import { datagram, hex, type Octets, toHex } from '../support/wire.js';
 
@@ -9,7 +10,7 @@ function find(bytes: Octets, kind = 31): number {
 
 describe('findOption', () => {
   it('finds nothing in no bytes', () => {
-    expect(find([])).toBe(ipv4.OPTION_ABSENT);
+    expect(find([])).toBe(NONE);
   });
 
   it('finds an option at the start, behind NOPs and behind others', () => {
@@ -24,23 +25,23 @@ describe('findOption', () => {
   });
 
   it('stops at END', () => {
-    expect(find(hex('00 1f 08 15b3 cb007107 00 00 00'))).toBe(ipv4.OPTION_ABSENT);
-    expect(find(hex('01 94 04 0000 00 1f 02'))).toBe(ipv4.OPTION_ABSENT);
+    expect(find(hex('00 1f 08 15b3 cb007107 00 00 00'))).toBe(NONE);
+    expect(find(hex('01 94 04 0000 00 1f 02'))).toBe(NONE);
   });
 
   it('takes no option for another', () => {
-    expect(find(hex('94 04 1f 08'))).toBe(ipv4.OPTION_ABSENT);
-    expect(find(hex('9f 08 15b3 cb007107'))).toBe(ipv4.OPTION_ABSENT);
-    expect(find(hex('1f 08 15b3 cb007107'), 148)).toBe(ipv4.OPTION_ABSENT);
+    expect(find(hex('94 04 1f 08'))).toBe(NONE);
+    expect(find(hex('9f 08 15b3 cb007107'))).toBe(NONE);
+    expect(find(hex('1f 08 15b3 cb007107'), 148)).toBe(NONE);
   });
 
   it('is broken where a length is missing, below 2 or past the end', () => {
-    expect(find(hex('1f'))).toBe(ipv4.OPTION_BROKEN);
-    expect(find(hex('01 94'))).toBe(ipv4.OPTION_BROKEN);
-    expect(find(hex('94 00 1f 08 15b3 cb007107'))).toBe(ipv4.OPTION_BROKEN);
-    expect(find(hex('94 01 1f 08 15b3 cb007107'))).toBe(ipv4.OPTION_BROKEN);
-    expect(find(hex('94 05 00 00'))).toBe(ipv4.OPTION_BROKEN);
-    expect(find(hex('1f 09 15b3 cb007107'))).toBe(ipv4.OPTION_BROKEN);
+    expect(find(hex('1f'))).toBe(BROKEN);
+    expect(find(hex('01 94'))).toBe(BROKEN);
+    expect(find(hex('94 00 1f 08 15b3 cb007107'))).toBe(BROKEN);
+    expect(find(hex('94 01 1f 08 15b3 cb007107'))).toBe(BROKEN);
+    expect(find(hex('94 05 00 00'))).toBe(BROKEN);
+    expect(find(hex('1f 09 15b3 cb007107'))).toBe(BROKEN);
   });
 
   it('finds one in front of a broken one', () => {
@@ -51,12 +52,10 @@ describe('findOption', () => {
     for (let room = 2; room <= 40; room++) {
       for (let length = 0; length <= 255; length++) {
         const bytes = [31, length, ...new Array<number>(room - 2).fill(1)];
-        expect(find(bytes), `${length} in ${room}`).toBe(
-          length >= 2 && length <= room ? 0 : ipv4.OPTION_BROKEN,
-        );
+        expect(find(bytes), `${length} in ${room}`).toBe(length >= 2 && length <= room ? 0 : BROKEN);
         const other = [7, length, ...new Array<number>(room - 2).fill(1)];
         expect(find(other), `another, ${length} in ${room}`).toBe(
-          length >= 2 && length <= room ? ipv4.OPTION_ABSENT : ipv4.OPTION_BROKEN,
+          length >= 2 && length <= room ? NONE : BROKEN,
         );
       }
     }
@@ -65,9 +64,9 @@ describe('findOption', () => {
   it('stays inside its range, whatever lies around it', () => {
     const view = new DataView(surrounded(hex('01 1f 08 15b3 cb007107'), 4, 4));
     expect(ipv4.findOption(view, 4, 13, 31)).toBe(5);
-    expect(ipv4.findOption(view, 4, 12, 31)).toBe(ipv4.OPTION_BROKEN);
-    expect(ipv4.findOption(view, 4, 6, 31)).toBe(ipv4.OPTION_BROKEN);
-    expect(ipv4.findOption(view, 4, 5, 31)).toBe(ipv4.OPTION_ABSENT);
+    expect(ipv4.findOption(view, 4, 12, 31)).toBe(BROKEN);
+    expect(ipv4.findOption(view, 4, 6, 31)).toBe(BROKEN);
+    expect(ipv4.findOption(view, 4, 5, 31)).toBe(NONE);
   });
 });
 

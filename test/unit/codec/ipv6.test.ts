@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import * as ipv6 from '../../../src/codec/ipv6.js';
+import { BROKEN, NONE } from '../../../src/codec/units.js';
 import { surrounded, viewOf } from '../support/place.js';
 import { hex, type Octets, padding, toHex } from '../support/wire.js';
 
@@ -9,8 +10,8 @@ function find(bytes: Octets, kind = 31): number {
 
 describe('findOption', () => {
   it('finds nothing in no bytes, and in padding', () => {
-    for (let length = 0; length < 8; length++) expect(find(padding(length))).toBe(ipv6.OPTION_ABSENT);
-    expect(find([0, 0, 0, 1, 0, 1, 1, 31])).toBe(ipv6.OPTION_ABSENT);
+    for (let length = 0; length < 8; length++) expect(find(padding(length))).toBe(NONE);
+    expect(find([0, 0, 0, 1, 0, 1, 1, 31])).toBe(NONE);
   });
 
   it('finds an option at the start, behind padding and behind others', () => {
@@ -30,15 +31,15 @@ describe('findOption', () => {
   });
 
   it('takes no option for another', () => {
-    expect(find(hex('1e 02 1f 00'))).toBe(ipv6.OPTION_ABSENT);
-    expect(find(hex('9f 00'))).toBe(ipv6.OPTION_ABSENT);
+    expect(find(hex('1e 02 1f 00'))).toBe(NONE);
+    expect(find(hex('9f 00'))).toBe(NONE);
   });
 
   it('is broken where a length is missing or past the end', () => {
-    expect(find([31])).toBe(ipv6.OPTION_BROKEN);
-    expect(find([0, 1])).toBe(ipv6.OPTION_BROKEN);
-    expect(find([1, 1])).toBe(ipv6.OPTION_BROKEN);
-    expect(find([30, 3, 31, 0])).toBe(ipv6.OPTION_BROKEN);
+    expect(find([31])).toBe(BROKEN);
+    expect(find([0, 1])).toBe(BROKEN);
+    expect(find([1, 1])).toBe(BROKEN);
+    expect(find([30, 3, 31, 0])).toBe(BROKEN);
   });
 
   it('finds one in front of a broken one', () => {
@@ -50,19 +51,17 @@ describe('findOption', () => {
       for (let length = 0; length <= 255; length++) {
         const rest = new Array<number>(room - 2).fill(0);
         const isInside = length + 2 <= room;
-        expect(find([31, length, ...rest]), `${length} in ${room}`).toBe(isInside ? 0 : ipv6.OPTION_BROKEN);
-        expect(find([30, length, ...rest]), `another, ${length} in ${room}`).toBe(
-          isInside ? ipv6.OPTION_ABSENT : ipv6.OPTION_BROKEN,
-        );
+        expect(find([31, length, ...rest]), `${length} in ${room}`).toBe(isInside ? 0 : BROKEN);
+        expect(find([30, length, ...rest]), `another, ${length} in ${room}`).toBe(isInside ? NONE : BROKEN);
       }
   });
 
   it('stays inside its range, whatever lies around it', () => {
     const view = new DataView(surrounded(hex('00 1f 06 15b3 cb007107'), 4, 4));
     expect(ipv6.findOption(view, 4, 13, 31)).toBe(5);
-    expect(ipv6.findOption(view, 4, 12, 31)).toBe(ipv6.OPTION_BROKEN);
-    expect(ipv6.findOption(view, 4, 6, 31)).toBe(ipv6.OPTION_BROKEN);
-    expect(ipv6.findOption(view, 4, 5, 31)).toBe(ipv6.OPTION_ABSENT);
+    expect(ipv6.findOption(view, 4, 12, 31)).toBe(BROKEN);
+    expect(ipv6.findOption(view, 4, 6, 31)).toBe(BROKEN);
+    expect(ipv6.findOption(view, 4, 5, 31)).toBe(NONE);
   });
 });
 

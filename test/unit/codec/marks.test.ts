@@ -49,12 +49,8 @@ const plain6 = {
 const OTHER_OPTIONS = hex('94040000 01010100');
 const OTHER_OPTION6 = hex('1e04c0ffee00');
 
-/** What the view says of a packet, without what it doesn't always say. */
-const viewOf = (packet: Packet) => ({
-  ...packet,
-  ...{ bytes: 0, view: 0 },
-  optionsAt: packet.options > 0 ? packet.optionsAt : 0,
-});
+/** What the view says of a packet. */
+const viewOf = (packet: Packet) => ({ ...packet, ...{ bytes: 0, view: 0, quoted: 0 } });
 
 function parsedAgain(packet: Packet): Packet {
   const again = new Packet(packet.bytes.buffer);
@@ -121,7 +117,7 @@ describe.each(['IPv4', 'IPv6'] as const)('with an %s client', family => {
     expect(toHex(bytesOf(packet))).toBe(toHex(datagram(fields)));
     expect([packet.carrier, packet.mark, packet.protocol]).toEqual([Carrier.none, Mark.none, 17]);
     const again = parsedAgain(packet);
-    for (const field of ['start', 'end', 'transport', 'udp', 'protocolAt', 'fragmentHeader'] as const)
+    for (const field of ['start', 'end', 'transport', 'udp', 'protocolOffset', 'fragmentHeader'] as const)
       expect(again[field], field).toBe(packet[field]);
   });
 });
@@ -214,7 +210,7 @@ describe('strip of destination options', () => {
     ['of an IPv4 client, with more padding than it needs', [...mark4, ...padding(7), ...padding(7)]],
   ])('takes out the header that has nothing but padding beside it: %s', (_, options) => {
     const packet = load(behind(destinationOptions(options)));
-    const length = packet.udp - packet.options;
+    const length = packet.udp - packet.optionsHeader;
     expect(strip(packet)).toBe(length);
     expect(toHex(bytesOf(packet))).toBe(toHex(datagram(plain6)));
   });
@@ -255,9 +251,9 @@ describe('strip of destination options', () => {
       for (const field of [
         'transport',
         'udp',
-        'options',
-        'optionsAt',
-        'protocolAt',
+        'optionsHeader',
+        'optionsNumberOffset',
+        'protocolOffset',
         'fragmentHeader',
       ] as const)
         expect(again[field], field).toBe(packet[field]);
@@ -492,17 +488,12 @@ describe('stripQuoted', () => {
         // IPv4's checksum of the outer header and ICMP's: decodeIcmp has them computed.
         expect(decodeIcmp(bytes)).toEqual(decodeIcmp(expected));
         expect(toHex(bytes)).toBe(toHex(expected));
-        expect([packet.carrier, packet.mark]).toEqual([Carrier.none, Mark.none]);
         expect(toHex(packet.bytes.slice(0, 3))).toBe('a5a5a5');
 
         const again = parsedAgain(packet);
         expect(again.kind).toBe(Kind.error);
-        for (const field of ['start', 'end', 'transport', 'udp', 'protocol', 'protocolAt'] as const)
-          expect(again[field], field).toBe(packet[field]);
-        expect([again.quoted.start, again.quoted.transport]).toEqual([
-          packet.quoted.start,
-          packet.quoted.transport,
-        ]);
+        expect(viewOf(packet)).toEqual(viewOf(again));
+        expect({ ...packet.quoted, view: 0 }).toEqual({ ...again.quoted, view: 0 });
       }
     });
   });
@@ -532,7 +523,7 @@ describe('stripQuoted', () => {
     ]) {
       const whole = error6(behind(destinationOptions(options)));
       const packet = load(whole);
-      expect(packet.mark).toBe(Mark.found);
+      expect(packet.quoted.mark).toBe(Mark.found);
       expect(stripQuoted(packet)).toBe(0);
       expect(toHex(bytesOf(packet))).toBe(toHex(whole));
     }

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { Carrier } from '../../../src/codec/carriers.js';
 import { Kind, Mark, Packet } from '../../../src/codec/packet.js';
+import { NONE } from '../../../src/codec/units.js';
 import { load, surrounded } from '../support/place.js';
 import {
   be16,
@@ -67,14 +68,14 @@ describe('an IPv6 datagram without a mark', () => {
     expect(packet.kind).toBe(Kind.udp);
     expect(packet.v6).toBe(true);
     expect([packet.mark, packet.carrier]).toEqual([Mark.none, Carrier.none]);
-    expect([packet.fragmented, packet.fragmentHeader, packet.options]).toEqual([false, 0, 0]);
+    expect([packet.fragmented, packet.fragmentHeader, packet.optionsHeader]).toEqual([false, NONE, NONE]);
     expect([packet.start, packet.transport, packet.udp, packet.end]).toEqual([7, 47, 47, 60]);
-    expect([packet.protocol, packet.protocolAt]).toEqual([17, 13]);
+    expect([packet.protocol, packet.protocolOffset]).toEqual([17, 13]);
     expect([...packet.addresses]).toEqual(ADDRESSES);
     expect([packet.sourcePort, packet.destinationPort]).toEqual([40000, 53]);
     expect(packet.payloadLength).toBe(5);
-    expect([packet.headerLength, packet.declaredLength(packet.view)]).toEqual([40, 53]);
-    expect(packet.fragmentId(packet.view)).toBe(0);
+    expect([packet.headerLength, packet.declaredLength]).toEqual([40, 53]);
+    expect(packet.fragmentId).toBe(0);
   });
 
   it('has addresses as signed words', () => {
@@ -112,7 +113,7 @@ describe('an IPv6 datagram without a mark', () => {
       expect([...packet.addresses]).toEqual(ADDRESSES);
       packet.parse(six.length, six.length + four.length);
       expect([packet.v6, packet.fragmented, packet.mark]).toEqual([false, false, Mark.none]);
-      expect([packet.fragmentHeader, packet.options]).toEqual([0, 0]);
+      expect([packet.fragmentHeader, packet.optionsHeader]).toEqual([NONE, NONE]);
       expect([...packet.addresses]).toEqual([...int32('10.10.1.1', '10.10.1.2')]);
     }
   });
@@ -129,10 +130,10 @@ describe('extension headers', () => {
       expect([packet.transport, packet.udp], what).toEqual([75, 75]);
       expect([packet.protocol, packet.mark], what).toEqual([17, Mark.none]);
       // It is written in the last of them; and the options count that stand right before UDP.
-      expect(packet.protocolAt, what).toBe(67);
+      expect(packet.protocolOffset, what).toBe(67);
       const last = order[3][0];
-      expect(packet.options, what).toBe(last === 60 ? 67 : 0);
-      if (last === 60) expect(packet.optionsAt, what).toBe(59);
+      expect(packet.optionsHeader, what).toBe(last === 60 ? 67 : NONE);
+      if (last === 60) expect(packet.optionsNumberOffset, what).toBe(59);
       expect(packet.fragmentHeader, what).toBe(43 + order.findIndex(([number]) => number === 44) * 8);
     }
   });
@@ -193,10 +194,10 @@ describe('a mark in destination options', () => {
   ])('of an %s client is found', (_, client, header, length) => {
     const packet = load(marked(client), 3);
     expect([packet.kind, packet.carrier, packet.mark]).toEqual([Kind.udp, Carrier.dstopt, Mark.found]);
-    expect([packet.options, packet.optionsAt]).toEqual([43, 9]);
+    expect([packet.optionsHeader, packet.optionsNumberOffset]).toEqual([43, 9]);
     expect([packet.option, packet.optionLength]).toEqual([45, length]);
     expect([packet.transport, packet.udp]).toEqual([43 + header, 43 + header]);
-    expect([packet.protocol, packet.protocolAt]).toEqual([17, 43]);
+    expect([packet.protocol, packet.protocolOffset]).toEqual([17, 43]);
     expect([packet.sourcePort, packet.destinationPort, packet.payloadLength]).toEqual([40000, 53, 5]);
   });
 
@@ -218,7 +219,7 @@ describe('a mark in destination options', () => {
 
   it('is found behind other extension headers', () => {
     const packet = load(marked(V6, hopByHop(), routing(), fragmentHeader(0, false)));
-    expect([packet.mark, packet.options, packet.option]).toEqual([Mark.found, 64, 66]);
+    expect([packet.mark, packet.optionsHeader, packet.option]).toEqual([Mark.found, 64, 66]);
   });
 
   it('counts in the header right before UDP alone', () => {
@@ -228,7 +229,7 @@ describe('a mark in destination options', () => {
     const second = destinationOptions(destinationOption(V4));
     const packet = load(behind(mark, second));
     expect([packet.mark, packet.option, packet.optionLength]).toEqual([Mark.found, 66, 8]);
-    expect([packet.options, packet.optionsAt]).toEqual([64, 40]);
+    expect([packet.optionsHeader, packet.optionsNumberOffset]).toEqual([64, 40]);
   });
 
   it('counts in no hop-by-hop options', () => {
@@ -327,12 +328,12 @@ describe('fragments', () => {
   it('the only one is no fragment', () => {
     const packet = load(behind(fragmentHeader(0, false)), 3);
     expect([packet.kind, packet.fragmented]).toEqual([Kind.udp, false]);
-    expect([packet.fragmentHeader, packet.udp, packet.protocolAt]).toEqual([43, 51, 43]);
+    expect([packet.fragmentHeader, packet.udp, packet.protocolOffset]).toEqual([43, 51, 43]);
   });
 
   it('the only one has a mark like any other packet', () => {
     const packet = load(marked(V6, fragmentHeader(0, false)));
-    expect([packet.mark, packet.options, packet.optionsAt]).toEqual([Mark.found, 48, 40]);
+    expect([packet.mark, packet.optionsHeader, packet.optionsNumberOffset]).toEqual([Mark.found, 48, 40]);
   });
 
   it('the first is UDP, though most of its datagram is elsewhere', () => {
@@ -344,14 +345,14 @@ describe('fragments', () => {
   it('the others have addresses, protocol and id, but no ports and no mark', () => {
     for (const id of [0x1c46, 0xfffffffe, 1]) {
       const pieces = fragment(whole, 16, id);
-      expect(load(pieces[0]).fragmentId(load(pieces[0]).view)).toBe(id | 0);
+      expect(load(pieces[0]).fragmentId).toBe(id | 0);
       for (const piece of pieces.slice(1)) {
         const packet = load(piece, 3);
         expect([packet.kind, packet.fragmented, packet.mark]).toEqual([Kind.fragment, true, Mark.none]);
-        expect([packet.protocol, packet.protocolAt]).toEqual([17, 43]);
+        expect([packet.protocol, packet.protocolOffset]).toEqual([17, 43]);
         expect([packet.fragmentHeader, packet.transport]).toEqual([43, 51]);
         expect([...packet.addresses]).toEqual(ADDRESSES);
-        expect(packet.fragmentId(packet.view)).toBe(id | 0);
+        expect(packet.fragmentId).toBe(id | 0);
       }
     }
   });
@@ -440,13 +441,15 @@ describe('ICMPv6 errors', () => {
     expect(packet.kind).toBe(Kind.error);
     expect([...packet.addresses]).toEqual([...int32('2001:db8::250', 'fd00:1::1')]);
     expect([...packet.quoted.addresses]).toEqual([...whole.addresses]);
-    expect([packet.sourcePort, packet.destinationPort]).toEqual([whole.sourcePort, whole.destinationPort]);
-    expect([packet.mark, packet.carrier]).toEqual([whole.mark, whole.carrier]);
-    const quoted = 3 + 48;
-    expect([packet.transport, packet.quoted.start]).toEqual([43, quoted]);
-    expect([packet.quoted.transport, packet.udp]).toEqual([quoted + whole.transport, quoted + whole.udp]);
-    if (whole.mark === Mark.found)
-      expect([packet.option, packet.optionLength]).toEqual([quoted + whole.option, whole.optionLength]);
+    const { quoted } = packet;
+    expect([quoted.sourcePort, quoted.destinationPort]).toEqual([whole.sourcePort, whole.destinationPort]);
+    expect([quoted.mark, quoted.carrier]).toEqual([whole.mark, whole.carrier]);
+    const start = 3 + 48;
+    expect([packet.transport, quoted.start]).toEqual([43, start]);
+    expect([quoted.transport, quoted.udp]).toEqual([start + whole.transport, start + whole.udp]);
+    expect(quoted.optionLength).toBe(whole.optionLength);
+    if (whole.mark === Mark.found) expect(quoted.option).toBe(start + whole.option);
+    expect([packet.mark, packet.carrier, packet.udp]).toEqual([Mark.none, Carrier.none, packet.transport]);
   });
 
   it.each(Object.entries(datagrams))('need the whole UDP header: %s', (_, quote) => {
@@ -460,7 +463,7 @@ describe('ICMPv6 errors', () => {
 
   it('say how long the datagram was that they quote a part of', () => {
     const packet = load(error(plain.slice(0, 48)));
-    expect(packet.quoted.declaredLength(packet.view)).toBe(53);
+    expect(packet.quoted.declaredLength).toBe(53);
   });
 
   it('may stand behind extension headers', () => {

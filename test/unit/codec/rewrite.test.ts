@@ -215,7 +215,7 @@ describe.each([
     expect(decodeIcmp(bytesOf(packet))).toEqual(decodeIcmp(expected));
     expect(toHex(bytesOf(packet))).toBe(toHex(expected));
     expect([...packet.quoted.addresses.slice(0, 4)]).toEqual([...int32(client)]);
-    expect(packet.sourcePort).toBe(5555);
+    expect(packet.quoted.sourcePort).toBe(5555);
   });
 
   it.each(cases)('get another quoted destination with all checksums: %s', (_, fields, size) => {
@@ -225,7 +225,7 @@ describe.each([
     expect(decodeIcmp(bytesOf(packet))).toEqual(decodeIcmp(expected));
     expect(toHex(bytesOf(packet))).toBe(toHex(expected));
     expect([...packet.quoted.addresses.slice(4)]).toEqual([...int32(client)]);
-    expect(packet.destinationPort).toBe(5555);
+    expect(packet.quoted.destinationPort).toBe(5555);
   });
 
   it('get another destination themselves, with all checksums', () => {

@@ -45,7 +45,7 @@ function translate(bytes: Octets): { packet: Packet; ok: boolean } {
     'end',
     'transport',
     'protocol',
-    'protocolAt',
+    'protocolOffset',
     'fragmentHeader',
   ] as const)
     expect(again[field], field).toBe(packet[field]);

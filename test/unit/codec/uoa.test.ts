@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { BROKEN, NONE } from '../../../src/codec/units.js';
 import * as uoa from '../../../src/codec/uoa.js';
 import { surrounded, viewOf } from '../support/place.js';
 import { hex, type Octets, padding, toHex, words } from '../support/wire.js';
@@ -25,25 +26,25 @@ describe('findMark', () => {
   it('is broken at every other length that an option can have', () => {
     for (let length = 0; length <= 40; length++) {
       const bytes = [31, length, ...new Array<number>(38).fill(1)];
-      expect(findMark(bytes), `length ${length}`).toBe(length === 8 || length === 20 ? 0 : uoa.MARK_BROKEN);
+      expect(findMark(bytes), `length ${length}`).toBe(length === 8 || length === 20 ? 0 : BROKEN);
     }
   });
 
   it('is broken where the options before it are', () => {
-    expect(findMark([148, 1, ...V4])).toBe(uoa.MARK_BROKEN);
-    expect(findMark([148, 200, ...V4])).toBe(uoa.MARK_BROKEN);
+    expect(findMark([148, 1, ...V4])).toBe(BROKEN);
+    expect(findMark([148, 200, ...V4])).toBe(BROKEN);
   });
 
   it('is broken when cut anywhere', () => {
     for (const option of [V4, V6])
       for (let length = 1; length < option.length; length++)
-        expect(findMark(option.slice(0, length)), `${length} bytes`).toBe(uoa.MARK_BROKEN);
+        expect(findMark(option.slice(0, length)), `${length} bytes`).toBe(BROKEN);
   });
 
   it('is absent among others and behind END', () => {
-    expect(findMark([])).toBe(uoa.MARK_ABSENT);
-    expect(findMark([1, 1, 1, 0])).toBe(uoa.MARK_ABSENT);
-    expect(findMark([0, ...V4])).toBe(uoa.MARK_ABSENT);
+    expect(findMark([])).toBe(NONE);
+    expect(findMark([1, 1, 1, 0])).toBe(NONE);
+    expect(findMark([0, ...V4])).toBe(NONE);
   });
 });
 
@@ -69,24 +70,22 @@ describe('findMark6', () => {
   it('is broken at every data length but 6 and 18', () => {
     for (let length = 0; length <= 255; length++) {
       const options = [31, length, ...new Array<number>(28).fill(0)];
-      expect(findMark6(options), `data length ${length}`).toBe(
-        length === 6 || length === 18 ? 0 : uoa.MARK_BROKEN,
-      );
+      expect(findMark6(options), `data length ${length}`).toBe(length === 6 || length === 18 ? 0 : BROKEN);
     }
   });
 
   it('is broken where the options before it are', () => {
-    expect(findMark6([30, 29, ...D4, ...padding(14)])).toBe(uoa.MARK_BROKEN);
-    expect(findMark6([...D4.slice(0, 6)])).toBe(uoa.MARK_BROKEN);
-    expect(findMark6([...padding(5), 31])).toBe(uoa.MARK_BROKEN);
+    expect(findMark6([30, 29, ...D4, ...padding(14)])).toBe(BROKEN);
+    expect(findMark6([...D4.slice(0, 6)])).toBe(BROKEN);
+    expect(findMark6([...padding(5), 31])).toBe(BROKEN);
   });
 
   it('is absent among others', () => {
-    expect(findMark6(padding(6))).toBe(uoa.MARK_ABSENT);
-    expect(findMark6([0, 0, 0, 0, 0, 0])).toBe(uoa.MARK_ABSENT);
-    expect(findMark6(hex('1e04 1f060000'))).toBe(uoa.MARK_ABSENT);
+    expect(findMark6(padding(6))).toBe(NONE);
+    expect(findMark6([0, 0, 0, 0, 0, 0])).toBe(NONE);
+    expect(findMark6(hex('1e04 1f060000'))).toBe(NONE);
     // Not the same option: the highest bits say what to do with one that is not known.
-    expect(findMark6([0x9f, 6, ...D4.slice(2), ...padding(6)])).toBe(uoa.MARK_ABSENT);
+    expect(findMark6([0x9f, 6, ...D4.slice(2), ...padding(6)])).toBe(NONE);
   });
 });
 
