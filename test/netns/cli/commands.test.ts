@@ -60,13 +60,15 @@ describe.skipIf(missing() !== undefined)('command line', () => {
 
   // ---- usage -------------------------------------------------------------------------------------------------
 
-  it('--help lists the commands, --version the version', async () => {
+  it('--help lists the commands that work, and no others', async () => {
     const help = await shim.bare('--help');
     expect(help).toMatchObject({ code: STATUS.ok, stderr: '' });
     for (const command of COMMANDS) expect(help.stdout).toMatch(new RegExp(`^ +${command} `, 'm'));
     for (const command of ['top', 'doctor', 'decode'])
       expect(help.stdout).not.toMatch(new RegExp(`^ +${command} `, 'm'));
+  });
 
+  it('--version prints the version of package.json', async () => {
     const { version } = JSON.parse(
       readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'),
     ) as {
@@ -100,7 +102,7 @@ describe.skipIf(missing() !== undefined)('command line', () => {
     expect(await lab.rs.snapshot()).toEqual(untouched);
   });
 
-  it('check says every fault at once, by its key', () =>
+  it('check lists every fault at once, by its key', () =>
     withShim(
       {
         tun: { name: 'a-name-that-is-too-long' },
@@ -129,15 +131,15 @@ describe.skipIf(missing() !== undefined)('command line', () => {
     ));
 
   it.each<[string, ShimOptions]>([
-    ['another datapath', { realServer: { datapath: 'conntrack' } }],
-    ['metrics', { more: { metrics: { listen: '127.0.0.1:9248' } } }],
-  ])('what is not built yet is a fault: %s', (_, options) =>
+    ['realServer.datapath: conntrack', { realServer: { datapath: 'conntrack' } }],
+    ['metrics.listen', { more: { metrics: { listen: '127.0.0.1:9248' } } }],
+  ])('check refuses %s, because it is not built yet', (_, options) =>
     withShim(options, async other => {
       expectOneLine(await other.cli('check'), STATUS.configuration, /not built yet/);
     }),
   );
 
-  it('check says which way of steering suits the host, and why', async () => {
+  it('check says which steering suits the host, and why', async () => {
     const nft = (script: string) => lab.rs.must(['nft', '-f', '-'], script);
     const advice = async (steering: string): Promise<string> => {
       let said = '';
@@ -155,7 +157,7 @@ describe.skipIf(missing() !== undefined)('command line', () => {
     );
   });
 
-  it('check takes IPv6 beside IPv4', () =>
+  it('check finds nothing wrong with IPv6 beside IPv4', () =>
     withShim(
       {
         loadBalancers: [{ prefix: `${LIP}/32` }, { prefix: 'fd00:1::/64' }],
@@ -173,26 +175,26 @@ describe.skipIf(missing() !== undefined)('command line', () => {
 
   it.each<[string, ShimOptions, RegExp]>([
     [
-      'no IPv6 service for IPv6 clients',
+      'nat64: deliver without an IPv6 service',
       { realServer: { nat64: 'deliver' } },
       /realServer\.nat64: "deliver"/,
     ],
     ['a link-local prefix', { loadBalancers: [{ prefix: 'fe80::/64' }] }, /"fe80::\/64" is link-local/],
-    ['IPv6 on the TUN', { tun: { address: 'fd00::1/128' } }, /tun\.address: .* allowed: an IPv4/],
-  ])('what can’t work with IPv6 is a fault: %s', (_, options, says) =>
+    ['an IPv6 address for the TUN', { tun: { address: 'fd00::1/128' } }, /tun\.address: .* allowed: an IPv4/],
+  ])('check refuses %s', (_, options, says) =>
     withShim(options, async other => {
       expectOneLine(await other.cli('check'), STATUS.configuration, says);
     }),
   );
 
-  it('a configuration that is missing or unreadable is one line', async () => {
+  it('a configuration that is missing or broken gives one line and status 78', async () => {
     const file = join(shim.directory, 'other.yaml');
     expectOneLine(await shim.bare('check', '--config', file), STATUS.configuration, /other\.yaml/);
     writeFileSync(file, 'role: [real-server\n');
     expectOneLine(await shim.bare('run', '--config', file), STATUS.configuration, /other\.yaml/);
   });
 
-  it('flags come before the environment, the environment before the file', async () => {
+  it('a flag wins over the environment, the environment over the file', async () => {
     const check = async (environment: string[], flags: string[]) => {
       const command = ['env', ...environment, process.execPath];
       const main = shim.main;
@@ -205,7 +207,7 @@ describe.skipIf(missing() !== undefined)('command line', () => {
 
   // ---- run, where it can't ---------------------------------------------------------------------------------------
 
-  it('a service that is not this host’s is a fault of the configuration', () =>
+  it('run refuses a service that is not an address of this host', () =>
     withShim({ log: { level: 'error' }, services: [{ address: '10.99.1.99', port: 7000 }] }, async other => {
       expectOneLine(await other.cli('run'), STATUS.configuration, /10\.99\.1\.99/);
     }));
@@ -261,14 +263,14 @@ describe.skipIf(missing() !== undefined)('command line', () => {
     ['stats'],
     ['flows'],
     ['lookup', '--source', `${LIP}:1`, '--destination', `${RIP}:7000`],
-  ])('%s says that nothing is running', async (command, ...args) => {
+  ])('%s says that no shim is running', async (command, ...args) => {
     expectOneLine(await shim.cli(command, ...args), STATUS.notRunning, /not running/);
     expect(await shim.cli(command, ...args, '--json')).toMatchObject({ code: STATUS.notRunning, stdout: '' });
   });
 
   // ---- running -----------------------------------------------------------------------------------------------
 
-  it('the commands that ask a running shim', () =>
+  it('status, stats, flows and lookup answer from a running shim', () =>
     withShim({}, async other => {
       const app = await App.start(lab.rs, 'echo', 7000);
       const wire = await Wire.besideLab(lab);
@@ -327,7 +329,7 @@ describe.skipIf(missing() !== undefined)('command line', () => {
       await wire.end();
     }));
 
-  it('a flow without packets is forgotten after its time', () =>
+  it('a flow is forgotten after flowTimeout without packets', () =>
     withShim({ realServer: { flowTimeout: 1 } }, async other => {
       const app = await App.start(lab.rs, 'echo', 7000);
       const wire = await Wire.besideLab(lab);

@@ -14,7 +14,7 @@ const FLOWS = 50;
 const MARKED = 3;
 const PLAIN_ROUNDS = 400;
 
-describe.skipIf(missing() !== undefined)('counters', () => {
+describe.skipIf(missing() !== undefined)('counters and flows of a real server', () => {
   let app: App;
   const bench = useBench({
     shim: { loadBalancers: [{ prefix: `${LIP}/32` }, { prefix: `${LIP_2}/32`, ack: false }] },
@@ -36,7 +36,7 @@ describe.skipIf(missing() !== undefined)('counters', () => {
     }));
   const acked = flows.filter(({ source }) => source === LIP).length;
 
-  it('agree with every packet that was sent', async () => {
+  it('every packet that was sent is counted', async () => {
     const { wire, shim } = bench;
     const counted = await shim.counted(async () => {
       const marked = await wire.exchange(packets(true), MARKED);
@@ -68,7 +68,7 @@ describe.skipIf(missing() !== undefined)('counters', () => {
     );
   });
 
-  it('are there per flow', async () => {
+  it('every flow is listed with its packets and replies', async () => {
     const each = MARKED + PLAIN_ROUNDS;
     const listed = (await bench.shim.flows()).sort((a, b) => a.lb.localeCompare(b.lb));
     const expected = flows
@@ -82,7 +82,7 @@ describe.skipIf(missing() !== undefined)('counters', () => {
     for (const { idleSeconds } of listed) expect(idleSeconds).toBeGreaterThanOrEqual(0);
   });
 
-  it('can be asked for by client, load balancer and server', async () => {
+  it('flows can be filtered by client, load balancer and server', async () => {
     const { shim } = bench;
     const [first] = flows;
     expect(await shim.flows('--client', first.client)).toMatchObject([{ client: first.client }]);
@@ -94,7 +94,7 @@ describe.skipIf(missing() !== undefined)('counters', () => {
     expect(await shim.flows('--server', `${RIP}:7001`)).toEqual([]);
   });
 
-  it('count packets without a mapping, direct ones not at all', async () => {
+  it('packets without a mapping are counted, and direct ones are not', async () => {
     const { wire, shim } = bench;
     const rounds = 100;
     const counted = await shim.counted(async () => {
@@ -112,7 +112,7 @@ describe.skipIf(missing() !== undefined)('counters', () => {
     });
   });
 
-  it('are joined by look-ups, with their exit statuses', async () => {
+  it('look-ups are counted, and end with 0, 1 or 3', async () => {
     const { shim } = bench;
     const some = flows.filter((_, i) => i % 5 === 0);
     const counted = await shim.counted(async () => {
@@ -141,7 +141,7 @@ describe.skipIf(missing() !== undefined)('a flow table that is too small', () =>
     },
   });
 
-  it('forgets flows, and loses no packet', async () => {
+  it('evicts flows, and loses no packet', async () => {
     const { wire, shim } = bench;
     const many = Array.from({ length: 48 }, (_, i) => ({
       ...{ sourcePort: 31000 + i, payload: text('x'), mark: mark(`198.51.100.7:${2000 + i}`) },
