@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { readTunName } from '../daemon/config/index.js';
-import { undoLeftovers } from '../host/apply/apply.js';
+import { undoLeftovers } from '../host/apply/leftovers.js';
 import { holderOf, removeStaleLocks, tryLock } from '../host/apply/lock.js';
 import { complain, print, sources, withConfiguration } from './context.js';
 

@@ -4,8 +4,8 @@
  */
 import { DataPlane } from '../dataplane/plane.js';
 import { formatAddress } from '../host/addresses.js';
-import { HostSetup } from '../host/apply/apply.js';
 import { ClientRoutes } from '../host/apply/client-routes.js';
+import { HostSetup } from '../host/apply/host-setup.js';
 import { claim } from './claim.js';
 import type { Config } from './config/index.js';
 import { Answering } from './control/answering.js';

@@ -1,6 +1,6 @@
 /** What is up, and what it was made from. */
 import type { DataPlane } from '../dataplane/plane.js';
-import type { HostSetup } from '../host/apply/apply.js';
+import type { HostSetup } from '../host/apply/host-setup.js';
 import type { Config } from './config/index.js';
 import type { Lifecycle } from './lifecycle.js';
 import type { RoleKit, RolePlan } from './roles/index.js';

@@ -1,66 +1,55 @@
 /**
- * What a `run` has changed on this host, written down before it is changed, so that a `cleanup` or the next
- * `run` can undo it after a kill. One file per network namespace and TUN, on a file system that a reboot empties,
- * as it does the changes.
+ * What a `run` has changed on this host, written down before it is changed, so that a `cleanup` or the next `run` can
+ * undo it after a kill. One file per network namespace and TUN.
  */
-import {
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
-import { basename, join } from 'node:path';
-import { namespaceCookie } from '../io/namespace.js';
+import { existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { basename } from 'node:path';
 import type { Family } from './family.js';
+import { ipKey, tablesIn } from './keys.js';
+import { RUN_DIRECTORY, runPath } from './run-directory.js';
 
-export const RUN_DIRECTORY = '/run/uoa-shim';
 const STATE = '.json';
+
+/** What takes back one change of one thing. */
+export type UndoEntry = IpUndo | NftUndo | SysctlUndo;
+
+export interface IpUndo {
+  kind: 'ip';
+  key: string;
+  /** Arguments of `ip`. */
+  args: readonly string[];
+}
+
+/** Takes a table away. */
+export interface NftUndo {
+  kind: 'nft';
+  /** The table's id, such as `table ip uoa_uoa0`. */
+  key: string;
+  script: string;
+}
 
 /** Put back only if the value is still the one that we set. */
 export interface SysctlUndo {
   kind: 'sysctl';
+  /** The setting's name. */
   key: string;
   value: string;
   before: string;
 }
 
-export type Undo = { kind: 'ip'; args: readonly string[] } | { kind: 'nft'; script: string } | SysctlUndo;
-
 /** The rule for the table local. */
 export interface LocalRule {
   family: Family;
   priority: number;
-  /** Who made it, as `ip -d rule` has it: kernel, unless somebody moved it. */
+  /** Which program made it, as `ip -d rule` has it: kernel, unless somebody moved it. */
   protocol: string;
 }
 
 export interface HostState {
   /** Where the local rules were, as far as the plan moves them. */
   localRules?: LocalRule[];
-  /** In the order in which the changes were made. */
-  undo: Undo[];
-}
-
-/** A path in the run directory for something of this network namespace. */
-export function runPath(name: string): string {
-  namespace ??= namespaceName();
-  return join(RUN_DIRECTORY, `${namespace}-${name}`);
-}
-
-let namespace: string | undefined;
-
-/** What tells this network namespace from every other until the next boot: inodes are used again, cookies are not. */
-function namespaceName(): string {
-  const cookie = namespaceCookie();
-  return cookie === 0n ? `inode${statSync('/proc/self/ns/net').ino}` : `ns${cookie}`;
-}
-
-export function makeRunDirectory(): void {
-  mkdirSync(RUN_DIRECTORY, { recursive: true, mode: 0o755 });
+  /** In the order in which the changes were made; one for each key. */
+  undo: UndoEntry[];
 }
 
 function statePath(tun: string): string {
@@ -70,7 +59,7 @@ function statePath(tun: string): string {
 /** What is written down for this TUN, or undefined. */
 export function readState(tun: string): HostState | undefined {
   try {
-    return JSON.parse(readFileSync(statePath(tun), 'utf8')) as HostState;
+    return parseState(readFileSync(statePath(tun), 'utf8'));
   } catch {
     return undefined;
   }
@@ -87,9 +76,8 @@ export function readOtherStates(tun: string): HostState[] {
 }
 
 /** Whether another shim of this network namespace has made the same change, and is still to undo it. */
-export function isShared(tun: string, undo: Undo): boolean {
-  const text = JSON.stringify(undo);
-  return readOtherStates(tun).some(state => state.undo.some(other => JSON.stringify(other) === text));
+export function isShared(tun: string, key: string): boolean {
+  return readOtherStates(tun).some(state => state.undo.some(other => other.key === key));
 }
 
 export function writeState(tun: string, state: HostState): void {
@@ -100,4 +88,29 @@ export function writeState(tun: string, state: HostState): void {
 
 export function removeState(tun: string): void {
   rmSync(statePath(tun), { force: true });
+}
+
+// ---- older versions ------------------------------------------------------------------------------------------
+
+/** What a version wrote that had keys for settings only, and one script for all tables of a change. */
+type KeylessUndo = Omit<IpUndo, 'key'> | Omit<NftUndo, 'key'>;
+
+/** The content of a state file, of this version or an older one. */
+export function parseState(text: string): HostState {
+  const { undo, ...state } = JSON.parse(text) as { undo: (UndoEntry | KeylessUndo)[] };
+  return { ...state, undo: undo.flatMap(entry => ('key' in entry ? entry : withKeys(entry))) };
+}
+
+function withKeys(entry: KeylessUndo): UndoEntry[] {
+  return entry.kind === 'ip' ? [ipUndo(entry.args)] : tablesIn(entry.script).map(nftUndo);
+}
+
+/** The undo that `ip` makes with these arguments. */
+export function ipUndo(args: readonly string[]): IpUndo {
+  return { kind: 'ip', key: ipKey(args), args };
+}
+
+/** The undo that takes a table away, which need not be there. */
+export function nftUndo(id: string): NftUndo {
+  return { kind: 'nft', key: id, script: `${id}\ndelete ${id}` };
 }

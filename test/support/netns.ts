@@ -112,6 +112,11 @@ export class Namespace {
     return namespace;
   }
 
+  /** Where a shim of this namespace writes down what it has changed. */
+  stateOf(tun: string): string {
+    return join(RUN_DIRECTORY, `ns${made.get(this.name)}-${tun}.json`);
+  }
+
   /** The command line that runs `command` in here; `ip netns exec` becomes it, so its pid is the command's. */
   command(command: readonly string[]): string[] {
     return ['ip', 'netns', 'exec', this.name, ...command];

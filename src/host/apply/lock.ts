@@ -16,7 +16,7 @@ import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ExitCode, OperatorError } from '../../errors.js';
 import { native } from '../../io/native.js';
-import { makeRunDirectory, RUN_DIRECTORY, runPath } from '../state.js';
+import { makeRunDirectory, RUN_DIRECTORY, runPath } from '../run-directory.js';
 
 const LOCK = '.lock';
 

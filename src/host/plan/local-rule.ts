@@ -7,7 +7,7 @@ import { type Family, familyFlag } from '../family.js';
 import type { LocalRule } from '../state.js';
 import type { Change } from './change.js';
 import type { RealServerPlanOptions } from './real-server-options.js';
-import { rule } from './routing.js';
+import { rule, undoable } from './routing.js';
 import { words } from './words.js';
 
 /** Where the local rule is while we run. */
@@ -31,12 +31,7 @@ export function moveLocalRule(
   const before = words(`pref ${priority} lookup local protocol ${protocol}`);
   return [
     rule(family, 'local delivery, behind the way in', routing.localPriority, 'lookup local'),
-    {
-      kind: 'ip',
-      up: [flag, 'rule', 'del', ...before],
-      down: [flag, 'rule', 'add', ...before],
-      reason: 'and no longer ahead of it',
-    },
+    undoable([flag, 'rule', 'del', ...before], [flag, 'rule', 'add', ...before], 'and no longer ahead of it'),
   ];
 }
 

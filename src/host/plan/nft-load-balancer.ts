@@ -15,6 +15,7 @@ import {
   type Dialect,
   hex,
   intoTun,
+  type NftScripts,
   name,
   quote,
   set,
@@ -55,7 +56,7 @@ export function divertBit(fwmark: number): number {
   return (fwmark << 1) >>> 0;
 }
 
-export function markRules(rules: MarkRules): { up: string; down: string } {
+export function markRules(rules: MarkRules): NftScripts {
   const dialects = rules.families.map(family => DIALECTS[family]);
   const devices = rules.servers.flatMap((device, i) => [
     chain(
@@ -143,7 +144,7 @@ export interface NatRules {
   guarded: readonly { name: string; family: Family }[];
 }
 
-export function natRules(rules: NatRules): { up: string; down: string } {
+export function natRules(rules: NatRules): NftScripts {
   const families = new Set(rules.services.map(({ vip }) => familyOf(vip)));
   return both([...families].map(family => natTable(rules, DIALECTS[family])));
 }

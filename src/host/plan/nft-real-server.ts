@@ -9,6 +9,7 @@ import {
   type Dialect,
   hex,
   intoTun,
+  type NftScripts,
   name,
   type OwnedTables,
   owned,
@@ -30,7 +31,7 @@ export interface IngressRules {
   errorsOnly: boolean;
 }
 
-export function ingressRules(rules: IngressRules): { up: string; down: string; owned: OwnedTables } {
+export function ingressRules(rules: IngressRules): NftScripts & { owned: OwnedTables } {
   const interfaces = [...new Set(rules.loadBalancers.map(lb => lb.interface))];
   const chains = interfaces.map((device, i) =>
     chain(

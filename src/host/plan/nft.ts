@@ -84,7 +84,7 @@ export interface OwnedTables {
 }
 
 /** The same tables twice: as transactions that make and unmake ordinary ones, and as owned ones. */
-export function owned(tables: readonly Table[]): { up: string; down: string; owned: OwnedTables } {
+export function owned(tables: readonly Table[]): NftScripts & { owned: OwnedTables } {
   const flagged = tables.map(({ id, text }) => ({ id, text: text.replace('{\n', '{\n\tflags owner\n') }));
   return { ...both(tables), owned: { id: tables[0].id, tables: flagged } };
 }
@@ -97,10 +97,23 @@ export function oneLine(script: string): string {
     .join(' ; ');
 }
 
+/** What a change to tables says for nft. */
+export interface NftScripts {
+  key: string;
+  tables: readonly string[];
+  up: string;
+  down: string;
+}
+
 /** One transaction that puts tables in the place of whatever was there under their names; and one to take them away. */
-export function both(tables: readonly Table[]): { up: string; down: string } {
+export function both(tables: readonly Table[]): NftScripts {
   const away = tables.flatMap(({ id }) => [id, `delete ${id}`]);
-  return { up: [...away, ...tables.map(({ text }) => text)].join('\n'), down: away.join('\n') };
+  return {
+    key: tables[0].id,
+    tables: tables.map(({ id }) => id),
+    up: [...away, ...tables.map(({ text }) => text)].join('\n'),
+    down: away.join('\n'),
+  };
 }
 
 /** Part of a table's name: an interface may be called anything. */

@@ -16,7 +16,7 @@ const QUEUE_PACKETS = 8192;
 /** The changes that make the TUN ready. None has to be undone: they go with the device. */
 export function tunDevice(tun: TunOptions, hasIpv6: boolean, carriesIpv6: boolean): Change[] {
   const changes: Change[] = [
-    { kind: 'tun', name: tun.name, reason: 'the TUN device' },
+    { kind: 'tun', key: `tun ${tun.name}`, name: tun.name, reason: 'the TUN device' },
     {
       kind: 'sysctl',
       key: interfaceKey(tun.name, 'rp_filter'),
@@ -25,6 +25,7 @@ export function tunDevice(tun: TunOptions, hasIpv6: boolean, carriesIpv6: boolea
     },
     {
       kind: 'ip',
+      key: `ip -4 address dev ${tun.name}`,
       up: words(`-4 address add ${tun.address} dev ${tun.name}`),
       reason: 'without an address on it, rp_filter would drop what comes from the TUN',
     },
@@ -39,11 +40,13 @@ export function tunDevice(tun: TunOptions, hasIpv6: boolean, carriesIpv6: boolea
   if (hasIpv6)
     changes.push({
       kind: 'ip',
+      key: `ip link dev ${tun.name} addrgenmode`,
       up: words(`link set dev ${tun.name} addrgenmode none`),
       reason: 'no router solicitations of its own',
     });
   changes.push({
     kind: 'ip',
+    key: `ip link dev ${tun.name} mtu txqueuelen up`,
     up: words(`link set dev ${tun.name} mtu ${LARGEST_MTU} txqueuelen ${QUEUE_PACKETS} up`),
     reason: 'any size passes, and a burst finds room',
   });

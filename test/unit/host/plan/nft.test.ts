@@ -6,7 +6,8 @@ import { downScript, upScript } from '../../../../src/host/plan/script.js';
 const HOOK = 'type filter hook ingress device "eth0" priority 0';
 const ordinary = table('netdev', 'uoa_uoa0', [chain('in_0', HOOK, ['counter'])]);
 const made = owned([ordinary]);
-const { up, down } = made;
+const { owned: _, ...lasting } = made;
+const { up, down } = lasting;
 const [flagged] = made.owned.tables;
 
 describe('a table that goes with the process', () => {
@@ -23,11 +24,10 @@ describe('a table that goes with the process', () => {
   });
 
   it('is in a script as the ordinary one, with a remark', () => {
-    const lasting: Change = { kind: 'nft', up, down, reason: 'the way in' };
-    const change: Change = { ...lasting, owned: made.owned };
+    const change: Change = { kind: 'nft', ...made, reason: 'the way in' };
     expect(upScript([change])).toContain(`${up}\nEND`);
     expect(upScript([change])).toMatch(/^# the way in\n# .*`flags owner`.*\nnft -f - <</m);
-    expect(upScript([lasting])).not.toContain('flags owner');
+    expect(upScript([{ kind: 'nft', ...lasting, reason: 'the way in' }])).not.toContain('flags owner');
     expect(downScript([change])).toContain(down);
   });
 });

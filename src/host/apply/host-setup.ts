@@ -1,0 +1,162 @@
+/**
+ * Making a plan's changes, undoing them, and going from one plan to another by the difference. Every change is
+ * logged, and written down for `cleanup`, before it is made.
+ */
+import { ExitCode, OperatorError } from '../../errors.js';
+import { commandFailed, type Outcome, run, said } from '../command.js';
+import type { HostLog } from '../log.js';
+import type { Change, NftChange } from '../plan/change.js';
+import type { OwnedTables } from '../plan/nft.js';
+import { ownedCommand, upCommand } from '../plan/script.js';
+import type { LocalRule } from '../state.js';
+import { readSysctl, writeSysctl } from '../sysctl.js';
+import { difference } from './difference.js';
+import { HeldTable } from './held-table.js';
+import { UndoJournal, undosOf } from './journal.js';
+import { withHostLock } from './lock.js';
+import { EXISTS, MISSING, makeUndone, undoAll } from './undo.js';
+
+export class HostSetup {
+  /** The commands that the changes were made with, by their keys. */
+  private readonly made = new Map<string, string>();
+  /** Tables that go with the process, by id: nothing is written down for these. */
+  private readonly held = new Map<string, HeldTable>();
+  private readonly journal: UndoJournal;
+
+  /** `localRules`: where they were, if the plan moves them. */
+  constructor(
+    private readonly tun: string,
+    localRules: readonly LocalRule[],
+    private readonly log: HostLog,
+  ) {
+    this.journal = new UndoJournal(tun, localRules);
+  }
+
+  /** Whether a killed predecessor has left changes behind, which are taken over. */
+  get hasPredecessor(): boolean {
+    return this.journal.hasPredecessor;
+  }
+
+  /**
+   * Makes the host what `changes` says: first what is new, then without what is no longer wanted, be it ours or a
+   * killed predecessor's. Throws at the first change that fails; `down` then undoes the others.
+   */
+  change(changes: readonly Change[]): Promise<void> {
+    return withHostLock(() => this.changeTo(changes));
+  }
+
+  private async changeTo(changes: readonly Change[]): Promise<void> {
+    const { make, undo, makeSure } = difference(changes, this.made, this.journal.entries);
+    for (const change of make) await this.make(change);
+    for (const entry of undo) {
+      await makeUndone(this.tun, entry, this.log);
+      this.journal.strike(entry.key);
+    }
+    for (const change of makeSure) await this.make(change);
+    const owned = new Set(changes.map(change => (change.kind === 'nft' ? change.owned?.id : undefined)));
+    await this.close(id => !owned.has(id));
+    const keys = new Set(changes.map(({ key }) => key));
+    for (const key of this.made.keys()) if (!keys.has(key)) this.made.delete(key);
+  }
+
+  /** Undoes everything. Safe to call twice. */
+  async down(): Promise<void> {
+    await this.close(() => true); // the way in: made last, closed first
+    await withHostLock(async () => {
+      await undoAll(this.tun, this.journal.entries, this.log);
+      this.journal.close();
+    });
+    this.made.clear();
+  }
+
+  /** What should be there and is not, at the moment. */
+  gone(): string[] {
+    return [...this.held].filter(([, table]) => !table.isThere).map(([id]) => id);
+  }
+
+  private async make(change: Change): Promise<void> {
+    this.made.delete(change.key);
+    await this.makeIt(change);
+    this.made.set(change.key, upCommand(change));
+  }
+
+  private async makeIt(change: Change): Promise<void> {
+    if (change.kind === 'tun') return; // the process has it already: that is how it lives as long as we do
+    if (
+      change.kind === 'sysctl' &&
+      readSysctl(change.key) === change.value &&
+      !this.journal.isShared(change.key)
+    )
+      return;
+    if (change.kind === 'nft' && change.owned !== undefined) await this.makeOwned(change, change.owned);
+    else await this.makeLasting(change);
+  }
+
+  /** Makes a table that goes with the process; where nft or the kernel can't, one that has to be undone. */
+  private async makeOwned(change: NftChange & Change, owned: OwnedTables): Promise<void> {
+    this.say(ownedCommand(owned), change.reason);
+    const table = this.held.get(owned.id) ?? new HeldTable(this.log);
+    const outcome = await table.put(owned);
+    if (outcome.status === 0) {
+      this.held.set(owned.id, table);
+      for (const id of change.tables) this.journal.strike(id); // lasting ones that it has replaced
+      return;
+    }
+    if (this.held.has(owned.id)) throw nftFailed(['-i'], outcome);
+    await this.makeLasting(change);
+    this.log.warn(
+      `${owned.id} will stay if the process is killed: nft refused one that goes with it, which takes Linux 5.12 and ` +
+        `nftables 0.9.9: ${said(outcome)}`,
+    );
+  }
+
+  private async makeLasting(change: Exclude<Change, { kind: 'tun' }>): Promise<void> {
+    this.say(upCommand(change), change.reason);
+    // What another shim has made already is undone by the last of us, and so is noted in any case.
+    const isNoted = (key: string): boolean => this.journal.entries.some(entry => entry.key === key);
+    const undos = undosOf(change);
+    const ours = undos.filter(({ key }) => !isNoted(key) && !this.journal.isShared(key));
+    for (const undo of undos) this.journal.note(undo);
+    if (change.kind === 'sysctl') return this.set(change.key, change.value);
+    const outcome = await (change.kind === 'ip' ? run('ip', change.up) : run('nft', ['-f', '-'], change.up));
+    if (outcome.status === 0) return;
+    // It did not happen, or had happened before us: it is not ours to undo.
+    for (const { key } of ours) this.journal.strike(key);
+    if (change.kind === 'nft') throw nftFailed(['-f', '-'], outcome);
+    if (EXISTS.test(outcome.stderr) || (ours.length === 0 && MISSING.test(outcome.stderr))) return;
+    throw commandFailed('ip', change.up, outcome);
+  }
+
+  private say(text: string, reason: string): void {
+    for (const line of `${text}  # ${reason}`.split('\n')) this.log.info(`host: ${line}`);
+  }
+
+  private async close(isUnwanted: (id: string) => boolean): Promise<void> {
+    for (const [id, table] of this.held) {
+      if (!isUnwanted(id)) continue;
+      this.log.info(`host: the end of nft -i, and with it of ${id}`);
+      this.held.delete(id);
+      await table.close();
+    }
+  }
+
+  private set(key: string, value: string): void {
+    try {
+      writeSysctl(key, value);
+    } catch (error) {
+      // Conntrack's settings come with its first user, which is a later change of the same plan.
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+      this.log.warn(`host: there is no ${key} yet`);
+    }
+  }
+}
+
+/** The kernel may lack a hook or an expression that the rules need. */
+function nftFailed(args: readonly string[], outcome: Outcome): OperatorError {
+  const failed = commandFailed('nft', args, outcome);
+  if (!/not supported|No such file/.test(outcome.stderr)) return failed;
+  return new OperatorError(
+    `${failed.message}; a kernel with nftables, conntrack and the netdev egress hook (5.16 or later) is needed`,
+    ExitCode.unavailable,
+  );
+}

@@ -1,0 +1,25 @@
+/** The directory for locks and state files, and the names of this network namespace's files in it. */
+import { mkdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { namespaceCookie } from '../io/namespace.js';
+
+/** On a file system that a reboot empties, as it does the changes that are written down here. */
+export const RUN_DIRECTORY = '/run/uoa-shim';
+
+export function makeRunDirectory(): void {
+  mkdirSync(RUN_DIRECTORY, { recursive: true, mode: 0o755 });
+}
+
+/** A path in the run directory for something of this network namespace. */
+export function runPath(name: string): string {
+  namespace ??= namespaceName();
+  return join(RUN_DIRECTORY, `${namespace}-${name}`);
+}
+
+let namespace: string | undefined;
+
+/** What tells this network namespace from every other until the next boot: inodes are used again, cookies are not. */
+function namespaceName(): string {
+  const cookie = namespaceCookie();
+  return cookie === 0n ? `inode${statSync('/proc/self/ns/net').ino}` : `ns${cookie}`;
+}
