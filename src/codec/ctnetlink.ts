@@ -6,7 +6,7 @@
  */
 import { ADDRESS_WORDS, isMapped, readAddress4, readAddress6 } from './addresses.js';
 import { HOST_IS_LITTLE_ENDIAN } from './host-order.js';
-import { DESTINATION, SOURCE } from './ip-header.js';
+import { DESTINATION_AT, SOURCE_AT } from './ip-header.js';
 
 const NLMSG_HEADER = 16;
 const NFGENMSG = 4;
@@ -109,7 +109,7 @@ export class CtRequests {
     this.sequence = (this.sequence + 1) | 0;
     this.count++;
     view.setInt32(start + NLMSG_SEQUENCE, this.sequence, HOST_IS_LITTLE_ENDIAN);
-    view.setUint8(start + NLMSG_HEADER, isMapped(addresses, SOURCE) ? AF_INET : AF_INET6);
+    view.setUint8(start + NLMSG_HEADER, isMapped(addresses, SOURCE_AT) ? AF_INET : AF_INET6);
   }
 
   private end(): void {
@@ -119,12 +119,12 @@ export class CtRequests {
   private replyTuple(tuple: ReplyTuple): void {
     const whole = this.nest(CTA_TUPLE_REPLY);
     const addresses = this.nest(CTA_TUPLE_IP);
-    if (isMapped(tuple.addresses, SOURCE)) {
-      this.attribute32(CTA_IP_V4_SRC, tuple.addresses[SOURCE + 3]);
-      this.attribute32(CTA_IP_V4_DST, tuple.addresses[DESTINATION + 3]);
+    if (isMapped(tuple.addresses, SOURCE_AT)) {
+      this.attribute32(CTA_IP_V4_SRC, tuple.addresses[SOURCE_AT + 3]);
+      this.attribute32(CTA_IP_V4_DST, tuple.addresses[DESTINATION_AT + 3]);
     } else {
-      this.address6(CTA_IP_V6_SRC, tuple.addresses, SOURCE);
-      this.address6(CTA_IP_V6_DST, tuple.addresses, DESTINATION);
+      this.address6(CTA_IP_V6_SRC, tuple.addresses, SOURCE_AT);
+      this.address6(CTA_IP_V6_DST, tuple.addresses, DESTINATION_AT);
     }
     this.close(addresses);
     const protocol = this.nest(CTA_TUPLE_PROTO);

@@ -12,8 +12,8 @@ import { type ByteOffset, NONE, type WordIndex } from './units.js';
 export const MAX_PACKET = 65535;
 
 /** Indexes into `addresses`. */
-export const SOURCE: WordIndex = 0;
-export const DESTINATION: WordIndex = ADDRESS_WORDS;
+export const SOURCE_AT: WordIndex = 0;
+export const DESTINATION_AT: WordIndex = ADDRESS_WORDS;
 
 /** What reading a header came to. */
 export const Read = {
@@ -126,8 +126,8 @@ export class IpHeader {
     this.transport = start + headerLength;
     this.protocolOffset = start + ipv4.PROTOCOL;
     this.protocol = view.getUint8(this.protocolOffset);
-    readAddress4(view, start + ipv4.SOURCE, addresses, SOURCE);
-    readAddress4(view, start + ipv4.DESTINATION, addresses, DESTINATION);
+    readAddress4(view, start + ipv4.SOURCE, addresses, SOURCE_AT);
+    readAddress4(view, start + ipv4.DESTINATION, addresses, DESTINATION_AT);
     const fragment = view.getUint16(start + ipv4.FRAGMENT);
     this.fragmented = (fragment & FRAGMENTED4) !== 0;
     return (fragment & ipv4.FRAGMENT_OFFSET) === 0 ? Read.whole : Read.laterFragment;
@@ -141,9 +141,9 @@ export class IpHeader {
     if (totalLength < captured) this.end = start + totalLength;
     else if (isWhole && totalLength > captured) return this.withoutAddresses(Read.malformed);
 
-    readAddress6(view, start + ipv6.SOURCE, addresses, SOURCE);
-    readAddress6(view, start + ipv6.DESTINATION, addresses, DESTINATION);
-    if (isMapped(addresses, SOURCE) || isMapped(addresses, DESTINATION))
+    readAddress6(view, start + ipv6.SOURCE, addresses, SOURCE_AT);
+    readAddress6(view, start + ipv6.DESTINATION, addresses, DESTINATION_AT);
+    if (isMapped(addresses, SOURCE_AT) || isMapped(addresses, DESTINATION_AT))
       return this.withoutAddresses(Read.notIp);
     return this.readExtensions();
   }

@@ -14,6 +14,9 @@ export const SOURCE = 12;
 export const DESTINATION = 16;
 export const OPTIONS = 20;
 
+/** Linux takes no path's MTU to be smaller (net.ipv4.route.min_pmtu), so every path takes packets of this size. */
+export const MIN_PATH_MTU = 552;
+
 export const MIN_HEADER = 20;
 export const MAX_HEADER = 60;
 

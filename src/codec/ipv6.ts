@@ -8,6 +8,9 @@ export const HOP_LIMIT = 7;
 export const SOURCE = 8;
 export const DESTINATION = 24;
 
+/** Every path takes packets of this size (RFC 8200, 5). */
+export const MIN_PATH_MTU = 1280;
+
 /** The fixed header. */
 export const HEADER = 40;
 

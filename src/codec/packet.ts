@@ -11,7 +11,7 @@ import * as udp from './udp.js';
 import { UdpHeaders } from './udp-headers.js';
 import { type ByteOffset, type FlowId, NONE } from './units.js';
 
-export { DESTINATION, SOURCE } from './ip-header.js';
+export { DESTINATION_AT, SOURCE_AT } from './ip-header.js';
 export { Mark } from './udp-headers.js';
 
 /** What a packet turned out to be. */

@@ -7,7 +7,7 @@
 import { ADDRESS_WORDS, copyAddress } from './addresses.js';
 import { applyChange, applyUdpChange, fold, longChange, wordChange } from './checksum.js';
 import * as icmp from './icmp.js';
-import { DESTINATION, type IpHeader, SOURCE } from './ip-header.js';
+import { DESTINATION_AT, type IpHeader, SOURCE_AT } from './ip-header.js';
 import * as ipv4 from './ipv4.js';
 import * as ipv6 from './ipv6.js';
 import { Checksum, type Packet } from './packet.js';
@@ -25,20 +25,20 @@ export function restoreHop(packet: Packet): void {
 
 /** Gives the packet another source; the port too, with UDP's checksum. */
 export function setSource(packet: Packet, words: Int32Array, at: number, port: number): void {
-  const change = replaceAddress(packet.view, packet, SOURCE, words, at);
+  const change = replaceAddress(packet.view, packet, SOURCE_AT, words, at);
   replacePort(packet, udp.SOURCE_PORT, port, change);
 }
 
 /** Gives the packet another destination; the port too, with UDP's checksum. */
 export function setDestination(packet: Packet, words: Int32Array, at: number, port: number): void {
-  const change = replaceAddress(packet.view, packet, DESTINATION, words, at);
+  const change = replaceAddress(packet.view, packet, DESTINATION_AT, words, at);
   replacePort(packet, udp.DESTINATION_PORT, port, change);
 }
 
 /** Gives a later fragment, which has no ports, another source and destination: eight words. */
 export function setFragmentAddresses(packet: Packet, words: Int32Array, at: number): void {
-  replaceAddress(packet.view, packet, SOURCE, words, at);
-  replaceAddress(packet.view, packet, DESTINATION, words, at + ADDRESS_WORDS);
+  replaceAddress(packet.view, packet, SOURCE_AT, words, at);
+  replaceAddress(packet.view, packet, DESTINATION_AT, words, at + ADDRESS_WORDS);
 }
 
 /** Moves an IPv6 fragment by `bytes` (a multiple of 8) to the front of its datagram. */
@@ -49,17 +49,17 @@ export function moveFragment(packet: Packet, bytes: number): void {
 
 /** Gives the datagram that an error quotes another source, with all checksums. */
 export function setQuotedSource(packet: Packet, words: Int32Array, at: number, port: number): void {
-  replaceQuoted(packet, SOURCE, udp.SOURCE_PORT, words, at, port);
+  replaceQuoted(packet, SOURCE_AT, udp.SOURCE_PORT, words, at, port);
 }
 
 /** Gives the datagram that an error quotes another destination, with all checksums. */
 export function setQuotedDestination(packet: Packet, words: Int32Array, at: number, port: number): void {
-  replaceQuoted(packet, DESTINATION, udp.DESTINATION_PORT, words, at, port);
+  replaceQuoted(packet, DESTINATION_AT, udp.DESTINATION_PORT, words, at, port);
 }
 
 /** Gives an error another destination. IPv6's ICMP checksum covers it (RFC 4443, 2.3), IPv4's does not. */
 export function setErrorDestination(packet: Packet, words: Int32Array, at: number): void {
-  const change = replaceAddress(packet.view, packet, DESTINATION, words, at);
+  const change = replaceAddress(packet.view, packet, DESTINATION_AT, words, at);
   if (packet.v6) changeIcmpChecksum(packet, change);
 }
 
@@ -104,13 +104,13 @@ function replaceAddress(
 
 function writeAddress4(view: DataView, header: IpHeader, end: number, words: Int32Array, at: number): number {
   const change = longChange(header.addresses[end + 3], words[at + 3]);
-  view.setInt32(header.start + (end === SOURCE ? ipv4.SOURCE : ipv4.DESTINATION), words[at + 3]);
+  view.setInt32(header.start + (end === SOURCE_AT ? ipv4.SOURCE : ipv4.DESTINATION), words[at + 3]);
   changeHeaderChecksum(view, header.start, change);
   return change;
 }
 
 function writeAddress6(view: DataView, header: IpHeader, end: number, words: Int32Array, at: number): number {
-  const offset = header.start + (end === SOURCE ? ipv6.SOURCE : ipv6.DESTINATION);
+  const offset = header.start + (end === SOURCE_AT ? ipv6.SOURCE : ipv6.DESTINATION);
   let change = 0;
   for (let i = 0; i < ADDRESS_WORDS; i++) {
     change += longChange(header.addresses[end + i], words[at + i]);

@@ -3,7 +3,7 @@
  */
 import { Carrier, carrierLength, writeOption } from './carriers.js';
 import { complement, sumWords } from './checksum.js';
-import { DESTINATION, SOURCE } from './ip-header.js';
+import { DESTINATION_AT, SOURCE_AT } from './ip-header.js';
 import * as ipv4 from './ipv4.js';
 import * as ipv6 from './ipv6.js';
 import type { Packet } from './packet.js';
@@ -21,7 +21,7 @@ export function writeAck(packet: Packet, out: DataView, offset: number): number 
   const { view, carrier, optionLength } = packet;
   const option = optionOffset(packet, carrier, offset);
   for (let i = 0; i < optionLength; i++) out.setUint8(option + i, view.getUint8(packet.option + i));
-  const end = writeAround(packet, carrier, out, offset, optionLength, DESTINATION);
+  const end = writeAround(packet, carrier, out, offset, optionLength, DESTINATION_AT);
   if (carrier === Carrier.opp) out.setUint8(option - uoa.OPP_HEADER, view.getUint8(packet.transport));
   return end;
 }
@@ -38,7 +38,7 @@ export function writeStandalone(
   offset: number,
 ): number {
   const optionLength = writeOption(out, optionOffset(packet, carrier, offset), client, carrier);
-  return writeAround(packet, carrier, out, offset, optionLength, SOURCE);
+  return writeAround(packet, carrier, out, offset, optionLength, SOURCE_AT);
 }
 
 /** Where the option goes in a standalone of `packet`'s family. */
@@ -49,7 +49,7 @@ function optionOffset({ v6 }: Packet, carrier: Carrier, offset: number): number 
 }
 
 /**
- * Writes all but the option, which is there already: from `packet`'s source to its destination (`from` is SOURCE), or
+ * Writes all but the option, which is there already: from `packet`'s source to its destination (`from` is SOURCE_AT), or
  * the other way round. Gives the whole length.
  */
 function writeAround(
@@ -58,9 +58,9 @@ function writeAround(
   out: DataView,
   offset: number,
   optionLength: number,
-  from: typeof SOURCE | typeof DESTINATION,
+  from: typeof SOURCE_AT | typeof DESTINATION_AT,
 ): number {
-  const isForward = from === SOURCE;
+  const isForward = from === SOURCE_AT;
   const carried = carrierLength(carrier, optionLength);
   const header = packet.v6 ? ipv6.HEADER : ipv4.MIN_HEADER + (carrier === Carrier.ipo ? optionLength : 0);
   const datagram = offset + header + carried;
@@ -73,7 +73,7 @@ function writeAround(
   out.setUint16(datagram + udp.LENGTH, udp.HEADER);
   out.setUint16(datagram + udp.CHECKSUM, 0);
 
-  const to = isForward ? DESTINATION : SOURCE;
+  const to = isForward ? DESTINATION_AT : SOURCE_AT;
   const { addresses } = packet;
   const pseudoHeader = packet.v6
     ? writeIpv6(out, offset, end, nextHeader(carrier), addresses, from, to)

@@ -2,17 +2,15 @@
  * A list of address prefixes, matched longest first: a linear walk, for the handful that a configuration has.
  */
 
-import { ADDRESS_WORDS, isMapped } from '../codec/addresses.js';
+import { ADDRESS_WORDS, isMapped, MAPPED_PREFIX_BITS } from '../codec/addresses.js';
 import type { WordIndex } from '../codec/units.js';
 
 /** An address prefix: four 32-bit words (IPv4 as ::ffff:a.b.c.d) and a length of 0 to 128 bits. */
 export interface Prefix {
   words: readonly number[];
-  /** For IPv4 the prefix length plus 96. */
+  /** For IPv4 the prefix length plus MAPPED_PREFIX_BITS. */
   length: number;
 }
-
-const IPV4_BITS = 96;
 
 export class PrefixList {
   /** Four words each, longest prefix first. */
@@ -31,7 +29,7 @@ export class PrefixList {
     const words = longestFirst.flatMap(({ prefix }) => [...prefix.words]);
     this.networks = Int32Array.from(words, (word, i) => word & this.masks[i]);
     this.positions = Int32Array.from(longestFirst, ({ position }) => position);
-    this.isWide = longestFirst.map(({ prefix }) => prefix.length < IPV4_BITS);
+    this.isWide = longestFirst.map(({ prefix }) => prefix.length < MAPPED_PREFIX_BITS);
   }
 
   /** The position of the longest prefix that holds the address at `at` in `words`, or -1. */
@@ -56,7 +54,7 @@ export class PrefixList {
 
 /** Whether an address of either family, four words, lies in a prefix. */
 export function holds({ words, length }: Prefix, address: readonly number[]): boolean {
-  if (length < IPV4_BITS && isMapped(address, 0)) return false;
+  if (length < MAPPED_PREFIX_BITS && isMapped(address, 0)) return false;
   return maskWords(length).every((mask, i) => ((words[i] ^ address[i]) & mask) === 0);
 }
 

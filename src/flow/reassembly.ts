@@ -5,13 +5,12 @@
  */
 
 import { ADDRESS_WORDS, copyAddress, sameAddress } from '../codec/addresses.js';
+import { MAX_PACKET } from '../codec/ip-header.js';
 import type { Ticks } from '../codec/units.js';
 
 /** Milliseconds: on one path fragments overtake each other by far less. */
 const LIFETIME = 2000;
 const SLOTS = 8;
-/** An IP packet: header and payload. */
-const SLOT_BYTES = 65535;
 /** A datagram of the largest size in pieces for the smallest path (552 bytes). */
 const MOST_PIECES = 128;
 
@@ -55,7 +54,7 @@ export class Reassembly {
   private readonly slots = new Int32Array(SLOTS * SLOT_WORDS);
   /** Begin and end of each piece, two words. */
   private readonly pieces = new Int32Array(SLOTS * MOST_PIECES * 2);
-  private readonly memory = new Uint8Array(SLOTS * (HEADER_ROOM + SLOT_BYTES));
+  private readonly memory = new Uint8Array(SLOTS * (HEADER_ROOM + MAX_PACKET));
   private busy = 0;
   private complete = 0;
   private order = 0;
@@ -71,7 +70,7 @@ export class Reassembly {
     if (this.isRepeated(slot, piece.offset, end)) return 0;
     if (!this.fits(slot, piece, end)) return this.drop(slot) + 1;
 
-    const to = slot * (HEADER_ROOM + SLOT_BYTES) + HEADER_ROOM + piece.offset;
+    const to = slot * (HEADER_ROOM + MAX_PACKET) + HEADER_ROOM + piece.offset;
     for (let i = 0; i < length; i++) this.memory[to + i] = bytes[piece.payload + i];
     if (piece.offset === 0) this.keepHeader(slot, bytes, piece);
     if (piece.isLast) slots[at + TOTAL] = end;
@@ -82,7 +81,7 @@ export class Reassembly {
     slots[at + GATHERED] += length;
     if (slots[at + TOTAL] === 0 || slots[at + GATHERED] < slots[at + TOTAL]) return 0;
     // The first one's header may be longer than that of those that were looked at before.
-    if (slots[at + HEADER] + slots[at + TOTAL] > SLOT_BYTES) return this.drop(slot);
+    if (slots[at + HEADER] + slots[at + TOTAL] > MAX_PACKET) return this.drop(slot);
     slots[at + STATE] = COMPLETE;
     slots[at + ORDER] = this.order++;
     this.complete++;
@@ -101,7 +100,7 @@ export class Reassembly {
     }
     const header = slots[first * SLOT_WORDS + HEADER];
     const length = header + slots[first * SLOT_WORDS + TOTAL];
-    const from = first * (HEADER_ROOM + SLOT_BYTES) + HEADER_ROOM - header;
+    const from = first * (HEADER_ROOM + MAX_PACKET) + HEADER_ROOM - header;
     for (let i = 0; i < length; i++) bytes[offset + i] = this.memory[from + i];
     this.drop(first);
     this.complete--;
@@ -163,7 +162,7 @@ export class Reassembly {
     const at = slot * SLOT_WORDS;
     const total = slots[at + TOTAL];
     const header = piece.payload - piece.start;
-    if (header > HEADER_ROOM || header + end > SLOT_BYTES || slots[at + PIECES] === MOST_PIECES) return false;
+    if (header > HEADER_ROOM || header + end > MAX_PACKET || slots[at + PIECES] === MOST_PIECES) return false;
     if (end === piece.offset || (total > 0 && (end > total || piece.isLast))) return false;
     const first = slot * MOST_PIECES * 2;
     for (let i = 0; i < slots[at + PIECES]; i++) {
@@ -177,7 +176,7 @@ export class Reassembly {
   /** Right in front of the payload. */
   private keepHeader(slot: number, bytes: Uint8Array, { start, payload }: Piece): void {
     const length = payload - start;
-    const to = slot * (HEADER_ROOM + SLOT_BYTES) + HEADER_ROOM - length;
+    const to = slot * (HEADER_ROOM + MAX_PACKET) + HEADER_ROOM - length;
     for (let i = 0; i < length; i++) this.memory[to + i] = bytes[start + i];
     this.slots[slot * SLOT_WORDS + HEADER] = length;
   }

@@ -1,11 +1,8 @@
 /** Addresses between configuration text and the four 32-bit words that the packet code works with. */
 import { Address4, Address6 } from 'ip-address';
-import { isMapped } from '../codec/addresses.js';
+import { isMapped, MAPPED, MAPPED_PREFIX_BITS } from '../codec/addresses.js';
 import type { Prefix } from '../flow/prefixes.js';
 import { familyOf } from './family.js';
-
-const MAPPED = 0x0000ffff;
-const IPV4_BITS = 96;
 
 /** An address or prefix such as 10.0.0.0/8 as words; a bare address has the full length. */
 export function parsePrefix(text: string): Prefix {
@@ -14,7 +11,7 @@ export function parsePrefix(text: string): Prefix {
     return { words: words6(address), length: address.subnetMask };
   }
   const address = new Address4(text);
-  return { words: words4(address), length: address.subnetMask + IPV4_BITS };
+  return { words: words4(address), length: address.subnetMask + MAPPED_PREFIX_BITS };
 }
 
 /** An address as words, IPv4 as ::ffff:a.b.c.d. */

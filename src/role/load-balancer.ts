@@ -13,8 +13,10 @@ import { ADDRESS_WORDS, copyAddress } from '../codec/addresses.js';
 import { type Carrier, type CarrierName, carrierOfFamily } from '../codec/carriers.js';
 import type { ReplyTuple } from '../codec/ctnetlink.js';
 import * as icmp from '../codec/icmp.js';
+import * as ipv4 from '../codec/ipv4.js';
+import * as ipv6 from '../codec/ipv6.js';
 import { eraseMarks, fitsMark, insertMark, strip, stripQuoted } from '../codec/marks.js';
-import { DESTINATION, Kind, Mark, type Packet, SOURCE } from '../codec/packet.js';
+import { DESTINATION_AT, Kind, Mark, type Packet, SOURCE_AT } from '../codec/packet.js';
 import { restoreHop } from '../codec/rewrite.js';
 import { writeStandalone } from '../codec/standalone.js';
 import { type FlowId, NONE, type Port } from '../codec/units.js';
@@ -27,10 +29,6 @@ import { type Counters, LbCounter } from './counters.js';
 import { ACKED, MARKS_SENT } from './flow-flags.js';
 import { MarkedClient } from './marked-client.js';
 import { EXPIRY_BUDGET, type Outbox, type Role, Verdict } from './role.js';
-
-/** Every path takes packets of this size (net.ipv4.route.min_pmtu; RFC 8200, 5): no need to ask for its MTU. */
-const SMALLEST_PATH4 = 552;
-const SMALLEST_PATH6 = 1280;
 
 /**
  * Milliseconds for which a flow that wants marks may be taken for the same connection: far below the shortest
@@ -118,11 +116,11 @@ export class LoadBalancerRole implements Role {
     for (let i = 0; i < count; i++) {
       const packet = packets[i];
       // By the destination: a source is easily forged.
-      packet.isInbound = this.ownAddresses.has(packet.addresses, DESTINATION);
+      packet.isInbound = this.ownAddresses.has(packet.addresses, DESTINATION_AT);
       if (packet.kind !== Kind.udp || packet.isInbound) continue;
       packet.hint = this.findFlow(packet);
       if (this.isSure(packet.hint, now)) continue;
-      this.setTuple(packet.addresses, DESTINATION, packet.destinationPort, SOURCE, packet.sourcePort);
+      this.setTuple(packet.addresses, DESTINATION_AT, packet.destinationPort, SOURCE_AT, packet.sourcePort);
       packet.query = connections.addQuery(this.tuple);
     }
     connections.sendQueries();
@@ -198,7 +196,7 @@ export class LoadBalancerRole implements Role {
 
   private findFlow({ addresses, sourcePort, destinationPort }: Packet, hint: FlowId = NONE): FlowId {
     const ports = flowPorts(sourcePort, destinationPort);
-    return this.flows.findFlow(addresses, SOURCE, DESTINATION, ports, hint);
+    return this.flows.findFlow(addresses, SOURCE_AT, DESTINATION_AT, ports, hint);
   }
 
   private isSure(flow: FlowId, now: number): boolean {
@@ -216,7 +214,7 @@ export class LoadBalancerRole implements Role {
     client.port = connection.clientPort;
     copyAddress(connection.client, 0, client.words, 0);
     const ports = flowPorts(packet.sourcePort, packet.destinationPort);
-    const learned = flows.learn(packet.addresses, SOURCE, DESTINATION, ports, client, 0, now);
+    const learned = flows.learn(packet.addresses, SOURCE_AT, DESTINATION_AT, ports, client, 0, now);
     flows.records.setTag(learned.flow, connection.id);
     if (learned.evicted) counters[LbCounter.flows_evicted]++;
     counters[LbCounter.flows] = flows.count;
@@ -226,15 +224,15 @@ export class LoadBalancerRole implements Role {
   private connectionOf(packet: Packet): Connection | undefined {
     if (packet.query !== NONE) return this.connections.answer(packet.query);
     // The list was full, or the flow had the last of its marks earlier in the batch.
-    this.setTuple(packet.addresses, DESTINATION, packet.destinationPort, SOURCE, packet.sourcePort);
+    this.setTuple(packet.addresses, DESTINATION_AT, packet.destinationPort, SOURCE_AT, packet.sourcePort);
     return this.connections.find(this.tuple);
   }
 
   /** From the real server to LIP:lport. */
   private setTuple(words: Int32Array, server: number, serverPort: number, lb: number, lbPort: number): void {
     const { tuple } = this;
-    copyAddress(words, server, tuple.addresses, SOURCE);
-    copyAddress(words, lb, tuple.addresses, DESTINATION);
+    copyAddress(words, server, tuple.addresses, SOURCE_AT);
+    copyAddress(words, lb, tuple.addresses, DESTINATION_AT);
     tuple.sourcePort = serverPort;
     tuple.destinationPort = lbPort;
   }
@@ -256,11 +254,12 @@ export class LoadBalancerRole implements Role {
 
   private fits(packet: Packet, carrier: Carrier, now: number): boolean {
     const { client } = this;
-    if (fitsMark(packet, carrier, client, packet.v6 ? SMALLEST_PATH6 : SMALLEST_PATH4)) return true;
+    // Small enough for every path: no need to ask for its MTU.
+    if (fitsMark(packet, carrier, client, packet.v6 ? ipv6.MIN_PATH_MTU : ipv4.MIN_PATH_MTU)) return true;
     const { addresses } = packet;
-    const learned = this.learnedMtus.get(addresses, DESTINATION, now);
+    const learned = this.learnedMtus.get(addresses, DESTINATION_AT, now);
     if (learned > 0 && !fitsMark(packet, carrier, client, learned)) return false;
-    return fitsMark(packet, carrier, client, this.pathMtu(addresses, DESTINATION));
+    return fitsMark(packet, carrier, client, this.pathMtu(addresses, DESTINATION_AT));
   }
 
   // ---- 4. an ACK -----------------------------------------------------------------------------------------
@@ -291,7 +290,7 @@ export class LoadBalancerRole implements Role {
     const isOurs = packet.mark === Mark.found && packet.carrier === carrierOfFamily(this.carrier, packet.v6);
     if (!isOurs || packet.optionLength !== (v6 ? uoa.OPTION_V6 : uoa.OPTION_V4)) return NONE;
     const ports = flowPorts(packet.destinationPort, packet.sourcePort);
-    const flow = flows.findFlow(addresses, DESTINATION, SOURCE, ports);
+    const flow = flows.findFlow(addresses, DESTINATION_AT, SOURCE_AT, ports);
     if (flow === NONE || (records.flags(flow) & MARKS_SENT) === 0) return NONE;
     client.read(packet);
     return records.hasClient(flow, client) ? flow : NONE;
@@ -304,7 +303,7 @@ export class LoadBalancerRole implements Role {
     if ((records.flags(flow) & ACKED) !== 0) return;
     records.setFlags(flow, records.flags(flow) | ACKED);
     this.counters[LbCounter.flows_acked]++;
-    this.setTuple(packet.addresses, SOURCE, packet.sourcePort, DESTINATION, packet.destinationPort);
+    this.setTuple(packet.addresses, SOURCE_AT, packet.sourcePort, DESTINATION_AT, packet.destinationPort);
     this.connections.addRelease(this.tuple);
   }
 
@@ -316,12 +315,12 @@ export class LoadBalancerRole implements Role {
    */
   private errorFromNetwork(packet: Packet, now: number): Verdict {
     const { quoted, view, v6 } = packet;
-    const isOfOurs = this.ownAddresses.has(quoted.addresses, SOURCE);
+    const isOfOurs = this.ownAddresses.has(quoted.addresses, SOURCE_AT);
     const mtu = icmp.nextHopMtu(view, packet.transport, v6);
     const marked = quoted.declaredLength;
     const removed = stripQuoted(packet);
     if (!isOfOurs || removed === 0 || mtu === 0) return Verdict.deliver;
-    this.learnedMtus.learn(quoted.addresses, DESTINATION, mtu, now);
+    this.learnedMtus.learn(quoted.addresses, DESTINATION_AT, mtu, now);
     if (marked - removed > mtu) return Verdict.deliver;
     this.counters[LbCounter.packets_ignored]++;
     return Verdict.drop;

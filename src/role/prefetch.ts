@@ -2,7 +2,7 @@
  * The real server's look at a whole batch before its packets are handled one by one. It decides which way each goes, and
  * where flows are many it has their memory brought to the cache, so that cache misses overlap.
  */
-import { DESTINATION, Kind, type Packet, SOURCE } from '../codec/packet.js';
+import { DESTINATION_AT, Kind, type Packet, SOURCE_AT } from '../codec/packet.js';
 import { NONE } from '../codec/units.js';
 import { FlowPrefetch } from '../flow/prefetch.js';
 import { flowPorts, replyPorts } from '../flow/records.js';
@@ -35,15 +35,15 @@ export class Prefetch {
     if (packet.kind !== Kind.udp) prefetch.setNone(i);
     else if (packet.isInbound) {
       const ports = flowPorts(packet.sourcePort, packet.destinationPort);
-      prefetch.setFlow(i, addresses, SOURCE, DESTINATION, ports);
+      prefetch.setFlow(i, addresses, SOURCE_AT, DESTINATION_AT, ports);
     } else {
       const ports = replyPorts(packet.destinationPort, packet.sourcePort);
-      prefetch.setReply(i, addresses, SOURCE, DESTINATION, ports);
+      prefetch.setReply(i, addresses, SOURCE_AT, DESTINATION_AT, ports);
     }
   }
 }
 
 /** To a service, and not from one: a prefix of load balancers may well hold the service's own address too. */
 function isInbound({ addresses }: Packet, services: ServiceList): boolean {
-  return services.hasAddress(addresses, DESTINATION) && !services.hasAddress(addresses, SOURCE);
+  return services.hasAddress(addresses, DESTINATION_AT) && !services.hasAddress(addresses, SOURCE_AT);
 }

@@ -14,7 +14,7 @@ import { ADDRESS_WORDS, copyAddress, isMapped, sameAddress } from '../codec/addr
 import { Carrier } from '../codec/carriers.js';
 import * as icmp from '../codec/icmp.js';
 import { strip } from '../codec/marks.js';
-import { DESTINATION, Kind, Mark, type Packet, SOURCE } from '../codec/packet.js';
+import { DESTINATION_AT, Kind, Mark, type Packet, SOURCE_AT } from '../codec/packet.js';
 import {
   restoreHop,
   setDestination,
@@ -149,20 +149,20 @@ export class RealServerRole implements Role {
     // Its later fragments may look like UDP's.
     if (packet.fragmented) this.letFollow(packet, now);
     if (packet.isInbound) return Verdict.deliver;
-    if (this.services.hasAddress(packet.addresses, SOURCE)) return Verdict.emit;
+    if (this.services.hasAddress(packet.addresses, SOURCE_AT)) return Verdict.emit;
     this.counters[Counter.packets_ignored]++;
     return Verdict.drop;
   }
 
   private isFromLb(packet: Packet): boolean {
-    return this.prefixes.has(packet.addresses, SOURCE);
+    return this.prefixes.has(packet.addresses, SOURCE_AT);
   }
 
   // ---- 2. from a load balancer ---------------------------------------------------------------------------
 
   private receive(packet: Packet, now: number, outbox: Outbox): Verdict {
     const { counters } = this;
-    const position = this.prefixes.match(packet.addresses, SOURCE);
+    const position = this.prefixes.match(packet.addresses, SOURCE_AT);
     if (position < 0) {
       // The rules to the TUN are some moments older or younger than our prefixes: it goes on as it came.
       counters[Counter.packets_delivered] += packet.datagrams;
@@ -195,7 +195,7 @@ export class RealServerRole implements Role {
     counters[packet.mark === Mark.none ? Counter.uoa_none : Counter.uoa_invalid] += packet.datagrams;
 
     const ports = flowPorts(packet.sourcePort, packet.destinationPort);
-    const flow = flows.findFlow(packet.addresses, SOURCE, DESTINATION, ports, packet.hint);
+    const flow = flows.findFlow(packet.addresses, SOURCE_AT, DESTINATION_AT, ports, packet.hint);
     if (flow !== NONE) {
       flows.recordInbound(flow, now, packet.datagrams);
       return this.deliverAsClient(packet, flow);
@@ -223,7 +223,7 @@ export class RealServerRole implements Role {
   }
 
   private isServed(packet: Packet): boolean {
-    return this.services.has(packet.addresses, DESTINATION, packet.destinationPort);
+    return this.services.has(packet.addresses, DESTINATION_AT, packet.destinationPort);
   }
 
   /** Learns the marked packet's flow; NONE if its client is impossible. */
@@ -235,7 +235,7 @@ export class RealServerRole implements Role {
 
     const ports = flowPorts(packet.sourcePort, packet.destinationPort);
     const flags = packet.carrier | (v6 === packet.v6 ? 0 : OTHER_FAMILY);
-    const learned = flows.learn(packet.addresses, SOURCE, DESTINATION, ports, client, flags, now);
+    const learned = flows.learn(packet.addresses, SOURCE_AT, DESTINATION_AT, ports, client, flags, now);
     if (learned.outcome !== Outcome.refreshed) counters[Counter.uoa_saved]++;
     if (learned.evicted) counters[Counter.flows_evicted]++;
     counters[Counter.flows] = flows.count;
@@ -257,13 +257,13 @@ export class RealServerRole implements Role {
   private deliverTranslated(packet: Packet, flow: FlowId): Verdict {
     const { services, ends } = this;
     const { records } = this.flows;
-    const partner = this.partnerOf(packet.addresses, DESTINATION, packet.destinationPort);
+    const partner = this.partnerOf(packet.addresses, DESTINATION_AT, packet.destinationPort);
     if (partner < 0) return this.deliver(packet);
     strip(packet);
-    copyAddress(records.words, records.addressAt(flow, CLIENT), ends, SOURCE);
-    copyAddress(services.addresses, services.addressAt(partner), ends, DESTINATION);
+    copyAddress(records.words, records.addressAt(flow, CLIENT), ends, SOURCE_AT);
+    copyAddress(services.addresses, services.addressAt(partner), ends, DESTINATION_AT);
     if (!translate(packet, ends)) return this.deliver(packet);
-    setSource(packet, ends, SOURCE, records.clientPort(flow));
+    setSource(packet, ends, SOURCE_AT, records.clientPort(flow));
     this.counters[Counter.packets_delivered] += packet.datagrams;
     return Verdict.deliver;
   }
@@ -287,22 +287,23 @@ export class RealServerRole implements Role {
     const { records } = flows;
     const { addresses, sourcePort, destinationPort } = packet;
     const hint = packet.hint;
-    const flow = this.findReply(addresses, SOURCE, sourcePort, DESTINATION, destinationPort, hint);
+    const flow = this.findReply(addresses, SOURCE_AT, sourcePort, DESTINATION_AT, destinationPort, hint);
     if (flow === NONE) {
       counters[Counter.replies_passed] += packet.datagrams;
       return Verdict.emit;
     }
     flows.recordReply(flow, now, packet.datagrams);
     if (packet.fragmented) this.fragments.begin(packet);
-    copyAddress(records.words, records.addressAt(flow, SERVER), ends, SOURCE);
-    copyAddress(records.words, records.addressAt(flow, LIP), ends, DESTINATION);
+    copyAddress(records.words, records.addressAt(flow, SERVER), ends, SOURCE_AT);
+    copyAddress(records.words, records.addressAt(flow, LIP), ends, DESTINATION_AT);
     if (this.isOtherFamily(flow) && !translate(packet, ends)) {
       counters[Counter.fragments_dropped]++;
       return Verdict.drop;
     }
     // A wildcard socket's answer may come from another address than was asked.
-    if (!sameAddress(addresses, SOURCE, ends, SOURCE)) setSource(packet, ends, SOURCE, packet.sourcePort);
-    setDestination(packet, ends, DESTINATION, records.lipPort(flow));
+    if (!sameAddress(addresses, SOURCE_AT, ends, SOURCE_AT))
+      setSource(packet, ends, SOURCE_AT, packet.sourcePort);
+    setDestination(packet, ends, DESTINATION_AT, records.lipPort(flow));
     if (packet.fragmented) this.fragments.lead(packet, 0, now);
     counters[Counter.replies_translated] += packet.datagrams;
     return Verdict.emit;
@@ -331,14 +332,14 @@ export class RealServerRole implements Role {
     if (flow !== NONE) return flow;
     const isWildcard = this.wildcardSources.has(words, server);
     if (!isWildcard && !translates) return NONE;
-    copyAddress(words, client, ends, DESTINATION);
+    copyAddress(words, client, ends, DESTINATION_AT);
     const isIpv4 = isMapped(words, server);
     for (let i = 0; i < services.count; i++) {
       const at = services.addressAt(i);
       const isCandidate = isMapped(services.addresses, at) === isIpv4 ? isWildcard : translates;
       if (!isCandidate || !services.hasPort(i, serverPort)) continue;
-      copyAddress(services.addresses, at, ends, SOURCE);
-      const other = flows.findReply(ends, SOURCE, DESTINATION, ports);
+      copyAddress(services.addresses, at, ends, SOURCE_AT);
+      const other = flows.findReply(ends, SOURCE_AT, DESTINATION_AT, ports);
       if (other !== NONE) return other;
     }
     return NONE;
@@ -375,10 +376,11 @@ export class RealServerRole implements Role {
     const { records } = flows;
     const { addresses, sourcePort, destinationPort } = packet.quoted;
     const ports = flowPorts(destinationPort, sourcePort);
-    const flow = flows.findFlow(addresses, DESTINATION, SOURCE, ports);
+    const flow = flows.findFlow(addresses, DESTINATION_AT, SOURCE_AT, ports);
     if (flow === NONE) return Verdict.deliver;
     // A socket that sees the load balancer as its client.
-    if (this.isOtherFamily(flow) && this.partnerOf(addresses, SOURCE, sourcePort) < 0) return Verdict.deliver;
+    if (this.isOtherFamily(flow) && this.partnerOf(addresses, SOURCE_AT, sourcePort) < 0)
+      return Verdict.deliver;
     const mtu = icmp.nextHopMtu(packet.view, packet.transport, packet.v6);
     const isNews = mtu === 0 || this.learnMtu(flow, mtu + this.growthOnTheWay(flow, packet), now);
     // The socket that it is about speaks another family, or has heard it already: there may be a burst of them.
@@ -404,7 +406,7 @@ export class RealServerRole implements Role {
     const { counters } = this;
     const { records } = this.flows;
     const { addresses, sourcePort, destinationPort } = packet.quoted;
-    const flow = this.findReply(addresses, DESTINATION, destinationPort, SOURCE, sourcePort);
+    const flow = this.findReply(addresses, DESTINATION_AT, destinationPort, SOURCE_AT, sourcePort);
     if (flow === NONE) return Verdict.emit;
     if (this.isOtherFamily(flow)) {
       counters[Counter.packets_ignored]++;

@@ -5,7 +5,7 @@
 import { ADDRESS_WORDS, readAddress4 } from '../../codec/addresses.js';
 import { carrierName } from '../../codec/carriers.js';
 import { HOST_IS_LITTLE_ENDIAN } from '../../codec/host-order.js';
-import { DESTINATION, Mark, Packet, SOURCE } from '../../codec/packet.js';
+import { DESTINATION_AT, Mark, Packet, SOURCE_AT } from '../../codec/packet.js';
 import * as uoa from '../../codec/uoa.js';
 import { formatEndpoint, parseAddress } from '../../host/addresses.js';
 import { AF_PACKET, ETH_P_ALL, SOCK_RAW } from '../../io/linux.js';
@@ -28,14 +28,14 @@ for (;;) {
   // The same packets pass the TUN, where they have no such header: there they are skipped.
   if (length < ETHERNET_HEADER || packet.view.getUint16(ETHERTYPE) !== IPV4) continue;
   packet.parse(ETHERNET_HEADER, length);
-  if (ends.includes(packet.addresses[SOURCE + 3]) && ends.includes(packet.addresses[DESTINATION + 3]))
+  if (ends.includes(packet.addresses[SOURCE_AT + 3]) && ends.includes(packet.addresses[DESTINATION_AT + 3]))
     process.stdout.write(`${describe(packet)}\n`);
 }
 
 function describe({ udp, payloadLength, sourcePort, destinationPort, addresses }: Packet): string {
   const text = new TextDecoder().decode(packet.bytes.subarray(udp + 8, udp + 8 + payloadLength));
-  const way = `${endpoint(addresses, SOURCE, sourcePort)} -> ${endpoint(addresses, DESTINATION, destinationPort)}`;
-  const isAck = packet.mark === Mark.found && addresses[SOURCE + 3] === ends[1];
+  const way = `${endpoint(addresses, SOURCE_AT, sourcePort)} -> ${endpoint(addresses, DESTINATION_AT, destinationPort)}`;
+  const isAck = packet.mark === Mark.found && addresses[SOURCE_AT + 3] === ends[1];
   return `${way}  ${describeMark().padEnd(44)}${isAck ? 'ACK' : JSON.stringify(text)}`;
 }
 

@@ -5,6 +5,9 @@
  *
  * They are bounded, forgotten after a while, and go with the TUN.
  */
+
+import * as ipv4 from '../../codec/ipv4.js';
+import * as ipv6 from '../../codec/ipv6.js';
 import { PrefixList } from '../../flow/prefixes.js';
 import { parseAddress, parsePrefix } from '../addresses.js';
 import { run } from '../command.js';
@@ -18,8 +21,7 @@ const SWEEP_MS = 30_000;
 /** Errors come in bursts: one run of `ip` for all of them. */
 const GATHERING_MS = 5;
 const MOST = 4096;
-/** What every path takes (net.ipv4.route.min_pmtu; RFC 8200, 5). */
-const SMALLEST: Readonly<Record<Family, number>> = { 4: 552, 6: 1280 };
+const MIN_PATH_MTU: Readonly<Record<Family, number>> = { 4: ipv4.MIN_PATH_MTU, 6: ipv6.MIN_PATH_MTU };
 
 export class ClientRoutes {
   /** When each client's route was made, the oldest first. */
@@ -54,7 +56,7 @@ export class ClientRoutes {
     if (source === undefined) return;
     this.since.delete(client);
     this.since.set(client, performance.now());
-    const bytes = Math.max(mtu, SMALLEST[familyOf(client)]);
+    const bytes = Math.max(mtu, MIN_PATH_MTU[familyOf(client)]);
     this.do(`route replace ${client} dev ${tun} table ${table} src ${source} mtu ${bytes}`);
     if (this.since.size > MOST) this.forget(this.since.keys().next().value as string);
   }

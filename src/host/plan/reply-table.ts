@@ -1,4 +1,5 @@
 /** The table of the replies: which source each destination gets, and the routes that give it. */
+import * as ipv6 from '../../codec/ipv6.js';
 import { GROWTH } from '../../codec/translate.js';
 import { isOwn } from '../facts/host.js';
 import type { RealServerFacts } from '../facts/real-server.js';
@@ -8,9 +9,6 @@ import type { Change } from './change.js';
 import type { ReplyTable } from './host-plan.js';
 import { type RealServerPlanOptions, servedAddresses } from './real-server-options.js';
 import { route } from './routing.js';
-
-/** RFC 8200, 5. */
-const SMALLEST_IPV6_MTU = 1280;
 
 export function replyTable(options: RealServerPlanOptions, facts: RealServerFacts): ReplyTable {
   return {
@@ -67,5 +65,5 @@ function replyMtu(
 ): number {
   const ways = towardsLb.filter(lb => lb.family === family || nat64 === 'deliver');
   const mtus = ways.map(lb => (family === 4 && lb.family === 6 ? lb.mtu - GROWTH : lb.mtu));
-  return Math.max(Math.min(...mtus), family === 6 ? SMALLEST_IPV6_MTU : 0);
+  return Math.max(Math.min(...mtus), family === 6 ? ipv6.MIN_PATH_MTU : 0);
 }

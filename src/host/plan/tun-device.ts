@@ -1,4 +1,5 @@
 /** The changes that make the TUN device ready. */
+import { MAX_PACKET } from '../../codec/ip-header.js';
 import { interfaceKey } from '../sysctl.js';
 import type { Change } from './change.js';
 import { words } from './words.js';
@@ -9,7 +10,6 @@ export interface TunOptions {
   address: string;
 }
 
-const LARGEST_MTU = 65535;
 /** Packets that wait for the process while it is busy: 25 ms at 300,000 a second. The default of 500 is 2 ms. */
 const QUEUE_PACKETS = 8192;
 
@@ -47,7 +47,7 @@ export function tunDevice(tun: TunOptions, hasIpv6: boolean, carriesIpv6: boolea
   changes.push({
     kind: 'ip',
     key: `ip link dev ${tun.name} mtu txqueuelen up`,
-    up: words(`link set dev ${tun.name} mtu ${LARGEST_MTU} txqueuelen ${QUEUE_PACKETS} up`),
+    up: words(`link set dev ${tun.name} mtu ${MAX_PACKET} txqueuelen ${QUEUE_PACKETS} up`),
     reason: 'any size passes, and a burst finds room',
   });
   return changes;

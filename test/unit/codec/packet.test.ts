@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { Carrier } from '../../../src/codec/carriers.js';
-import { DESTINATION, Kind, Mark, Packet, SOURCE } from '../../../src/codec/packet.js';
+import { DESTINATION_AT, Kind, Mark, Packet, SOURCE_AT } from '../../../src/codec/packet.js';
 import { load, surrounded } from '../support/place.js';
 import {
   be16,
@@ -60,7 +60,9 @@ describe('a datagram without a mark', () => {
 
   it('has addresses as signed words', () => {
     const packet = load(datagram({ from: '255.255.255.255:1', to: '128.0.0.1:2' }));
-    expect([packet.addresses[SOURCE + 3], packet.addresses[DESTINATION + 3]]).toEqual([-1, -0x7fffffff]);
+    expect([packet.addresses[SOURCE_AT + 3], packet.addresses[DESTINATION_AT + 3]]).toEqual([
+      -1, -0x7fffffff,
+    ]);
   });
 
   it('may be followed by padding, which is cut off', () => {
