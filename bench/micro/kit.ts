@@ -3,7 +3,7 @@ import { flowPorts } from '#shim/flow/records.js';
 import { FlowTable } from '#shim/flow/table.js';
 import { native } from '#shim/io/native.js';
 import { Counter, type Counters, makeCounters } from '#shim/role/counters.js';
-import { RealServerRole } from '#shim/role/real-server.js';
+import { RealServerRole } from '#shim/role/real-server/role.js';
 import {
   CLIENT_NETWORK,
   CLIENT_PORT,

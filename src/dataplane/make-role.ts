@@ -3,10 +3,10 @@ import type { FlowTable } from '../flow/table.js';
 import { Conntrack } from '../io/conntrack.js';
 import { native } from '../io/native.js';
 import { PathMtu } from '../io/path-mtu.js';
-import type { TellPathMtu } from '../role/client-mtus.js';
 import type { Counters } from '../role/counters.js';
-import { type LoadBalancerOptions, LoadBalancerRole } from '../role/load-balancer.js';
-import { type RealServerOptions, RealServerRole } from '../role/real-server.js';
+import { type LoadBalancerOptions, LoadBalancerRole } from '../role/load-balancer/role.js';
+import type { TellPathMtu } from '../role/real-server/client-mtus.js';
+import { type RealServerOptions, RealServerRole } from '../role/real-server/role.js';
 import type { Role } from '../role/role.js';
 
 /** Plain data: it goes from thread to thread. */

@@ -21,7 +21,7 @@ import {
   type LoadBalancerOptions,
   LoadBalancerRole,
   type PathMtuOf,
-} from '../../../src/role/load-balancer.js';
+} from '../../../src/role/load-balancer/role.js';
 import { type Family, inFamily } from './families.js';
 import { MemoryDevice } from './memory-device.js';
 import type { Output } from './real-server.js';

@@ -16,7 +16,7 @@ import { FlowTable } from '../../../src/flow/table.js';
 import { Arena } from '../../../src/io/arena.js';
 import type { Device } from '../../../src/io/device.js';
 import { Counter, makeCounters } from '../../../src/role/counters.js';
-import { RealServerRole } from '../../../src/role/real-server.js';
+import { RealServerRole } from '../../../src/role/real-server/role.js';
 import type { Outbox, Role, Verdict } from '../../../src/role/role.js';
 import { CROWD, learnCrowd } from './crowd.js';
 import { datagramIn, FAMILIES, inFamily } from './families.js';

@@ -15,14 +15,14 @@ import { Pipeline } from '../../../src/dataplane/pipeline.js';
 import { type FlowEntry, FlowReader } from '../../../src/flow/reader.js';
 import { FlowTable, type TableOptions, type TableSize } from '../../../src/flow/table.js';
 import { formatAddress, formatEndpoint } from '../../../src/host/addresses.js';
-import type { TellPathMtu } from '../../../src/role/client-mtus.js';
 import {
   makeCounters,
   REAL_SERVER_COUNTERS,
   type RealServerCounter,
   readCounters,
 } from '../../../src/role/counters.js';
-import { type RealServerOptions, RealServerRole } from '../../../src/role/real-server.js';
+import type { TellPathMtu } from '../../../src/role/real-server/client-mtus.js';
+import { type RealServerOptions, RealServerRole } from '../../../src/role/real-server/role.js';
 import { learnCrowd } from './crowd.js';
 import { type Family, inFamily } from './families.js';
 import { MemoryDevice } from './memory-device.js';

@@ -3,14 +3,14 @@
  * it are kept for a moment. Only a datagram inside `opp` has to be whole before anything can be done: what the mark
  * takes out of it is no multiple of the 8 bytes that fragments are counted in.
  */
-import { ADDRESS_WORDS, isMapped } from '../codec/addresses.js';
-import * as ipv4 from '../codec/ipv4.js';
-import type { Packet } from '../codec/packet.js';
-import { moveFragment, setFragmentAddresses } from '../codec/rewrite.js';
-import { toIpv4, toIpv6 } from '../codec/translate.js';
-import { FragmentTable } from '../flow/fragments.js';
-import { HeldFragments } from '../flow/held-fragments.js';
-import { type Piece, Reassembly } from '../flow/reassembly.js';
+import { ADDRESS_WORDS, isMapped } from '../../codec/addresses.js';
+import * as ipv4 from '../../codec/ipv4.js';
+import type { Packet } from '../../codec/packet.js';
+import { moveFragment, setFragmentAddresses } from '../../codec/rewrite.js';
+import { toIpv4, toIpv6 } from '../../codec/translate.js';
+import { FragmentTable } from '../../flow/fragments.js';
+import { HeldFragments } from '../../flow/held-fragments.js';
+import { type Piece, Reassembly } from '../../flow/reassembly.js';
 
 export class Fragments {
   private readonly table: FragmentTable;

@@ -1,8 +1,8 @@
 /** Clients of the other family than their load balancer's network (NAT64, NAT46), with the real server's two ways. */
 import { beforeEach, describe, expect, it } from 'vitest';
-import type { RealServerOptions } from '../../../src/role/real-server.js';
-import type { Family } from '../support/families.js';
-import { OPTIONS, Rig } from '../support/real-server.js';
+import type { RealServerOptions } from '../../../../src/role/real-server/role.js';
+import type { Family } from '../../support/families.js';
+import { OPTIONS, Rig } from '../../support/real-server.js';
 import {
   be16,
   type DatagramFields,
@@ -17,7 +17,7 @@ import {
   reassemble,
   toHex,
   words,
-} from '../support/wire.js';
+} from '../../support/wire.js';
 
 const PAYLOAD = payloadOf(33);
 const NOTHING = { delivered: [], emitted: [] };

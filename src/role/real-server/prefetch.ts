@@ -2,11 +2,11 @@
  * The real server's look at a whole batch before its packets are handled one by one. It decides which way each goes, and
  * where flows are many it has their memory brought to the cache, so that cache misses overlap.
  */
-import { DESTINATION_AT, Kind, type Packet, SOURCE_AT } from '../codec/packet.js';
-import { NONE } from '../codec/units.js';
-import { FlowPrefetch } from '../flow/prefetch.js';
-import { flowPorts, replyPorts } from '../flow/records.js';
-import type { FlowTable } from '../flow/table.js';
+import { DESTINATION_AT, Kind, type Packet, SOURCE_AT } from '../../codec/packet.js';
+import { NONE } from '../../codec/units.js';
+import { FlowPrefetch } from '../../flow/prefetch.js';
+import { flowPorts, replyPorts } from '../../flow/records.js';
+import type { FlowTable } from '../../flow/table.js';
 import type { ServiceList } from './services.js';
 
 /** Fewer flows than these are in the cache anyway. */

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
-import { isImpossible } from '../../../src/role/clients.js';
-import { words } from '../support/wire.js';
+import { isImpossible } from '../../../../src/role/real-server/clients.js';
+import { words } from '../../support/wire.js';
 
 /** The address is not the first thing in its array, and one that is impossible comes before it. */
 const isNobody = (text: string, v6 = text.includes(':')) =>

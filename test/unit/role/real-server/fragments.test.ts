@@ -1,7 +1,7 @@
 /** Datagrams in fragments, both ways. */
 import { beforeEach, describe, expect, it } from 'vitest';
-import { datagramIn, FAMILIES, type Family, type FamilyFields, inFamily } from '../support/families.js';
-import { Rig } from '../support/real-server.js';
+import { datagramIn, FAMILIES, type Family, type FamilyFields, inFamily } from '../../support/families.js';
+import { Rig } from '../../support/real-server.js';
 import {
   decode,
   destinationOption,
@@ -15,7 +15,7 @@ import {
   reassemble,
   toHex,
   udp,
-} from '../support/wire.js';
+} from '../../support/wire.js';
 
 const LB = '10.10.1.1:40000';
 const SERVER = '10.10.1.2:53';

@@ -8,8 +8,8 @@ import {
   type Family,
   type FamilyFields,
   inFamily,
-} from '../support/families.js';
-import { OPTIONS, Rig } from '../support/real-server.js';
+} from '../../support/families.js';
+import { OPTIONS, Rig } from '../../support/real-server.js';
 import {
   decode,
   destinationOption,
@@ -26,7 +26,7 @@ import {
   toHex,
   udp,
   words,
-} from '../support/wire.js';
+} from '../../support/wire.js';
 
 const LB = '10.10.1.1:40000';
 const SERVER = '10.10.1.2:53';

@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { Checksum, Packet } from '../../../src/codec/packet.js';
-import { Verdict } from '../../../src/role/role.js';
-import { CARRIERS, datagramIn, type FamilyFields, inFamily } from '../support/families.js';
-import { Rig } from '../support/real-server.js';
-import { datagramsOf, partial, type Unfinished } from '../support/super-packets.js';
-import { payloadOf, toHex } from '../support/wire.js';
+import { Checksum, Packet } from '../../../../src/codec/packet.js';
+import { Verdict } from '../../../../src/role/role.js';
+import { CARRIERS, datagramIn, type FamilyFields, inFamily } from '../../support/families.js';
+import { Rig } from '../../support/real-server.js';
+import { datagramsOf, partial, type Unfinished } from '../../support/super-packets.js';
+import { payloadOf, toHex } from '../../support/wire.js';
 
 const LB = '10.10.1.1:40000';
 const SERVICE = '10.10.1.2:53';

@@ -1,5 +1,5 @@
 /** What is told of the MTUs of the paths to clients: to the host, which makes routes of it, and to the sockets. */
-import { PathMtus } from '../flow/path-mtus.js';
+import { PathMtus } from '../../flow/path-mtus.js';
 
 /** Milliseconds after which a path's MTU is passed on once more, should the network still complain. */
 const TELL_AGAIN = 1000;

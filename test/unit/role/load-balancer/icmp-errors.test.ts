@@ -7,9 +7,9 @@ import {
   type Family,
   type FamilyFields,
   inFamily,
-} from '../support/families.js';
-import { Rig } from '../support/load-balancer.js';
-import { be16, hex, icmp, type Octets, payloadOf, toHex } from '../support/wire.js';
+} from '../../support/families.js';
+import { Rig } from '../../support/load-balancer.js';
+import { be16, hex, icmp, type Octets, payloadOf, toHex } from '../../support/wire.js';
 
 const LB = '10.10.1.1:40000';
 const SERVER = '10.10.1.2:53';

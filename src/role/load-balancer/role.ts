@@ -9,26 +9,26 @@
  *   5. an ICMP error about a packet that the mark made too big
  */
 
-import { ADDRESS_WORDS, copyAddress } from '../codec/addresses.js';
-import { type Carrier, type CarrierName, carrierOfFamily } from '../codec/carriers.js';
-import type { ReplyTuple } from '../codec/ctnetlink.js';
-import * as icmp from '../codec/icmp.js';
-import * as ipv4 from '../codec/ipv4.js';
-import * as ipv6 from '../codec/ipv6.js';
-import { eraseMarks, fitsMark, insertMark, strip, stripQuoted } from '../codec/marks.js';
-import { DESTINATION_AT, Kind, Mark, type Packet, SOURCE_AT } from '../codec/packet.js';
-import { restoreHop } from '../codec/rewrite.js';
-import { writeStandalone } from '../codec/standalone.js';
-import { type FlowId, NONE, type Port } from '../codec/units.js';
-import * as uoa from '../codec/uoa.js';
-import { PathMtus } from '../flow/path-mtus.js';
-import { type Prefix, PrefixList } from '../flow/prefixes.js';
-import { CLIENT, flowPorts } from '../flow/records.js';
-import type { FlowTable } from '../flow/table.js';
-import { type Counters, LbCounter } from './counters.js';
-import { ACKED, MARKS_SENT } from './flow-flags.js';
-import { MarkedClient } from './marked-client.js';
-import { EXPIRY_BUDGET, type Outbox, type Role, Verdict } from './role.js';
+import { ADDRESS_WORDS, copyAddress } from '../../codec/addresses.js';
+import { type Carrier, type CarrierName, carrierOfFamily } from '../../codec/carriers.js';
+import type { ReplyTuple } from '../../codec/ctnetlink.js';
+import * as icmp from '../../codec/icmp.js';
+import * as ipv4 from '../../codec/ipv4.js';
+import * as ipv6 from '../../codec/ipv6.js';
+import { eraseMarks, fitsMark, insertMark, strip, stripQuoted } from '../../codec/marks.js';
+import { DESTINATION_AT, Kind, Mark, type Packet, SOURCE_AT } from '../../codec/packet.js';
+import { restoreHop } from '../../codec/rewrite.js';
+import { writeStandalone } from '../../codec/standalone.js';
+import { type FlowId, NONE, type Port } from '../../codec/units.js';
+import * as uoa from '../../codec/uoa.js';
+import { PathMtus } from '../../flow/path-mtus.js';
+import { type Prefix, PrefixList } from '../../flow/prefixes.js';
+import { CLIENT, flowPorts } from '../../flow/records.js';
+import type { FlowTable } from '../../flow/table.js';
+import { type Counters, LbCounter } from '../counters.js';
+import { ACKED, MARKS_SENT } from '../flow-flags.js';
+import { MarkedClient } from '../marked-client.js';
+import { EXPIRY_BUDGET, type Outbox, type Role, Verdict } from '../role.js';
 
 /**
  * Milliseconds for which a flow that wants marks may be taken for the same connection: far below the shortest

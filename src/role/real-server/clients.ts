@@ -1,5 +1,5 @@
 /** Which addresses can't be a client's: packets from them would be dropped, or answered to the wrong host. */
-import { isMapped } from '../codec/addresses.js';
+import { isMapped } from '../../codec/addresses.js';
 
 /** `v6` is whether it came as an IPv6 address: an IPv4 one in disguise (::ffff:a.b.c.d) is no client's. */
 export function isImpossible(words: Int32Array, at: number, v6: boolean): boolean {

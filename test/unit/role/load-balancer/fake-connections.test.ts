@@ -1,7 +1,7 @@
 /** The conntrack of the load balancer's tests does what the real one does. */
 import { describe } from 'vitest';
-import { connectionsContract } from '../support/connections-contract.js';
-import { FakeConnections } from '../support/load-balancer.js';
+import { connectionsContract } from '../../support/connections-contract.js';
+import { FakeConnections } from '../../support/load-balancer.js';
 
 describe('FakeConnections', () => {
   connectionsContract(() => {

@@ -1,7 +1,7 @@
 /** ICMP errors about translated datagrams, both ways, and what comes along with them. */
 import { beforeEach, describe, expect, it } from 'vitest';
-import { datagramIn, FAMILIES, type Family, type FamilyFields, inFamily } from '../support/families.js';
-import { Rig } from '../support/real-server.js';
+import { datagramIn, FAMILIES, type Family, type FamilyFields, inFamily } from '../../support/families.js';
+import { Rig } from '../../support/real-server.js';
 import {
   be16,
   decode,
@@ -14,7 +14,7 @@ import {
   type Octets,
   payloadOf,
   toHex,
-} from '../support/wire.js';
+} from '../../support/wire.js';
 
 const LB = '10.10.1.1:40000';
 const SERVER = '10.10.1.2:53';

@@ -1,6 +1,6 @@
 /** Marks and ACKs on the load balancer's side, unplugged from everything. Packets come as NAT has left them. */
 import { beforeEach, describe, expect, it } from 'vitest';
-import type { LoadBalancerOptions } from '../../../src/role/load-balancer.js';
+import type { LoadBalancerOptions } from '../../../../src/role/load-balancer/role.js';
 import {
   alertIn,
   CARRIERS,
@@ -10,8 +10,8 @@ import {
   type FamilyFields,
   inFamily,
   markIn,
-} from '../support/families.js';
-import { OPTIONS, Rig } from '../support/load-balancer.js';
+} from '../../support/families.js';
+import { OPTIONS, Rig } from '../../support/load-balancer.js';
 import {
   decode,
   destinationOption,
@@ -30,7 +30,7 @@ import {
   reassemble,
   routing,
   toHex,
-} from '../support/wire.js';
+} from '../../support/wire.js';
 
 const LB = '10.10.1.1:40000';
 const SERVER = '10.10.1.2:53';

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { BATCH } from '../../../src/codec/batch.js';
-import { datagramIn, FAMILIES } from '../support/families.js';
-import { Rig } from '../support/load-balancer.js';
+import { BATCH } from '../../../../src/codec/batch.js';
+import { datagramIn, FAMILIES } from '../../support/families.js';
+import { Rig } from '../../support/load-balancer.js';
 
 const SERVER = '10.10.1.2:53';
 const lip = (n: number) => `10.10.1.1:${40_000 + n}`;

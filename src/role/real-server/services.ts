@@ -1,5 +1,5 @@
 /** The application's own sockets: which addresses and ports are ours to serve. */
-import { ADDRESS_WORDS, isMapped, sameAddress } from '../codec/addresses.js';
+import { ADDRESS_WORDS, isMapped, sameAddress } from '../../codec/addresses.js';
 
 export interface Service {
   /** Four 32-bit words, IPv4 as ::ffff:a.b.c.d. */

@@ -10,11 +10,11 @@
  *   6. ICMP errors about translated packets, either way, are translated in what they quote
  */
 
-import { ADDRESS_WORDS, copyAddress, isMapped, sameAddress } from '../codec/addresses.js';
-import { Carrier } from '../codec/carriers.js';
-import * as icmp from '../codec/icmp.js';
-import { strip } from '../codec/marks.js';
-import { DESTINATION_AT, Kind, Mark, type Packet, SOURCE_AT } from '../codec/packet.js';
+import { ADDRESS_WORDS, copyAddress, isMapped, sameAddress } from '../../codec/addresses.js';
+import { Carrier } from '../../codec/carriers.js';
+import * as icmp from '../../codec/icmp.js';
+import { strip } from '../../codec/marks.js';
+import { DESTINATION_AT, Kind, Mark, type Packet, SOURCE_AT } from '../../codec/packet.js';
 import {
   restoreHop,
   setDestination,
@@ -22,22 +22,22 @@ import {
   setQuotedDestination,
   setQuotedSource,
   setSource,
-} from '../codec/rewrite.js';
-import { writeAck } from '../codec/standalone.js';
-import { GROWTH, SHRINKAGE, toIpv4, toIpv6 } from '../codec/translate.js';
-import { type FlowId, NONE } from '../codec/units.js';
-import * as uoa from '../codec/uoa.js';
-import { type Prefix, PrefixList } from '../flow/prefixes.js';
-import { CLIENT, flowPorts, LIP, replyPorts, SERVER } from '../flow/records.js';
-import { type FlowTable, Outcome } from '../flow/table.js';
+} from '../../codec/rewrite.js';
+import { writeAck } from '../../codec/standalone.js';
+import { GROWTH, SHRINKAGE, toIpv4, toIpv6 } from '../../codec/translate.js';
+import { type FlowId, NONE } from '../../codec/units.js';
+import * as uoa from '../../codec/uoa.js';
+import { type Prefix, PrefixList } from '../../flow/prefixes.js';
+import { CLIENT, flowPorts, LIP, replyPorts, SERVER } from '../../flow/records.js';
+import { type FlowTable, Outcome } from '../../flow/table.js';
 import { ClientMtus, type TellPathMtu } from './client-mtus.js';
 import { isImpossible } from './clients.js';
-import { Counter, type Counters } from './counters.js';
-import { OTHER_FAMILY } from './flow-flags.js';
+import { Counter, type Counters } from '../counters.js';
+import { OTHER_FAMILY } from '../flow-flags.js';
 import { Fragments } from './fragments.js';
-import { MarkedClient } from './marked-client.js';
+import { MarkedClient } from '../marked-client.js';
 import { Prefetch } from './prefetch.js';
-import { EXPIRY_BUDGET, type Outbox, type Role, Verdict } from './role.js';
+import { EXPIRY_BUDGET, type Outbox, type Role, Verdict } from '../role.js';
 import { type Service, ServiceList } from './services.js';
 
 /** Load balancers whose marks count. */
