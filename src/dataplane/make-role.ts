@@ -4,9 +4,11 @@ import { Conntrack } from '../io/conntrack.js';
 import { native } from '../io/native.js';
 import { PathMtu } from '../io/path-mtu.js';
 import type { Counters } from '../role/counters.js';
-import { type LoadBalancerOptions, LoadBalancerRole } from '../role/load-balancer/role.js';
+import { LoadBalancerRole } from '../role/load-balancer/role.js';
+import type { LoadBalancerOptions } from '../role/load-balancer/settings.js';
 import type { TellPathMtu } from '../role/real-server/client-mtus.js';
-import { type RealServerOptions, RealServerRole } from '../role/real-server/role.js';
+import { RealServerRole } from '../role/real-server/role.js';
+import type { RealServerOptions } from '../role/real-server/settings.js';
 import type { Role } from '../role/role.js';
 
 /** Plain data: it goes from thread to thread. */

@@ -7,7 +7,7 @@
  */
 
 import { ADDRESS_WORDS, sameAddress } from '../codec/addresses.js';
-import type { Ticks, WordIndex } from '../codec/units.js';
+import { NONE, type Ticks, type WordIndex } from '../codec/units.js';
 import { hash9 } from './hash.js';
 
 /** As long as Linux waits for the rest of a datagram (net.ipv4.ipfrag_time), in milliseconds. */
@@ -26,9 +26,8 @@ const SLOT_WORDS = REMOVED + 1;
 const LIVE = 1;
 
 export class FragmentTable {
-  /** Where `find` finds the addresses that the first fragment has now, at `found`. */
-  readonly slots = new Int32Array(SLOTS * SLOT_WORDS);
-  found = 0;
+  /** The addresses that first fragments have now, at `addressesAt`, and more. */
+  readonly words = new Int32Array(SLOTS * SLOT_WORDS);
 
   constructor(private readonly seed: number) {}
 
@@ -38,31 +37,33 @@ export class FragmentTable {
    */
   remember(before: Int32Array, id: number, after: Int32Array, removed: number, now: Ticks): void {
     const at = this.choose(before, id, now);
-    const { slots } = this;
+    const { words } = this;
     for (let i = 0; i < PAIR_WORDS; i++) {
-      slots[at + BEFORE + i] = before[i];
-      slots[at + AFTER + i] = after[i];
+      words[at + BEFORE + i] = before[i];
+      words[at + AFTER + i] = after[i];
     }
-    slots[at + ID] = id;
-    slots[at + TIME] = now;
-    slots[at + REMOVED] = removed;
-    slots[at + STATE] = LIVE;
+    words[at + ID] = id;
+    words[at + TIME] = now;
+    words[at + REMOVED] = removed;
+    words[at + STATE] = LIVE;
   }
 
-  /** Finds the first fragment's entry. */
-  find(addresses: Int32Array, id: number, now: Ticks): boolean {
+  /** The entry of the first fragment with these addresses and this id, or NONE. */
+  find(addresses: Int32Array, id: number, now: Ticks): number {
     const first = this.slotOf(addresses, id);
-    for (let at = first; at < first + 2 * SLOT_WORDS; at += SLOT_WORDS) {
-      if (!this.matches(at, addresses, id)) continue;
-      this.found = at + AFTER;
-      return this.age(at, now) < LIFETIME;
-    }
-    return false;
+    for (let at = first; at < first + 2 * SLOT_WORDS; at += SLOT_WORDS)
+      if (this.matches(at, addresses, id)) return this.age(at, now) < LIFETIME ? at : NONE;
+    return NONE;
   }
 
-  /** How many bytes the others of the one found have to move up by. */
-  get removed(): number {
-    return this.slots[this.found - AFTER + REMOVED];
+  /** Where in `words` the addresses are that the first fragment has now. */
+  addressesAt(entry: number): WordIndex {
+    return entry + AFTER;
+  }
+
+  /** Bytes removed from the first fragment's payload. The offsets of later fragments must shrink by the same amount. */
+  removed(entry: number): number {
+    return this.words[entry + REMOVED];
   }
 
   private choose(addresses: Int32Array, id: number, now: Ticks): number {
@@ -79,16 +80,16 @@ export class FragmentTable {
   }
 
   private matches(at: WordIndex, addresses: Int32Array, id: number): boolean {
-    const { slots } = this;
+    const { words } = this;
     return (
-      slots[at + STATE] === LIVE &&
-      slots[at + ID] === id &&
-      sameAddress(slots, at + BEFORE, addresses, 0) &&
-      sameAddress(slots, at + BEFORE + ADDRESS_WORDS, addresses, ADDRESS_WORDS)
+      words[at + STATE] === LIVE &&
+      words[at + ID] === id &&
+      sameAddress(words, at + BEFORE, addresses, 0) &&
+      sameAddress(words, at + BEFORE + ADDRESS_WORDS, addresses, ADDRESS_WORDS)
     );
   }
 
   private age(at: WordIndex, now: Ticks): number {
-    return this.slots[at + STATE] === LIVE ? (now - this.slots[at + TIME]) >>> 0 : 0xffffffff;
+    return this.words[at + STATE] === LIVE ? (now - this.words[at + TIME]) >>> 0 : 0xffffffff;
   }
 }

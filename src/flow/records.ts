@@ -20,6 +20,11 @@ export function replyPorts(clientPort: Port, serverPort: Port): ReplyPorts {
   return ((clientPort << 16) | serverPort) as ReplyPorts;
 }
 
+/** The server's port, of a flow's ports as of a reply's. */
+export function serverPortOf(ports: FlowPorts | ReplyPorts): Port {
+  return ports & 0xffff;
+}
+
 /** The client of a flow: four words of address, and its port. */
 export interface FlowClient {
   readonly words: Int32Array;

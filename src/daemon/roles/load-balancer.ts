@@ -55,6 +55,6 @@ function roleSettings(
 ): RoleSettings {
   return {
     name: 'load-balancer',
-    options: { carrier, maxTrails, ownAddresses },
+    options: { carrier, marksPerFlow: maxTrails, ownAddresses },
   };
 }

@@ -181,7 +181,7 @@ class Model {
   constructor(
     private readonly family: Family,
     private readonly carrier: 'ipo' | 'opp',
-    private readonly maxTrails: number,
+    private readonly marksPerFlow: number,
   ) {}
 
   /** The name of a connection, as `finds` and `releases` have it. */
@@ -282,7 +282,7 @@ class Model {
     const connection = this.kernel.get(tuple);
     if (connection === undefined) return undefined;
     this.seen.set(tuple, connection);
-    if (connection.isAcknowledged || connection.trails >= this.maxTrails) return undefined;
+    if (connection.isAcknowledged || connection.trails >= this.marksPerFlow) return undefined;
     connection.trails++;
     return connection;
   }
@@ -341,15 +341,15 @@ it('random traffic comes out as the model says, packet by packet and counter by 
       fc.constantFrom(0, 1, 3, 3, 3, 100),
       fc.integer({ min: 1, max: BATCH }),
       fc.integer(),
-      (events, family, carrier, maxTrails, batch, start) => {
+      (events, family, carrier, marksPerFlow, batch, start) => {
         const rig = new Rig({
           family,
-          options: { carrier, maxTrails },
+          options: { carrier, marksPerFlow },
           start,
           size: { maxFlows: 100, timeoutMs: 3_600_000 },
         });
         rig.mtu = MTU;
-        const model = new Model(family, carrier, maxTrails);
+        const model = new Model(family, carrier, marksPerFlow);
         let packets: Uint8Array[] = [];
         const flush = () => {
           const { delivered, emitted } = rig.send(...packets);
@@ -423,10 +423,10 @@ it('any bytes at all go out, or are counted; and no connection gets more marks t
     }),
   );
   fc.assert(
-    fc.property(steps, carrier, fc.nat(4), ({ family, steps }, carrier, maxTrails) => {
+    fc.property(steps, carrier, fc.nat(4), ({ family, steps }, carrier, marksPerFlow) => {
       const rig = new Rig({
         family,
-        options: { carrier, maxTrails },
+        options: { carrier, marksPerFlow },
         size: { maxFlows: 1000, timeoutMs: 3_600_000 },
       });
       rig.mtu = MTU;
@@ -444,7 +444,7 @@ it('any bytes at all go out, or are counted; and no connection gets more marks t
         counts.dropped_malformed + counts.packets_ignored + counts.acks_received + counts.acks_unmatched;
       expect(out - counts.marks_standalone + gone).toBe(steps.length);
       expect(counts.packets_seen).toBe(steps.length);
-      expect(Math.max(0, ...marks.values())).toBeLessThanOrEqual(maxTrails);
+      expect(Math.max(0, ...marks.values())).toBeLessThanOrEqual(marksPerFlow);
       expect([...marks.values()].reduce((sum, count) => sum + count, 0)).toBe(
         counts.marks_inserted + counts.marks_standalone,
       );

@@ -78,7 +78,7 @@ class Chain {
     const ownAddresses = [...OPTIONS.ownAddresses, ...own.map(prefix)];
     this.lb = new LoadBalancerRig({
       family,
-      options: { carrier, maxTrails: MAX_TRAILS, ownAddresses },
+      options: { carrier, marksPerFlow: MAX_TRAILS, ownAddresses },
       size: SIZE,
     });
   }

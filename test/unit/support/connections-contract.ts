@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { BATCH } from '../../../src/codec/batch.js';
 import type { ReplyTuple } from '../../../src/codec/ctnetlink.js';
 import { NONE } from '../../../src/codec/units.js';
-import type { Connection, Connections } from '../../../src/role/load-balancer/role.js';
+import type { Connection, Connections } from '../../../src/role/load-balancer/connections.js';
 import { FAMILIES, inFamily } from './families.js';
 import { endpoint, int32 } from './wire.js';
 

@@ -15,13 +15,10 @@ import { type FlowEntry, FlowReader } from '../../../src/flow/reader.js';
 import { FlowTable, type TableOptions, type TableSize } from '../../../src/flow/table.js';
 import { formatAddress, formatEndpoint } from '../../../src/host/addresses.js';
 import { LOAD_BALANCER_COUNTERS, makeCounters, readCounters } from '../../../src/role/counters.js';
-import {
-  type Connection,
-  type Connections,
-  type LoadBalancerOptions,
-  LoadBalancerRole,
-  type PathMtuOf,
-} from '../../../src/role/load-balancer/role.js';
+import type { Connection, Connections } from '../../../src/role/load-balancer/connections.js';
+import type { PathMtuOf } from '../../../src/role/load-balancer/marking.js';
+import { LoadBalancerRole } from '../../../src/role/load-balancer/role.js';
+import type { LoadBalancerOptions } from '../../../src/role/load-balancer/settings.js';
 import { type Family, inFamily } from './families.js';
 import { MemoryDevice } from './memory-device.js';
 import type { Output } from './real-server.js';
@@ -31,7 +28,7 @@ type LoadBalancerCounter = (typeof LOAD_BALANCER_COUNTERS)[number];
 
 export const OPTIONS: LoadBalancerOptions = {
   carrier: 'ipo',
-  maxTrails: 3,
+  marksPerFlow: 3,
   ownAddresses: [
     ...['127.0.0.0/8', '10.10.1.1/32', '10.10.1.9/32', '198.51.100.10/32'],
     ...['::1/128', 'fd00:1::1/128', 'fd00:1::9/128', '2001:db8:198:51::100:10/128'],

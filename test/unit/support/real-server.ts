@@ -22,7 +22,8 @@ import {
   readCounters,
 } from '../../../src/role/counters.js';
 import type { TellPathMtu } from '../../../src/role/real-server/client-mtus.js';
-import { type RealServerOptions, RealServerRole } from '../../../src/role/real-server/role.js';
+import { RealServerRole } from '../../../src/role/real-server/role.js';
+import type { RealServerOptions } from '../../../src/role/real-server/settings.js';
 import { learnCrowd } from './crowd.js';
 import { type Family, inFamily } from './families.js';
 import { MemoryDevice } from './memory-device.js';

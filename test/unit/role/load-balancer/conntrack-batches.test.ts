@@ -9,8 +9,8 @@ const lip = (n: number) => `10.10.1.1:${40_000 + n}`;
 describe.each(FAMILIES)('a load balancer asks conntrack, IPv%i', family => {
   const toServer = (n: number) => datagramIn(family, { from: lip(n), to: SERVER, payload: [n] });
 
-  function make(maxTrails = 3): Rig {
-    const rig = new Rig({ family, options: { maxTrails } });
+  function make(marksPerFlow = 3): Rig {
+    const rig = new Rig({ family, options: { marksPerFlow } });
     for (let n = 0; n < 40; n++) rig.connections.track(lip(n), SERVER, `203.0.113.7:${5000 + n}`);
     return rig;
   }

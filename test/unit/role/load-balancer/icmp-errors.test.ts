@@ -52,7 +52,7 @@ describe.each(CARRIERS)('carrier %s, IPv%i', (carrier, family) => {
   const withoutUdpPayload = fields.payload.length;
 
   beforeEach(() => {
-    rig = new Rig({ family, options: { carrier, maxTrails: 100 } });
+    rig = new Rig({ family, options: { carrier, marksPerFlow: 100 } });
     rig.connections.track(LB, SERVER, CLIENT);
   });
 
@@ -105,7 +105,7 @@ describe.each(CARRIERS)('carrier %s, IPv%i', (carrier, family) => {
   it('is forgotten after ten minutes: the path may have become better', () => {
     rig = new Rig({
       family,
-      options: { carrier, maxTrails: 100 },
+      options: { carrier, marksPerFlow: 100 },
       size: { maxFlows: 10, timeoutMs: 3_600_000 },
     });
     rig.connections.track(LB, SERVER, CLIENT);

@@ -1,6 +1,6 @@
 /** Marks and ACKs on the load balancer's side, unplugged from everything. Packets come as NAT has left them. */
 import { beforeEach, describe, expect, it } from 'vitest';
-import type { LoadBalancerOptions } from '../../../../src/role/load-balancer/role.js';
+import type { LoadBalancerOptions } from '../../../../src/role/load-balancer/settings.js';
 import {
   alertIn,
   CARRIERS,
@@ -143,7 +143,7 @@ describe.each(CARRIERS)('carrier %s, IPv%i', (carrier, family) => {
   });
 
   it('leaves all else as it was: TOS, id, DF, other options, a checksum of 0, any payload', () => {
-    rig.role.configure({ carrier, maxTrails: 100, ownAddresses: [] });
+    rig.role.configure({ carrier, marksPerFlow: 100, ownAddresses: [] });
     // IPv6 has `opp` without extension headers only.
     const alert = family === 6 && carrier === 'opp' ? { flow: 1 } : { ...alertIn(family), flow: 0xfedcb };
     for (const length of [1, 2, 499, 500, 501, 1400])
@@ -153,11 +153,11 @@ describe.each(CARRIERS)('carrier %s, IPv%i', (carrier, family) => {
       }
   });
 
-  it.each([0, 1, 2, 99, 100])('sends no more than %i marks', maxTrails => {
-    remake({ maxTrails });
-    const { emitted } = rig.send(...Array.from({ length: maxTrails + 3 }, () => arriving()));
+  it.each([0, 1, 2, 99, 100])('sends no more than %i marks', marksPerFlow => {
+    remake({ marksPerFlow });
+    const { emitted } = rig.send(...Array.from({ length: marksPerFlow + 3 }, () => arriving()));
     expect(emitted).toEqual([
-      ...new Array<string>(maxTrails).fill(marked()),
+      ...new Array<string>(marksPerFlow).fill(marked()),
       ...new Array<string>(3).fill(asHex()),
     ]);
   });
@@ -293,7 +293,7 @@ describe.each(CARRIERS)('carrier %s, IPv%i', (carrier, family) => {
   });
 
   it('consumes an ACK for a known flow that got no mark', () => {
-    remake({ maxTrails: 0 });
+    remake({ marksPerFlow: 0 });
     rig.send(arriving());
     expect(rig.counts()).toMatchObject({ flows: 1 });
     expect(rig.send(ackOf())).toEqual(NOTHING);
@@ -541,7 +541,7 @@ describe('the IPv4 header', () => {
   });
 
   it('gets back the hop that it lost, at every TTL, with the checksum right', () => {
-    make({ options: { maxTrails: 0 } });
+    make({ options: { marksPerFlow: 0 } });
     for (let ttl = 1; ttl <= 255; ttl++) {
       const [sent] = rig.send(arriving({ ttl })).emitted;
       expect(sent).toBe(asHex({ ttl }));
@@ -714,7 +714,7 @@ describe('marks that a client put there itself', () => {
   });
 
   it.each(cases)('%s: overwritten in packets that get no mark', (_, options, erased, count) => {
-    make({ options: { maxTrails: 0 } });
+    make({ options: { marksPerFlow: 0 } });
     const { emitted } = rig.send(arriving({ options }));
     expect(emitted).toEqual([asHex({ options: erased })]);
     expect(rig.counts()).toEqual({ packets_seen: 1, marks_forged: count, packets_unmarked: 1, flows: 1 });
@@ -756,7 +756,7 @@ describe('marks that a client put there itself', () => {
     const options = nops(8);
     expect(rig.send(packet).emitted).toEqual([asHex({ options, carrier, client: CLIENT })]);
     expect(rig.counts()).toMatchObject({ marks_forged: 2, marks_inserted: 1 });
-    make({ options: { maxTrails: 0 } });
+    make({ options: { marksPerFlow: 0 } });
     expect(rig.send(packet).emitted).toEqual([asHex({ options })]);
   });
 
@@ -780,7 +780,7 @@ describe('marks that a client put there itself', () => {
     ['cut off in its first byte', [1, 1, 1, 31]],
     ['inside another option', [7, 12, ...forged, 1, 1]],
   ])('%s are no marks to anybody: left alone', (_, options) => {
-    make({ options: { maxTrails: 1 } });
+    make({ options: { marksPerFlow: 1 } });
     expect(rig.send(arriving({ options }), arriving({ options })).emitted).toEqual([
       asHex({ options, carrier: 'ipo', client: CLIENT }),
       asHex({ options }),
@@ -865,7 +865,7 @@ describe.each(FAMILIES)('the table, IPv%i', family => {
   });
 
   it('keeps a flow that packets or ACKs come for', () => {
-    make({ family, options: { maxTrails: 100 } });
+    make({ family, options: { marksPerFlow: 100 } });
     for (let i = 0; i < 3; i++) {
       rig.send(arriving());
       rig.wait(50_000);
@@ -882,7 +882,7 @@ describe('configure', () => {
 
   it('takes another carrier from the next packet on; ACKs come by that one', () => {
     rig.send(arriving());
-    rig.role.configure({ carrier: 'opp', maxTrails: 3, ownAddresses: OPTIONS.ownAddresses });
+    rig.role.configure({ carrier: 'opp', marksPerFlow: 3, ownAddresses: OPTIONS.ownAddresses });
     expect(rig.send(arriving()).emitted).toEqual([asHex({ carrier: 'opp', client: CLIENT })]);
     expect(rig.send(ack({ carrier: 'opp' }))).toEqual(NOTHING);
     expect(rig.counts()).toMatchObject({ acks_received: 1 });
@@ -890,9 +890,9 @@ describe('configure', () => {
 
   it('takes another number of trails for flows under way, too', () => {
     rig.send(arriving(), arriving());
-    rig.role.configure({ carrier: 'ipo', maxTrails: 1, ownAddresses: OPTIONS.ownAddresses });
+    rig.role.configure({ carrier: 'ipo', marksPerFlow: 1, ownAddresses: OPTIONS.ownAddresses });
     expect(rig.send(arriving()).emitted).toEqual([asHex()]);
-    rig.role.configure({ carrier: 'ipo', maxTrails: 4, ownAddresses: OPTIONS.ownAddresses });
+    rig.role.configure({ carrier: 'ipo', marksPerFlow: 4, ownAddresses: OPTIONS.ownAddresses });
     const mark = asHex({ carrier: 'ipo', client: CLIENT });
     expect(rig.send(arriving(), arriving(), arriving()).emitted).toEqual([mark, mark, asHex()]);
   });
@@ -903,7 +903,7 @@ describe('configure', () => {
     rig.connections.track(to, SERVER, CLIENT);
     rig.role.configure({
       carrier: 'ipo',
-      maxTrails: 3,
+      marksPerFlow: 3,
       ownAddresses: [...OPTIONS.ownAddresses, prefix('10.10.1.77/32')],
     });
     rig.send(arriving({ from: to }));
@@ -963,7 +963,7 @@ describe('IPv6 extension headers', () => {
   });
 
   it('give back the hop that was lost, at every hop limit', () => {
-    make({ family: 6, options: { maxTrails: 0 } });
+    make({ family: 6, options: { marksPerFlow: 0 } });
     for (let ttl = 1; ttl <= 255; ttl++)
       expect(rig.send(arriving({ ttl })).emitted).toEqual([asHex({ ttl })]);
     expect(rig.sendUnforwarded(outgoing({ ttl: 255 })).emitted).toEqual([asHex({ ttl: 255 })]);
@@ -1009,7 +1009,7 @@ describe('IPv6 extension headers', () => {
     });
 
     it('come off packets that get no mark', () => {
-      make({ family: 6, options: { maxTrails: 0 } });
+      make({ family: 6, options: { marksPerFlow: 0 } });
       const [sent] = rig.send(arriving({ extensions })).emitted;
       expectSame(sent, outgoing({ extensions: left }));
       expect(rig.counts()).toMatchObject({ marks_forged: count, packets_unmarked: 1 });

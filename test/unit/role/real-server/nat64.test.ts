@@ -1,6 +1,6 @@
 /** Clients of the other family than their load balancer's network (NAT64, NAT46), with the real server's two ways. */
 import { beforeEach, describe, expect, it } from 'vitest';
-import type { RealServerOptions } from '../../../../src/role/real-server/role.js';
+import type { RealServerOptions } from '../../../../src/role/real-server/settings.js';
 import type { Family } from '../../support/families.js';
 import { OPTIONS, Rig } from '../../support/real-server.js';
 import {

@@ -1,0 +1,46 @@
+/** The kernel's connections, as far as the load balancer needs them. */
+import { ADDRESS_WORDS, copyAddress } from '../../codec/addresses.js';
+import type { ReplyTuple } from '../../codec/ctnetlink.js';
+import { DESTINATION_AT, SOURCE_AT } from '../../codec/packet.js';
+import type { Port, WordIndex } from '../../codec/units.js';
+
+/** A connection, by its client. */
+export interface Connection {
+  /** Four words. */
+  readonly client: Int32Array;
+  readonly clientPort: Port;
+  /** Tells it from an earlier connection with the same tuple. */
+  readonly id: number;
+}
+
+/** Each connection is known by its reply tuple, RIP:rport -> LIP:lport. */
+export interface Connections {
+  /** Puts a query for a connection on the list. Its number, or NONE if the list is full. */
+  addQuery(tuple: ReplyTuple): number;
+  /** Sends the queries on the list and begins another one. `answer` has their answers until the next time. */
+  sendQueries(): void;
+  /** The connection that a query has found, or undefined. It is one object, the next call's too. */
+  answer(query: number): Connection | undefined;
+  /** Looks for one connection at once; likewise. Answers to queries stay. */
+  find(tuple: ReplyTuple): Connection | undefined;
+  /** Puts a connection on the list of those whose packets need not come here any more. */
+  addRelease(tuple: ReplyTuple): void;
+  /** Lets the packets of all connections on the list go by without us. */
+  sendReleases(): void;
+}
+
+/** A tuple that is made once, and set for every connection that is asked for or let go. */
+export class TupleBuffer implements ReplyTuple {
+  readonly addresses = new Int32Array(2 * ADDRESS_WORDS);
+  sourcePort: Port = 0;
+  destinationPort: Port = 0;
+
+  /** RIP:rport -> LIP:lport; the addresses are at `server` and `lip` in `words`. */
+  set(words: Int32Array, server: WordIndex, serverPort: Port, lip: WordIndex, lipPort: Port): this {
+    copyAddress(words, server, this.addresses, SOURCE_AT);
+    copyAddress(words, lip, this.addresses, DESTINATION_AT);
+    this.sourcePort = serverPort;
+    this.destinationPort = lipPort;
+    return this;
+  }
+}

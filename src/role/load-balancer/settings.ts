@@ -1,0 +1,44 @@
+/** What a load balancer is told: how it marks, and what is its own. */
+import { type Carrier, type CarrierName, carrierOfFamily } from '../../codec/carriers.js';
+import { type Prefix, PrefixList } from '../../flow/prefixes.js';
+import { ACKED, MARKS_SENT } from '../flow-flags.js';
+
+/** Plain data: it goes from thread to thread. */
+export interface LoadBalancerOptions {
+  /** How marks travel: `ipo` and `dstopt` mean the same, whichever the packet's family has. */
+  carrier: CarrierName;
+  /** Marks per flow at most: 0 to MARKS_SENT. */
+  marksPerFlow: number;
+  /** The host's own addresses, the LIPs among them. */
+  ownAddresses: readonly Prefix[];
+}
+
+/** The options as packets are held against them. All parts of the role share one of these, so that all change at once. */
+export class Settings {
+  ownAddresses!: PrefixList;
+  private carrier!: CarrierName;
+  private marksPerFlow!: number;
+
+  constructor(options: LoadBalancerOptions) {
+    this.configure(options);
+  }
+
+  /** Throws a RangeError for more marks per flow than its record can count. */
+  configure({ carrier, marksPerFlow, ownAddresses }: LoadBalancerOptions): void {
+    if (marksPerFlow > MARKS_SENT)
+      throw new RangeError(`marksPerFlow is ${marksPerFlow}, above ${MARKS_SENT}`);
+    this.carrier = carrier;
+    this.marksPerFlow = marksPerFlow;
+    this.ownAddresses = new PrefixList(ownAddresses);
+  }
+
+  /** The carrier of marks in packets of a family. */
+  carrierFor(v6: boolean): Carrier {
+    return carrierOfFamily(this.carrier, v6);
+  }
+
+  /** Whether a flow with these flags is not released yet (PROTOCOL: LB 1). */
+  wantsMark(flags: number): boolean {
+    return (flags & ACKED) === 0 && (flags & MARKS_SENT) < this.marksPerFlow;
+  }
+}

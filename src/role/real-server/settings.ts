@@ -1,0 +1,69 @@
+/** What a real server is told: who its load balancers are, and what it serves. */
+import { DESTINATION_AT, type Packet, SOURCE_AT } from '../../codec/packet.js';
+import { type Prefix, PrefixList } from '../../flow/prefixes.js';
+import { type Service, ServiceList } from './services.js';
+
+/** A load balancer whose marks count. */
+export interface TrustedLoadBalancer {
+  prefix: Prefix;
+  /** Whether it understands ACKs. */
+  ack: boolean;
+  /** Whether it puts marks into empty datagrams, so that those aren't standalone packets. */
+  deliverEmpty: boolean;
+}
+
+/** Plain data: it goes from thread to thread. */
+export interface RealServerOptions {
+  loadBalancers: readonly TrustedLoadBalancer[];
+  services: readonly Service[];
+  /** The host's own and broadcast addresses: no client can have one of them. */
+  ownAddresses: readonly Prefix[];
+  /** Where sockets without an address of their own answer from, four words each. */
+  wildcardSources: readonly (readonly number[])[];
+  /** Whether clients of the other family reach the service of their own family (`nat64: deliver`). */
+  translates: boolean;
+}
+
+/** The options as packets are held against them. All parts of the role share one of these, so that all change at once. */
+export class Settings {
+  services!: ServiceList;
+  ownAddresses!: PrefixList;
+  wildcardSources!: PrefixList;
+  translates!: boolean;
+  private loadBalancers!: readonly TrustedLoadBalancer[];
+  private prefixes!: PrefixList;
+
+  constructor(options: RealServerOptions) {
+    this.configure(options);
+  }
+
+  configure(options: RealServerOptions): void {
+    this.services = new ServiceList(options.services);
+    this.ownAddresses = new PrefixList(options.ownAddresses);
+    this.wildcardSources = new PrefixList(options.wildcardSources.map(words => ({ words, length: 128 })));
+    this.translates = options.translates;
+    this.loadBalancers = options.loadBalancers;
+    this.prefixes = new PrefixList(options.loadBalancers.map(({ prefix }) => prefix));
+  }
+
+  /** The load balancer that a packet came from, or undefined. */
+  loadBalancerOf({ addresses }: Packet): TrustedLoadBalancer | undefined {
+    const position = this.prefixes.match(addresses, SOURCE_AT);
+    return position < 0 ? undefined : this.loadBalancers[position];
+  }
+
+  isFromLoadBalancer({ addresses }: Packet): boolean {
+    return this.prefixes.has(addresses, SOURCE_AT);
+  }
+
+  /** To a service, and not from one: a prefix of load balancers may well hold the service's own address too. */
+  isInbound({ addresses }: Packet): boolean {
+    const { services } = this;
+    return services.hasAddress(addresses, DESTINATION_AT) && !services.hasAddress(addresses, SOURCE_AT);
+  }
+
+  /** Whether a packet goes to a service's address and port. */
+  isServed({ addresses, destinationPort }: Packet): boolean {
+    return this.services.has(addresses, DESTINATION_AT, destinationPort);
+  }
+}
