@@ -20,8 +20,7 @@
  */
 import { existsSync } from 'node:fs';
 import { expect } from 'vitest';
-import { Namespace } from './netns.js';
-import { eventually, must } from './process.js';
+import { Namespace, OTHER_INDEX, rpFilter, Scripts, untilUp, withoutOffload } from './netns.js';
 import type { ShimOptions } from './shim.js';
 import { Wire } from './wire.js';
 
@@ -84,6 +83,13 @@ const NETWORK6: Network = {
   lengths: { host: 128, clients: 64, servers: 64, near: 64 },
 };
 
+/** However slow the machine is, no connection is to time out in the middle of a test. */
+const KEEP_CONNECTIONS = [
+  // Conntrack's settings are there once it has had a user.
+  "nft 'table ip lab { chain c { type filter hook input priority 0; ct state new accept; }; }; delete table ip lab'",
+  `sysctl -qw ${['udp_timeout', 'udp_timeout_stream'].map(name => `net.netfilter.nf_conntrack_${name}=3600`).join(' ')}`,
+];
+
 export interface LbLabOptions {
   /** Whether the network cards that don't exist may leave checksums to each other. */
   offload?: boolean;
@@ -128,86 +134,86 @@ export class LbLab {
   private async wireUp(): Promise<void> {
     const { clients, lb, far, rs, near } = this;
     const { routers = false, offload = false } = this.options;
-    for (const name of ['all', 'default']) {
-      await lb.sysctl(`net.ipv4.conf.${name}.rp_filter`, 1);
-      // Each address is there at once, and stays what it is.
-      for (const end of this.all) await end.sysctl(`net.ipv6.conf.${name}.accept_dad`, 0);
-    }
-    const nearEnd = routers ? 'eth1' : 'eth0';
-    await lb.ip(`link add eth0 address ${LB_CLIENTS_MAC} type veth peer name ${nearEnd} netns ${near.name}`);
-    await lb.ip(`link add eth1 address ${LB_SERVERS_MAC} type veth peer name lb netns ${far.name}`);
-    if (routers) await near.ip(`link add eth0 type veth peer name eth0 netns ${clients.name}`);
-    for (const [i, server] of rs.entries())
-      await server.ip(`link add eth0 type veth peer name rs${i + 1} netns ${far.name}`);
-    for (const network of this.networks) await this.addAddresses(network);
-
-    if (!routers) await this.bridge();
-    const ends: [Namespace, string][] = [
-      ...([clients, ...rs].map(end => [end, 'eth0']) as [Namespace, string][]),
-      ...(['eth0', 'eth1'].map(name => [lb, name]) as [Namespace, string][]),
-      ...((routers ? ['eth0', 'eth1'].map(name => [near, name]) : []) as [Namespace, string][]),
-      ...((routers ? ['lb', 'rs1', 'rs2'].map(name => [far, name]) : []) as [Namespace, string][]),
+    await this.addLinks();
+    const scripts = new Scripts();
+    scripts.add(lb, rpFilter('all', 1), rpFilter('default', 1));
+    for (const network of this.networks) this.addAddresses(scripts, network);
+    if (!routers) scripts.add(far, 'ip link add br0 type bridge forward_delay 0', 'ip link set br0 up');
+    const links: [Namespace, string[]][] = [
+      ...[clients, ...rs].map((end): [Namespace, string[]] => [end, ['eth0']]),
+      [lb, ['eth0', 'eth1']],
+      ...(routers ? ([[near, ['eth0', 'eth1']]] as [Namespace, string[]][]) : []),
+      [far, ['lb', 'rs1', 'rs2']],
     ];
-    for (const [end, name] of ends) {
-      if (!offload) await end.must(['ethtool', '-K', name, 'tx', 'off', 'rx', 'off']);
-      await end.ip(`link set ${name} up`);
-      if (end === lb) await lb.sysctl(`net.ipv4.conf.${name}.rp_filter`, 1);
-    }
+    for (const [end, names] of links)
+      for (const name of names) {
+        if (!offload) scripts.add(end, withoutOffload(name));
+        if (end === far && !routers) scripts.add(far, `ip link set ${name} master br0`);
+        scripts.add(end, `ip link set ${name} up`);
+      }
+    for (const name of ['eth0', 'eth1']) scripts.add(lb, rpFilter(name, 1));
     for (const network of this.networks) {
-      if (routers) await this.addRouters(network);
-      await clients.ip(`${network.flag} route add default via ${network.gateway}`);
+      if (routers) this.addRouters(scripts, network);
+      scripts.add(clients, `ip ${network.flag} route add default via ${network.gateway}`);
     }
-    await this.keepConnections();
-    for (const [end, name] of ends)
-      await eventually(
-        'the link is up',
-        async () => / UP /.test(await end.ip(`-br link show ${name}`)) || undefined,
-      );
+    scripts.add(lb, ...KEEP_CONNECTIONS);
+    for (const [end, names] of links) scripts.add(end, ...names.map(untilUp));
+    await scripts.run();
   }
 
-  private async addAddresses(network: Network): Promise<void> {
+  private async addLinks(): Promise<void> {
+    const { clients, lb, far, rs, near } = this;
+    const nearEnd = this.options.routers ? 'eth1' : 'eth0';
+    await lb.script(
+      `ip link add eth0 index ${OTHER_INDEX} address ${LB_CLIENTS_MAC} type veth peer name ${nearEnd} netns ${near.name}`,
+      `ip link add eth1 address ${LB_SERVERS_MAC} type veth peer name lb netns ${far.name}`,
+    );
+    await far.script(
+      ...rs.map((server, i) => `ip link add rs${i + 1} type veth peer name eth0 netns ${server.name}`),
+    );
+    if (near !== clients) await near.ip(`link add eth0 type veth peer name eth0 netns ${clients.name}`);
+  }
+
+  private addAddresses(scripts: Scripts, network: Network): void {
     const { clients, lb, near, rs } = this;
     const { flag, gateway, vips, lips, rips, client: nth, lengths } = network;
     const { routers = false } = this.options;
     const servers = routers ? lengths.host : lengths.servers;
-    for (const [i, server] of rs.entries()) await server.ip(`address add ${rips[i]}/${servers} dev eth0`);
-    await (routers ? near : lb).ip(`address add ${gateway}/${lengths.clients} dev eth0`);
-    for (const vip of vips) await lb.ip(`address add ${vip}/${lengths.host} dev eth0`);
+    const add = (end: Namespace, address: string, length: number, name: string): void =>
+      scripts.add(end, `ip address add ${address}/${length} dev ${name}`);
+    for (const [i, server] of rs.entries()) add(server, rips[i], servers, 'eth0');
+    add(routers ? near : lb, gateway, lengths.clients, 'eth0');
+    for (const vip of vips) add(lb, vip, lengths.host, 'eth0');
     // The kernel chooses IPv4's first one, and IPv6's last one.
-    for (const lip of flag === '-6' ? [...lips].reverse() : lips)
-      await lb.ip(`address add ${lip}/${servers} dev eth1`);
-    const addresses = Array.from(
+    for (const lip of flag === '-6' ? [...lips].reverse() : lips) add(lb, lip, servers, 'eth1');
+    const all = Array.from(
       { length: CLIENTS },
-      (_, n) => `address add ${nth(n)}/${lengths.clients} dev eth0\n`,
+      (_, n) => `address add ${nth(n)}/${lengths.clients} dev eth0`,
     );
-    await must(['ip', '-n', clients.name, '-batch', '-'], addresses.join(''));
+    scripts.add(clients, 'ip -batch - <<end', ...all, 'end');
   }
 
-  private async bridge(): Promise<void> {
-    await this.far.ip('link add br0 type bridge forward_delay 0');
-    for (const port of ['lb', 'rs1', 'rs2']) await this.far.ip(`link set ${port} master br0 up`);
-    await this.far.ip('link set br0 up');
-  }
-
-  private async addRouters(network: Network): Promise<void> {
+  private addRouters(scripts: Scripts, network: Network): void {
     const { lb, far, rs, near } = this;
     const { flag, lips, rips, lengths } = network;
     const forwarding = flag === '-4' ? 'net.ipv4.ip_forward' : 'net.ipv6.conf.all.forwarding';
-    for (const router of [near, far]) await router.sysctl(forwarding, 1);
+    for (const router of [near, far]) scripts.add(router, `sysctl -qw ${forwarding}=1`);
+    const route = (end: Namespace, text: string): void => scripts.add(end, `ip ${flag} route add ${text}`);
 
-    await near.ip(`address add ${network.near}/${lengths.near} dev eth1`);
-    await lb.ip(`address add ${network.besideNear}/${lengths.near} dev eth0`);
-    await lb.ip(`${flag} route add ${network.clients} via ${network.near}`);
-    for (const vip of network.vips) await near.ip(`${flag} route add ${vip} via ${network.besideNear}`);
+    scripts.add(near, `ip address add ${network.near}/${lengths.near} dev eth1`);
+    scripts.add(lb, `ip address add ${network.besideNear}/${lengths.near} dev eth0`);
+    route(lb, `${network.clients} via ${network.near}`);
+    for (const vip of network.vips) route(near, `${vip} via ${network.besideNear}`);
 
-    for (const link of ['lb', 'rs1', 'rs2']) await far.ip(`${flag} address add ${network.far} dev ${link}`);
-    for (const lip of lips) await far.ip(`${flag} route add ${lip} dev lb`);
-    await lb.ip(`${flag} route add ${network.far} dev eth1 src ${lips[0]}`);
+    for (const link of ['lb', 'rs1', 'rs2'])
+      scripts.add(far, `ip ${flag} address add ${network.far} dev ${link}`);
+    for (const lip of lips) route(far, `${lip} dev lb`);
+    route(lb, `${network.far} dev eth1 src ${lips[0]}`);
     for (const [i, server] of rs.entries()) {
-      await far.ip(`${flag} route add ${rips[i]} dev rs${i + 1}`);
-      await lb.ip(`${flag} route add ${rips[i]} via ${network.far} src ${lips[0]}`);
-      await server.ip(`${flag} route add ${network.far} dev eth0`);
-      for (const lip of lips) await server.ip(`${flag} route add ${lip} via ${network.far}`);
+      route(far, `${rips[i]} dev rs${i + 1}`);
+      route(lb, `${rips[i]} via ${network.far} src ${lips[0]}`);
+      route(server, `${network.far} dev eth0`);
+      for (const lip of lips) route(server, `${lip} via ${network.far}`);
     }
   }
 
@@ -226,15 +232,6 @@ export class LbLab {
       if (by === 'near') await this.near.ip(`${flag} route replace ${clients} dev eth0 ${metric}mtu ${mtu}`);
       else await this.lb.ip(`${flag} route replace ${clients} via ${near} mtu ${mtu}`);
     }
-  }
-
-  /** However slow the machine is, no connection is to time out in the middle of a test. */
-  private async keepConnections(): Promise<void> {
-    // Conntrack's settings are there once it has had a user.
-    const user = 'table ip lab { chain c { type filter hook input priority 0; ct state new accept; }\n}\n';
-    await this.lb.must(['nft', '-f', '-'], `${user}delete table ip lab\n`);
-    for (const timeout of ['udp_timeout', 'udp_timeout_stream'])
-      await this.lb.sysctl(`net.netfilter.nf_conntrack_${timeout}`, 3600);
   }
 
   /** wire.py on the nth RS: it sees what comes, and can send to the LB as well. */

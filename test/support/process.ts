@@ -1,8 +1,8 @@
 /** Programs that tests start: short ones to their end, long ones with their lines as they come. */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { EventEmitter, once } from 'node:events';
 import { createInterface } from 'node:readline';
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 
 /** How long a test waits for what has to happen anyway, in milliseconds: a guard against hanging, no measure. */
 export const GUARD_MS = 20_000;
@@ -34,17 +34,25 @@ export async function must(command: readonly string[], input = ''): Promise<stri
   return outcome.stdout;
 }
 
-/** Asks again and again until `ask` gives something, and fails with `what` if that never happens. */
+/** The shortest pause between two questions, in milliseconds. */
+const PAUSE_MS = 2;
+
+/**
+ * Asks again and again until `ask` gives something, and fails with `what` if that never happens. It pauses for as long
+ * as the question took, so that a dear one (a process started) takes no more than half of a core.
+ */
 export async function eventually<T>(
   what: string,
   ask: () => T | undefined | Promise<T | undefined>,
 ): Promise<T> {
   const deadline = performance.now() + GUARD_MS;
   for (;;) {
+    const asked = performance.now();
     const answer = await ask();
     if (answer !== undefined) return answer;
-    if (performance.now() > deadline) throw new Error(`waited in vain: ${what}`);
-    await new Promise(resolve => setTimeout(resolve, 5));
+    const now = performance.now();
+    if (now > deadline) throw new Error(`waited in vain: ${what}`);
+    await sleep(Math.max(PAUSE_MS, now - asked));
   }
 }
 
@@ -53,7 +61,7 @@ export async function eventually<T>(
  * What one program says in answer to another (a packet seen, to a datagram reported) can be read before that, as each
  * has its own pipe; who has waited for the answer may look at both afterwards.
  */
-async function caughtUp(): Promise<void> {
+export async function caughtUp(): Promise<void> {
   await nextTurn();
   await nextTurn();
 }
@@ -153,6 +161,8 @@ interface Waiting {
 export class JsonProgram<Event extends { event: string }> extends Program {
   readonly events: Event[] = [];
   private readonly waiting = new Map<number, Waiting>();
+  /** Emits 'news' at every event, and at the end. */
+  private readonly news = new EventEmitter().setMaxListeners(0);
   private nextId = 1;
   private hasEnded = false;
 
@@ -163,6 +173,7 @@ export class JsonProgram<Event extends { event: string }> extends Program {
       this.hasEnded = true;
       for (const { reject } of this.waiting.values()) reject(this.silence());
       this.waiting.clear();
+      this.news.emit('news');
     });
   }
 
@@ -183,26 +194,36 @@ export class JsonProgram<Event extends { event: string }> extends Program {
    * one has been read by then.
    */
   async event(what: string, is: (event: Event) => boolean, from = 0): Promise<Event> {
-    try {
-      const event = await eventually(what, () => this.events.slice(from).find(is));
-      await caughtUp();
-      return event;
-    } catch (error) {
-      const seen = this.events
-        .slice(from)
-        .slice(-20)
-        .map(event => JSON.stringify(event).slice(0, 400));
-      throw new Error([`${(error as Error).message}; seen since:`, ...seen, ...this.stderr].join('\n'));
+    const signal = AbortSignal.timeout(GUARD_MS);
+    for (let next = from; ; ) {
+      while (next < this.events.length) {
+        const event = this.events[next++];
+        if (!is(event)) continue;
+        await caughtUp();
+        return event;
+      }
+      if (this.hasEnded) throw this.inVain(what, from);
+      await once(this.news, 'news', { signal }).catch(() => {
+        throw this.inVain(what, from);
+      });
     }
   }
 
   private take(message: Record<string, unknown>): void {
     if (typeof message.id !== 'number') {
       this.events.push(message as Event);
+      this.news.emit('news');
       return;
     }
     this.waiting.get(message.id)?.resolve(message);
     this.waiting.delete(message.id);
+  }
+
+  private inVain(what: string, from: number): Error {
+    const seen = this.events.slice(Math.max(from, this.events.length - 20));
+    const lines = seen.map(event => JSON.stringify(event).slice(0, 400));
+    const why = this.hasEnded ? 'the program ended' : 'waited in vain';
+    return new Error([`${why}: ${what}; seen since:`, ...lines, ...this.stderr].join('\n'));
   }
 
   private silence(): Error {

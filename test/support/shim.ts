@@ -1,11 +1,14 @@
 /** The real binary in a namespace: `uoa-shim run` with a configuration of the test's, and its other commands. */
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
+import type { FlowAnswer, FlowFilters, StatusAnswer } from '#shim/daemon/control/answers.js';
+import { ask, type ControlRequest } from '#shim/daemon/control/server.js';
 import { LIP, type Namespace, RIP } from './netns.js';
-import { eventually, type Outcome, Program } from './process.js';
+import { caughtUp, eventually, type Outcome, Program } from './process.js';
 
 const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 
@@ -23,30 +26,6 @@ export interface ShimOptions {
   more?: Json;
 }
 
-export interface Flow {
-  lb: string;
-  server: string;
-  client: string;
-  carrier: string;
-  packets: number;
-  replies: number;
-  idleSeconds: number;
-  datapath: string;
-}
-
-export interface Status {
-  state: string;
-  role: string;
-  version: string;
-  pid: number;
-  uptimeSeconds: number;
-  tun: string;
-  datapath: string;
-  steering: string;
-  healthy: boolean;
-  warnings: string[];
-}
-
 export type Stats = Record<string, number>;
 
 const directories = new Set<string>();
@@ -54,11 +33,21 @@ process.on('exit', () => {
   for (const directory of directories) rmSync(directory, { recursive: true, force: true });
 });
 
+function threadsOf(pid: number): number[] {
+  return readdirSync(`/proc/${pid}/task`).map(Number);
+}
+
+/** Whether a thread sleeps in poll(2). */
+function isPolling(thread: number): boolean {
+  return /^(?!.*epoll).*poll/.test(readFileSync(`/proc/${thread}/wchan`, 'utf8'));
+}
+
 /** A configuration file of its own, and the commands that read it; `start` runs it. */
 export class Shim {
   readonly main = MAIN;
   readonly directory = mkdtempSync(join(tmpdir(), 'uoa-shim-test-'));
   readonly config = join(this.directory, 'config.yaml');
+  readonly socket = join(this.directory, 'control.sock');
   program: Program | undefined;
 
   constructor(
@@ -81,7 +70,7 @@ export class Shim {
     const document = {
       role: 'real-server',
       log: { level: 'debug', ...options.log },
-      control: { socket: join(this.directory, 'control.sock') },
+      control: { socket: this.socket },
       ...(options.tun && { tun: options.tun }),
       ...(options.routing && { routing: options.routing }),
       realServer: {
@@ -109,7 +98,9 @@ export class Shim {
     const program = this.launch();
     await eventually('the shim runs', async () => {
       if (!program.running) throw new Error(`run ended with ${await program.ended}:\n${program.log}`);
-      return (await this.cli('status')).code === 0 || undefined;
+      if (!existsSync(this.socket)) return undefined;
+      const status = await this.answers<StatusAnswer>({ command: 'status' }).catch(() => undefined);
+      return status?.[0].state === 'running' || undefined;
     }).catch((error: Error) => {
       throw new Error(`${error.message}\n${program.log}`);
     });
@@ -124,8 +115,9 @@ export class Shim {
 
   /** After a test, however it went: nothing runs, nothing is left behind. */
   async dispose(): Promise<void> {
-    if (this.program?.running) await this.program.end('SIGTERM').catch(() => undefined);
-    await this.cli('cleanup');
+    const { program } = this;
+    if (program?.running) await program.end('SIGTERM').catch(() => undefined);
+    if (program !== undefined && (await program.ended) !== 0) await this.cli('cleanup');
     rmSync(this.directory, { recursive: true, force: true });
     directories.delete(this.directory);
   }
@@ -142,22 +134,35 @@ export class Shim {
     return this.bare(command, '--config', this.config, ...args);
   }
 
+  /** What a command that knows `--json` prints. */
+  async printed<T>(command: string, ...args: string[]): Promise<T> {
+    const outcome = await this.cli(command, '--json', ...args);
+    if (outcome.code !== 0) throw new Error(`${command}: exit ${outcome.code}: ${outcome.stderr}`);
+    return JSON.parse(outcome.stdout) as T;
+  }
+
+  // ---- what the commands ask, without the cost of one --------------------------------------------------------
+
+  status(): Promise<StatusAnswer> {
+    return this.request<StatusAnswer>({ command: 'status' });
+  }
+
+  /** The counters, once what came before has been seen to. */
   async stats(): Promise<Stats> {
-    return this.json<Stats>('stats');
+    await this.idle();
+    return this.request<Stats>({ command: 'stats' });
   }
 
-  flows(...filters: string[]): Promise<Flow[]> {
-    return this.json<Flow[]>('flows', ...filters);
+  /** The flows, once what came before has been seen to. */
+  async flows(filters: FlowFilters = {}): Promise<FlowAnswer[]> {
+    await this.idle();
+    return this.all<FlowAnswer>({ command: 'flows', filters });
   }
 
-  status(): Promise<Status> {
-    return this.json<Status>('status');
-  }
-
-  async lookup(source: string, destination: string): Promise<{ code: number; client?: string }> {
-    const outcome = await this.cli('lookup', '--source', source, '--destination', destination, '--json');
-    if (outcome.code !== 0) return { code: outcome.code };
-    return { code: 0, client: (JSON.parse(outcome.stdout) as { client: string }).client };
+  /** The client of a flow; null if the flow is unknown. */
+  async lookup(source: string, destination: string): Promise<string | null> {
+    const request = { command: 'lookup', source, destination } as const;
+    return (await this.request<{ client: string | null }>(request)).client;
   }
 
   /** What the counters grew by while `act` went on, those that didn't left out. */
@@ -169,9 +174,33 @@ export class Shim {
     return Object.fromEntries(grown.filter(([name, value]) => value !== 0 && name !== 'flows'));
   }
 
-  private async json<T>(command: string, ...args: string[]): Promise<T> {
-    const outcome = await this.cli(command, '--json', ...args);
-    if (outcome.code !== 0) throw new Error(`${command}: exit ${outcome.code}: ${outcome.stderr}`);
-    return JSON.parse(outcome.stdout) as T;
+  /** The thread of the data plane, once it waits for packets. */
+  async idle(): Promise<number> {
+    const { program } = this;
+    return eventually('the data plane waits for packets', () => {
+      if (!program?.running) throw new Error(`not running:\n${program?.log}`);
+      return threadsOf(program.pid).find(thread => thread !== program.pid && isPolling(thread));
+    });
+  }
+
+  private async request<T>(request: ControlRequest): Promise<T> {
+    const [item] = await this.all<T>(request);
+    return item;
+  }
+
+  private async all<T>(request: ControlRequest): Promise<T[]> {
+    const items = await this.answers<T>(request);
+    if (items === undefined) throw new Error(`nobody answers ${request.command}:\n${this.program?.log}`);
+    return items;
+  }
+
+  /** From the control socket, and what any program said before has been read; undefined if nobody answers. */
+  private async answers<T>(request: ControlRequest): Promise<T[] | undefined> {
+    const answer = await ask(this.socket, request);
+    if (answer === undefined) return undefined;
+    const items: T[] = [];
+    for await (const item of answer) items.push(item as T);
+    await caughtUp();
+    return items;
   }
 }

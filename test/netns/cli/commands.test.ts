@@ -10,7 +10,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { App } from '../../support/apps.js';
 import { Lab, LIP, missing, RIP } from '../../support/netns.js';
 import type { Outcome } from '../../support/process.js';
-import { Shim, type ShimOptions } from '../../support/shim.js';
+import { Shim, type ShimOptions, type Stats } from '../../support/shim.js';
 import { mark, text, Wire } from '../../support/wire.js';
 
 const COMMANDS = ['run', 'check', 'plan', 'cleanup', 'status', 'stats', 'flows', 'lookup'];
@@ -278,14 +278,15 @@ describe.skipIf(missing() !== undefined)('command line', () => {
       await wire.send({ payload: text('hello'), mark: mark('198.51.100.7:5555') });
       await wire.answer(text('hello'), 0);
 
-      expect(await other.status()).toEqual({
+      expect(await other.printed('status')).toEqual({
         ...{ state: 'running', role: 'real-server', version: expect.any(String), pid: other.program?.pid },
         ...{ uptimeSeconds: expect.any(Number), tun: 'uoa0', datapath: 'tun', steering: 'policy-routing' },
         ...{ healthy: true, warnings: [] },
       });
       expect(statSync(join(other.directory, 'control.sock')).mode & 0o777).toBe(0o600);
 
-      expect(Object.keys(await other.stats())).toEqual(
+      const stats = await other.printed<Stats>('stats');
+      expect(Object.keys(stats)).toEqual(
         expect.arrayContaining([
           ...['uoa_got', 'uoa_none', 'uoa_saved', 'uoa_ack_sent', 'uoa_ack_fail', 'uoa_miss', 'uoa_invalid'],
           ...[
@@ -299,10 +300,10 @@ describe.skipIf(missing() !== undefined)('command line', () => {
           ...['lookup_miss', 'fragments_held', 'fragments_dropped'],
         ]),
       );
-      for (const value of Object.values(await other.stats())) expect(Number.isInteger(value)).toBe(true);
+      for (const value of Object.values(stats)) expect(Number.isInteger(value)).toBe(true);
       expect((await other.cli('stats')).stdout).toMatch(/^uoa_got\s+1$/m);
 
-      expect(await other.flows()).toEqual([
+      expect(await other.printed('flows')).toEqual([
         {
           ...{ lb: `${LIP}:40000`, server: `${RIP}:7000`, client: '198.51.100.7:5555', carrier: 'ipo' },
           ...{ packets: 1, replies: 1, idleSeconds: expect.any(Number), datapath: 'tun' },

@@ -5,6 +5,7 @@
  *     10.99.1.1 LIP, .3 LIP_2     eth0 ---- eth0 10.99.1.2 RIP:7000, an echo that counts per client
  */
 import { describe, expect, it } from 'vitest';
+import type { FlowAnswer } from '#shim/daemon/control/answers.js';
 import { App } from '../../support/apps.js';
 import { useBench } from '../../support/bench.js';
 import { DIRECT, LIP, LIP_2, missing, RIP } from '../../support/netns.js';
@@ -83,15 +84,15 @@ describe.skipIf(missing() !== undefined)('counters and flows of a real server', 
   });
 
   it('flows can be filtered by client, load balancer and server', async () => {
-    const { shim } = bench;
+    const list = (...filter: string[]) => bench.shim.printed<FlowAnswer[]>('flows', ...filter);
     const [first] = flows;
-    expect(await shim.flows('--client', first.client)).toMatchObject([{ client: first.client }]);
-    expect(await shim.flows('--lb', `${first.source}:${first.sourcePort}`)).toMatchObject([
+    expect(await list('--client', first.client)).toMatchObject([{ client: first.client }]);
+    expect(await list('--lb', `${first.source}:${first.sourcePort}`)).toMatchObject([
       { client: first.client },
     ]);
-    expect(await shim.flows('--lb', LIP_2)).toHaveLength(FLOWS - acked);
-    expect(await shim.flows('--server', `${RIP}:7000`)).toHaveLength(FLOWS);
-    expect(await shim.flows('--server', `${RIP}:7001`)).toEqual([]);
+    expect(await list('--lb', LIP_2)).toHaveLength(FLOWS - acked);
+    expect(await list('--server', `${RIP}:7000`)).toHaveLength(FLOWS);
+    expect(await list('--server', `${RIP}:7001`)).toEqual([]);
   });
 
   it('packets without a mapping are counted, and direct ones are not', async () => {
@@ -114,17 +115,22 @@ describe.skipIf(missing() !== undefined)('counters and flows of a real server', 
 
   it('look-ups are counted, and end with 0, 1 or 3', async () => {
     const { shim } = bench;
-    const some = flows.filter((_, i) => i % 5 === 0);
+    const [first, ...some] = flows.filter((_, i) => i % 5 === 0);
+    const ask = (source: string, destination = `${RIP}:7000`) =>
+      shim.cli('lookup', '--source', source, '--destination', destination, '--json');
     const counted = await shim.counted(async () => {
+      expect(await ask(`${first.source}:${first.sourcePort}`)).toMatchObject({
+        ...{ code: 0, stdout: `{"client":"${first.client}"}\n` },
+      });
       for (const { source, sourcePort, client } of some)
-        expect(await shim.lookup(`${source}:${sourcePort}`, `${RIP}:7000`)).toEqual({ code: 0, client });
-      expect(await shim.lookup(`${LIP}:1`, `${RIP}:7000`)).toEqual({ code: 1 });
-      expect(await shim.lookup(`${LIP}:30000`, `${RIP}:7001`)).toEqual({ code: 1 });
+        expect(await shim.lookup(`${source}:${sourcePort}`, `${RIP}:7000`)).toBe(client);
+      expect(await ask(`${LIP}:1`)).toMatchObject({ code: 1, stdout: '{"client":null}\n' });
+      expect(await shim.lookup(`${LIP}:30000`, `${RIP}:7001`)).toBe(null);
     });
-    expect(counted).toEqual({ lookup_success: some.length, lookup_miss: 2 });
+    expect(counted).toEqual({ lookup_success: 1 + some.length, lookup_miss: 2 });
 
     expect(await shim.stop()).toBe(0);
-    expect(await shim.lookup(`${LIP}:30000`, `${RIP}:7000`)).toEqual({ code: 3 });
+    expect((await ask(`${LIP}:30000`)).code).toBe(3);
     for (const command of ['stats', 'flows', 'status']) {
       const outcome = await shim.cli(command);
       expect(outcome, command).toMatchObject({ code: 3, stdout: '' });

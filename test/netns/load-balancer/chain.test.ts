@@ -7,7 +7,9 @@
  *                                  198.51.100.11 VIP_2       10.10.2.10 LIP_2  `---- eth0 10.10.2.3
  *                              rp_filter strict everywhere
  */
+
 import { afterAll, describe, expect, it } from 'vitest';
+import type { FlowAnswer } from '#shim/daemon/control/answers.js';
 import { pattern } from '../../support/apps.js';
 import { START, said, useLbBench } from '../../support/lb-bench.js';
 import {
@@ -24,7 +26,7 @@ import {
 } from '../../support/lb-lab.js';
 import { missing } from '../../support/netns.js';
 import { eventually } from '../../support/process.js';
-import { type Flow, Shim } from '../../support/shim.js';
+import { Shim } from '../../support/shim.js';
 import type { Seen } from '../../support/wire.js';
 
 const PORTS = [5000, 5001, 5002];
@@ -50,7 +52,7 @@ describe.skipIf(missing() !== undefined).each(['ipo', 'opp'] as const)('the chai
       ]),
     );
 
-  let flows: Flow[];
+  let flows: FlowAnswer[];
 
   it('shows every application the real client from the first datagram on, and the clients only the VIP', async () => {
     const talk = await bench.clients.talk(sockets, TARGET, { rounds: ROUNDS });
@@ -111,16 +113,15 @@ describe.skipIf(missing() !== undefined).each(['ipo', 'opp'] as const)('the chai
     const { shim } = bench;
     const some = flows.filter((_, i) => i % 250 === 0);
     const counted = await shim.counted(async () => {
-      for (const { lb, server, client: whose } of some)
-        expect(await shim.lookup(lb, server)).toEqual({ code: 0, client: whose });
-      expect(await shim.lookup(`${LIP}:1`, `${RIPS[0]}:${PORT}`)).toEqual({ code: 1 });
+      for (const { lb, server, client: whose } of some) expect(await shim.lookup(lb, server)).toBe(whose);
+      expect(await shim.lookup(`${LIP}:1`, `${RIPS[0]}:${PORT}`)).toBe(null);
     });
     expect(counted).toEqual({ lookup_success: some.length, lookup_miss: 1 });
-    expect(await shim.flows('--client', client(7))).toHaveLength(PORTS.length);
-    expect(await shim.flows('--client', sockets[0])).toMatchObject([{ client: sockets[0] }]);
+    expect(await shim.flows({ client: client(7) })).toHaveLength(PORTS.length);
+    expect(await shim.flows({ client: sockets[0] })).toMatchObject([{ client: sockets[0] }]);
     const by = await Promise.all([
-      ...RIPS.map(address => shim.flows('--server', address)),
-      ...[LIP, LIP_2].map(address => shim.flows('--lb', address)),
+      ...RIPS.map(address => shim.flows({ server: address })),
+      ...[LIP, LIP_2].map(address => shim.flows({ lb: address })),
     ]);
     expect(by[0].length + by[1].length).toBe(FLOWS);
     expect(by[2].length + by[3].length).toBe(FLOWS);
@@ -327,7 +328,7 @@ describe.skipIf(missing() !== undefined)('the schedules', () => {
 
   it('the local address goes by the client and its port', async () => {
     const flows = await bench.shim.flows();
-    const lip = (of: Flow) => addressOf(of.lb);
+    const lip = (of: FlowAnswer) => addressOf(of.lb);
     const first = new Map(flows.map(flow => [flow.client, lip(flow)]));
     for (const flow of flows) expect(lip(flow)).toBe(first.get(flow.client));
     const share = flows.filter(flow => lip(flow) === LIP).length;

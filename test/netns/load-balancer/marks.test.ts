@@ -51,7 +51,7 @@ describe.skipIf(missing() !== undefined).each(SIDES)('marks per flow, $carrier b
     expect(await marks(1, from)).toEqual(payloads.map((_, i) => (i < maxTrails ? client : null)));
     // The fourth packet and later ones never leave the kernel.
     expect((await intoTun(bench.lab.lb)) - before).toBe(maxTrails);
-    expect(await bench.shim.flows('--client', client)).toMatchObject(
+    expect(await bench.shim.flows({ client })).toMatchObject(
       maxTrails === 0 ? [] : [{ carrier, packets: maxTrails, replies: 0, datapath: 'tun' }],
     );
     const refusals = (await bench.clients.unasked(from.clients)).filter(({ event }) => event === 'error');
