@@ -85,17 +85,16 @@ export class Shim {
 
   // ---- running -------------------------------------------------------------------------------------------
 
-  /** Starts `run` without waiting for anything. */
-  launch(): Program {
-    this.program = this.namespace.start(
-      new Program(this.namespace.command([process.execPath, MAIN, 'run', '--config', this.config])),
-    );
+  /** Starts `run` without waiting for anything; by way of another command line (`env PATH=...`), if there is one. */
+  launch(...by: string[]): Program {
+    const run = [...by, process.execPath, MAIN, 'run', '--config', this.config];
+    this.program = this.namespace.start(new Program(this.namespace.command(run)));
     return this.program;
   }
 
   /** Starts `run` and waits until it says that it is running. */
-  async start(): Promise<void> {
-    const program = this.launch();
+  async start(...by: string[]): Promise<void> {
+    const program = this.launch(...by);
     await eventually('the shim runs', async () => {
       if (!program.running) throw new Error(`run ended with ${await program.ended}:\n${program.log}`);
       if (!existsSync(this.socket)) return undefined;
@@ -117,7 +116,8 @@ export class Shim {
   async dispose(): Promise<void> {
     const { program } = this;
     if (program?.running) await program.end('SIGTERM').catch(() => undefined);
-    if (program !== undefined && (await program.ended) !== 0) await this.cli('cleanup');
+    const wasKilled = (await program?.ended) === -1;
+    if (wasKilled) await this.cli('cleanup');
     rmSync(this.directory, { recursive: true, force: true });
     directories.delete(this.directory);
   }

@@ -6,25 +6,18 @@
  *     10.99.1.7 DIRECT                     eth1 10.99.2.1 ---------------------- eth0 10.99.2.2 (wire.py)
  *     anything else, as a router
  *
- * Every test has namespaces of its own.
+ * Tests that need another host have namespaces of their own.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { App, pattern } from '../../support/apps.js';
-import { DIRECT, Lab, type LabOptions, LIP, LIP_2, missing, RIP } from '../../support/netns.js';
+import { useBench } from '../../support/bench.js';
+import { DIRECT, LIP, LIP_2, missing, RIP } from '../../support/netns.js';
 import { eventually } from '../../support/process.js';
 import { Shim, type ShimOptions } from '../../support/shim.js';
-import { type Carrier, mark, type PacketSpec, type Seen, text, Wire } from '../../support/wire.js';
-
-const CLIENT = '198.51.100.7:5555';
-const FAR = '203.0.113.9';
-const BEHIND = '10.99.2.2';
-const BEHIND_MAC = '02:00:00:63:02:02';
-
-let number = 0;
-const freshPort = () => 44000 + ++number;
-const freshText = () => text(`datagram ${++number}`);
+import { BEHIND, CLIENT, FAR, freshPort, freshText, Stage } from '../../support/stage.js';
+import { mark, text, type Wire } from '../../support/wire.js';
 
 const read = (file: string) => readFileSync(file, 'utf8');
 
@@ -36,151 +29,86 @@ const niceness = (thread: number) =>
       .split(' ')[16],
   );
 
-/** Namespaces with an echo, for one test. */
-class Stage {
-  private readonly shims: Shim[] = [];
-
-  private constructor(
-    readonly lab: Lab,
-    readonly wire: Wire,
-    readonly app: App,
-  ) {}
-
-  static async in(options: LabOptions, act: (stage: Stage) => Promise<void>): Promise<void> {
-    const lab = await Lab.create(options);
-    let stage: Stage | undefined;
-    try {
-      stage = new Stage(lab, await Wire.besideLab(lab), await App.start(lab.rs, 'echo', 7000));
-      await act(stage);
-    } finally {
-      for (const shim of stage?.shims ?? []) await shim.dispose();
-      await lab.delete();
-    }
-  }
-
-  /** A configuration; not running yet. */
-  shim(options: ShimOptions = {}): Shim {
-    const shim = new Shim(this.lab.rs, options);
-    this.shims.push(shim);
-    return shim;
-  }
-
-  /** Sends a datagram and waits for its echo; whom the application saw, and the echo. */
-  async exchange(packet: PacketSpec = {}): Promise<{ client: string; answer: Seen }> {
-    const payload = packet.payload ?? freshText();
-    const from = this.wire.now;
-    const fromApp = this.app.now;
-    await this.wire.send({ sourcePort: freshPort(), ...packet, payload });
-    const { client } = await this.app.got(payload, fromApp);
-    return { client, answer: await this.wire.answer(payload, from) };
-  }
-
-  /** A flow of the client's: marked, then without a mark. */
-  async serves(packet: PacketSpec = {}, carrier: Carrier = 'ipo'): Promise<void> {
-    const sourcePort = freshPort();
-    for (const spec of [{ mark: mark(CLIENT, carrier) }, {}]) {
-      const { client, answer } = await this.exchange({ ...packet, sourcePort, ...spec });
-      expect(client).toBe(CLIENT);
-      expect(answer).toMatchObject({ destination: packet.source ?? LIP, destinationPort: sourcePort });
-      expect(answer).toMatchObject({ headerChecksumGood: true, udpChecksum: 'good' });
-    }
-  }
-
-  /** Clients that come without a load balancer, on the link and from afar. */
-  async servesDirectly(sources: readonly string[]): Promise<void> {
-    for (const source of sources) {
-      const sourcePort = freshPort();
-      const { client, answer } = await this.exchange({ source, sourcePort });
-      expect(client).toBe(`${source}:${sourcePort}`);
-      expect(answer).toMatchObject({ source: RIP, destination: source, destinationPort: sourcePort });
-    }
-  }
-}
-
 describe.skipIf(missing() !== undefined)('lifecycle', () => {
+  const stage = Stage.use();
+
   // ---- the end -----------------------------------------------------------------------------------------------
 
-  it.each(['SIGTERM', 'SIGINT'] as const)('%s ends it, and the host is as it was', signal =>
-    Stage.in({}, async stage => {
-      const { lab } = stage;
-      const before = await lab.rs.snapshot();
-      const shim = stage.shim();
+  it.each(['SIGTERM', 'SIGINT'] as const)('%s ends it, and the host is as it was', async signal => {
+    const { lab } = stage;
+    const before = await lab.rs.snapshot();
+    const shim = stage.shim();
+    await shim.start();
+    expect(await lab.rs.snapshot()).not.toEqual(before);
+    await stage.serves();
+    expect(await shim.stop(signal)).toBe(0);
+    expect(await lab.rs.snapshot()).toEqual(before);
+    expect(existsSync(join(shim.directory, 'control.sock'))).toBe(false);
+    expect((await stage.exchange({ sourcePort: 1234 })).client).toBe(`${LIP}:1234`);
+  });
+
+  it('a signal while it starts leaves nothing behind', async () => {
+    const before = await stage.lab.rs.snapshot();
+    const shim = stage.shim();
+    const program = shim.launch();
+    await eventually('a first line', () => program.log !== '' || undefined);
+    expect(await shim.stop()).toBe(0);
+    expect(await stage.lab.rs.snapshot()).toEqual(before);
+  });
+
+  it('many starts and stops are as one', async () => {
+    const before = await stage.lab.rs.snapshot();
+    const shim = stage.shim();
+    for (let i = 0; i < 3; i++) {
       await shim.start();
-      expect(await lab.rs.snapshot()).not.toEqual(before);
-      await stage.serves();
-      expect(await shim.stop(signal)).toBe(0);
-      expect(await lab.rs.snapshot()).toEqual(before);
-      expect(existsSync(join(shim.directory, 'control.sock'))).toBe(false);
-      expect((await stage.exchange({ sourcePort: 1234 })).client).toBe(`${LIP}:1234`);
-    }),
-  );
-
-  it('a signal while it starts leaves nothing behind', () =>
-    Stage.in({}, async stage => {
-      const before = await stage.lab.rs.snapshot();
-      const shim = stage.shim();
-      const program = shim.launch();
-      await eventually('a first line', () => program.log !== '' || undefined);
-      expect(await shim.stop()).toBe(0);
-      expect(await stage.lab.rs.snapshot()).toEqual(before);
-    }));
-
-  it('many starts and stops are as one', () =>
-    Stage.in({}, async stage => {
-      const before = await stage.lab.rs.snapshot();
-      const shim = stage.shim();
-      for (let i = 0; i < 3; i++) {
-        await shim.start();
-        await stage.serves();
-        expect(await shim.stop()).toBe(0);
-      }
-      expect(await stage.lab.rs.snapshot()).toEqual(before);
-    }));
-
-  it('a TUN taken away ends it with status 1, and the host is as it was', () =>
-    Stage.in({}, async stage => {
-      const { lab } = stage;
-      const before = await lab.rs.snapshot();
-      const shim = stage.shim();
-      await shim.start();
-      await lab.rs.ip('link del uoa0');
-      expect(await shim.program?.ended).toBe(1);
-      expect(await lab.rs.snapshot()).toEqual(before);
-      expect((await stage.exchange({ sourcePort: 1234 })).client).toBe(`${LIP}:1234`);
-    }));
-
-  it('what looks after the host gives way to the packets', () =>
-    Stage.in({}, async stage => {
-      const shim = stage.shim();
-      await shim.start();
-      const { pid } = await shim.status();
-      const usual = niceness(process.pid);
-      await eventually('the main thread is nicer', () => niceness(pid) === usual + 10 || undefined);
-      expect(niceness(await shim.idle())).toBe(usual);
-    }));
-
-  it('serves on when nobody reads its log any more, and still ends well', () =>
-    Stage.in({}, async stage => {
-      const before = await stage.lab.rs.snapshot();
-      const shim = stage.shim();
-      await shim.start();
-      shim.program?.hangUp();
-      // Something to say: other services, each with rules of its own.
-      shim.configure({ services: [{ address: RIP, port: '7000-7001' }] });
-      shim.program?.signal('SIGHUP');
-      await eventually('it has taken the other configuration', async () => {
-        const rules = await stage.lab.rs.ip('rule show');
-        return rules.includes('7000-7001') || undefined;
-      });
       await stage.serves();
       expect(await shim.stop()).toBe(0);
-      expect(await stage.lab.rs.snapshot()).toEqual(before);
-    }));
+    }
+    expect(await stage.lab.rs.snapshot()).toEqual(before);
+  });
+
+  it('a TUN taken away ends it with status 1, and the host is as it was', async () => {
+    const { lab } = stage;
+    const before = await lab.rs.snapshot();
+    const shim = stage.shim();
+    await shim.start();
+    await lab.rs.ip('link del uoa0');
+    expect(await shim.program?.ended).toBe(1);
+    expect(await lab.rs.snapshot()).toEqual(before);
+    expect((await stage.exchange({ sourcePort: 1234 })).client).toBe(`${LIP}:1234`);
+  });
+
+  it('what looks after the host gives way to the packets', async () => {
+    const shim = stage.shim();
+    await shim.start();
+    const { pid } = await shim.status();
+    const usual = niceness(process.pid);
+    await eventually('the main thread is nicer', () => niceness(pid) === usual + 10 || undefined);
+    expect(niceness(await shim.idle())).toBe(usual);
+  });
+
+  it('serves on when nobody reads its log any more, and still ends well', async () => {
+    const before = await stage.lab.rs.snapshot();
+    const shim = stage.shim();
+    await shim.start();
+    shim.program?.hangUp();
+    // Something to say: other services, each with rules of its own.
+    shim.configure({ services: [{ address: RIP, port: '7000-7001' }] });
+    shim.program?.signal('SIGHUP');
+    await eventually('it has taken the other configuration', async () => {
+      const rules = await stage.lab.rs.ip('rule show');
+      return rules.includes('7000-7001') || undefined;
+    });
+    await stage.serves();
+    expect(await shim.stop()).toBe(0);
+    expect(await stage.lab.rs.snapshot()).toEqual(before);
+  });
 
   // ---- killed ------------------------------------------------------------------------------------------------
 
   /** Kills it while datagrams keep coming. */
-  async function killInTraffic({ wire, app }: Stage, shim: Shim): Promise<void> {
+  async function killInTraffic(shim: Shim): Promise<void> {
+    const { wire, app } = stage;
     const sourcePort = freshPort();
     let killed = false;
     const from = app.now;
@@ -200,92 +128,103 @@ describe.skipIf(missing() !== undefined)('lifecycle', () => {
     await traffic;
   }
 
-  it('after SIGKILL datagrams keep arriving, and `cleanup` makes the host as it was', () =>
-    Stage.in({}, async stage => {
-      const { lab } = stage;
-      const before = await lab.rs.snapshot();
-      const shim = stage.shim();
+  it('after SIGKILL datagrams keep arriving, and `cleanup` makes the host as it was', async () => {
+    const { lab } = stage;
+    const before = await lab.rs.snapshot();
+    const shim = stage.shim();
+    await shim.start();
+    await stage.serves();
+    await killInTraffic(shim);
+
+    // Nobody takes marks off any more; with ipo that does no harm.
+    for (const spec of [{}, { mark: mark(CLIENT) }]) {
+      const sourcePort = freshPort();
+      const { client, answer } = await stage.exchange({ sourcePort, ...spec });
+      expect(client).toBe(`${LIP}:${sourcePort}`);
+      expect(answer).toMatchObject({ source: RIP, destination: LIP, destinationPort: sourcePort });
+    }
+    await stage.servesDirectly([DIRECT, FAR]);
+    expect((await shim.cli('status')).code).toBe(3);
+
+    expect(await shim.cli('cleanup')).toMatchObject({ code: 0, stderr: '' });
+    expect(await lab.rs.snapshot()).toEqual(before);
+    expect(await shim.cli('cleanup')).toMatchObject({ code: 0, stderr: '' });
+    expect(await lab.rs.snapshot()).toEqual(before);
+  });
+
+  it('after SIGKILL a new run works, and its end makes the host as it was before the first', async () => {
+    const { lab } = stage;
+    const before = await lab.rs.snapshot();
+    const shim = stage.shim();
+    for (let i = 0; i < 2; i++) {
       await shim.start();
       await stage.serves();
-      await killInTraffic(stage, shim);
+      expect(await shim.stop('SIGKILL')).toBe(-1);
+    }
+    await shim.start();
+    await stage.serves();
+    await stage.servesDirectly([DIRECT, FAR]);
+    expect(await shim.stop()).toBe(0);
+    expect(await lab.rs.snapshot()).toEqual(before);
+  });
 
-      // Nobody takes marks off any more; with ipo that does no harm.
-      for (const spec of [{}, { mark: mark(CLIENT) }]) {
-        const sourcePort = freshPort();
-        const { client, answer } = await stage.exchange({ sourcePort, ...spec });
-        expect(client).toBe(`${LIP}:${sourcePort}`);
-        expect(answer).toMatchObject({ source: RIP, destination: LIP, destinationPort: sourcePort });
-      }
-      await stage.servesDirectly([DIRECT, FAR]);
-      expect((await shim.cli('status')).code).toBe(3);
-
-      expect(await shim.cli('cleanup')).toMatchObject({ code: 0, stderr: '' });
-      expect(await lab.rs.snapshot()).toEqual(before);
-      expect(await shim.cli('cleanup')).toMatchObject({ code: 0, stderr: '' });
-      expect(await lab.rs.snapshot()).toEqual(before);
-    }));
-
-  it('after SIGKILL a new run works, and its end makes the host as it was before the first', () =>
-    Stage.in({}, async stage => {
-      const { lab } = stage;
-      const before = await lab.rs.snapshot();
-      const shim = stage.shim();
-      for (let i = 0; i < 2; i++) {
-        await shim.start();
-        await stage.serves();
-        expect(await shim.stop('SIGKILL')).toBe(-1);
-      }
-      await shim.start();
-      await stage.serves();
-      await stage.servesDirectly([DIRECT, FAR]);
-      expect(await shim.stop()).toBe(0);
-      expect(await lab.rs.snapshot()).toEqual(before);
-    }));
-
-  it('`cleanup` touches nothing where nothing was left, nor what is being served', () =>
-    Stage.in({}, async stage => {
-      const { lab } = stage;
-      const before = await lab.rs.snapshot();
-      const shim = stage.shim();
-      expect((await shim.cli('cleanup')).code).toBe(0);
-      expect(await lab.rs.snapshot()).toEqual(before);
-      await shim.start();
-      const running = await lab.rs.snapshot();
-      expect((await shim.cli('cleanup')).code).toBe(0);
-      expect(await lab.rs.snapshot()).toEqual(running);
-      await stage.serves();
-    }));
+  it('`cleanup` touches nothing where nothing was left, nor what is being served', async () => {
+    const { lab } = stage;
+    const before = await lab.rs.snapshot();
+    const shim = stage.shim();
+    expect((await shim.cli('cleanup')).code).toBe(0);
+    expect(await lab.rs.snapshot()).toEqual(before);
+    await shim.start();
+    const running = await lab.rs.snapshot();
+    expect((await shim.cli('cleanup')).code).toBe(0);
+    expect(await lab.rs.snapshot()).toEqual(running);
+    await stage.serves();
+  });
 
   // ---- a second one ------------------------------------------------------------------------------------------
 
-  it.each<[string, ShimOptions]>([
-    ['the same TUN', {}],
-    ['the same TUN, another table', { routing: { table: 300 } }],
-    ['the same table, another TUN', { tun: { name: 'uoa1' } }],
-    ['half the same tables, another TUN', { tun: { name: 'uoa1' }, routing: { table: 249 } }],
-  ])('a second run on %s is refused, and the first goes on', (_, options) =>
-    Stage.in({}, async stage => {
-      const { lab } = stage;
-      const before = await lab.rs.snapshot();
-      const first = stage.shim();
-      await first.start();
-      const running = await lab.rs.snapshot();
+  describe('a second run', () => {
+    let app: App;
+    let before: string[];
+    let running: string[];
+    const bench = useBench({
+      prepare: async ({ lab }) => {
+        app = await App.start(lab.rs, 'echo', 7000);
+        before = await lab.rs.snapshot();
+      },
+    });
+    beforeAll(async () => {
+      running = await bench.lab.rs.snapshot();
+    });
 
-      const second = stage.shim({ log: { level: 'error' }, ...options });
+    it.each<[string, ShimOptions]>([
+      ['the same TUN', {}],
+      ['the same TUN, another table', { routing: { table: 300 } }],
+      ['the same table, another TUN', { tun: { name: 'uoa1' } }],
+      ['half the same tables, another TUN', { tun: { name: 'uoa1' }, routing: { table: 249 } }],
+    ])('on %s is refused, and the first goes on', async (_, options) => {
+      const { lab, wire } = bench;
+      const second = new Shim(lab.rs, { log: { level: 'error' }, ...options });
       const program = second.launch();
       expect(await program.ended).toBe(1);
+      await second.dispose();
       expect(program.stdout).toEqual([]);
       expect(program.stderr).toEqual([expect.stringMatching(/^uoa-shim: .*in use/)]);
       expect(await lab.rs.snapshot()).toEqual(running);
 
-      await stage.serves();
-      expect(await first.stop()).toBe(0);
-      expect(await lab.rs.snapshot()).toEqual(before);
-    }),
-  );
+      const payload = freshText();
+      await wire.send({ sourcePort: freshPort(), payload, mark: mark(CLIENT) });
+      expect((await app.got(payload)).client).toBe(CLIENT);
+    });
+
+    it('leaves nothing behind when the first has ended', async () => {
+      expect(await bench.shim.stop()).toBe(0);
+      expect(await bench.lab.rs.snapshot()).toEqual(before);
+    });
+  });
 
   it('a table that somebody uses is refused', () =>
-    Stage.in({}, async stage => {
+    Stage.in(async stage => {
       await stage.lab.rs.ip(`route add 198.18.0.0/15 via ${LIP} table 249`);
       const before = await stage.lab.rs.snapshot();
       const program = stage.shim({ log: { level: 'error' } }).launch();
@@ -297,23 +236,25 @@ describe.skipIf(missing() !== undefined)('lifecycle', () => {
   // ---- hosts of all kinds ------------------------------------------------------------------------------------
 
   it.each([true, false])('serves large datagrams as well (default route: %s)', defaultRoute =>
-    Stage.in({ defaultRoute }, async stage => {
-      const before = await stage.lab.rs.snapshot();
-      const shim = stage.shim();
-      await shim.start();
-      await stage.serves();
-      await stage.serves({}, 'opp');
-      const sourcePort = freshPort();
-      for (const [i, spec] of [{ mark: mark(CLIENT) }, {}].entries()) {
-        const fragments = { payload: pattern(5000 + i), fragmentAt: 1472, identification: 100 + i };
-        const { client, answer } = await stage.exchange({ sourcePort, ...fragments, ...spec });
-        expect(client).toBe(CLIENT);
-        expect(answer).toMatchObject({ event: 'datagram', destination: LIP, udpChecksum: 'good' });
-      }
-      await stage.servesDirectly(defaultRoute ? [DIRECT, FAR] : [DIRECT]);
-      expect(await shim.stop()).toBe(0);
-      expect(await stage.lab.rs.snapshot()).toEqual(before);
-    }),
+    Stage.in(
+      async stage => {
+        const before = await stage.lab.rs.snapshot();
+        const shim = stage.shim();
+        await shim.start();
+        await stage.serves();
+        const sourcePort = freshPort();
+        for (const [i, spec] of [{ mark: mark(CLIENT) }, {}].entries()) {
+          const fragments = { payload: pattern(5000 + i), fragmentAt: 1472, identification: 100 + i };
+          const { client, answer } = await stage.exchange({ sourcePort, ...fragments, ...spec });
+          expect(client).toBe(CLIENT);
+          expect(answer).toMatchObject({ event: 'datagram', destination: LIP, udpChecksum: 'good' });
+        }
+        await stage.servesDirectly(defaultRoute ? [DIRECT, FAR] : [DIRECT]);
+        expect(await shim.stop()).toBe(0);
+        expect(await stage.lab.rs.snapshot()).toEqual(before);
+      },
+      { defaultRoute },
+    ),
   );
 
   it.each<[string, Record<string, number>, boolean]>([
@@ -323,24 +264,27 @@ describe.skipIf(missing() !== undefined)('lifecycle', () => {
     ['on eth0 and all, without a default route', { eth0: 1, all: 1, default: 1 }, false],
     ['on eth0, loose on all', { eth0: 1, all: 2 }, true],
   ])('serves marked and direct clients with strict rp_filter %s', (_, filters, defaultRoute) =>
-    Stage.in({ defaultRoute }, async stage => {
-      const { lab } = stage;
-      for (const [name, value] of Object.entries(filters))
-        await lab.rs.sysctl(`net.ipv4.conf.${name}.rp_filter`, value);
-      const direct = defaultRoute ? [DIRECT, FAR] : [DIRECT];
-      await stage.servesDirectly(direct);
-      const before = await lab.rs.snapshot();
-      const shim = stage.shim();
-      await shim.start();
-      await stage.serves();
-      await stage.servesDirectly(direct);
-      expect(await shim.stop()).toBe(0);
-      expect(await lab.rs.snapshot()).toEqual(before);
-    }),
+    Stage.in(
+      async stage => {
+        const { lab } = stage;
+        for (const [name, value] of Object.entries(filters))
+          await lab.rs.sysctl(`net.ipv4.conf.${name}.rp_filter`, value);
+        const direct = defaultRoute ? [DIRECT, FAR] : [DIRECT];
+        await stage.servesDirectly(direct);
+        const before = await lab.rs.snapshot();
+        const shim = stage.shim();
+        await shim.start();
+        await stage.serves();
+        await stage.servesDirectly(direct);
+        expect(await shim.stop()).toBe(0);
+        expect(await lab.rs.snapshot()).toEqual(before);
+      },
+      { defaultRoute },
+    ),
   );
 
   it('leaves alone what was there before', () =>
-    Stage.in({}, async stage => {
+    Stage.in(async stage => {
       const { rs } = stage.lab;
       await rs.sysctl('net.ipv4.conf.eth0.forwarding', 1);
       await rs.sysctl('net.ipv4.udp_early_demux', 0);
@@ -361,7 +305,7 @@ describe.skipIf(missing() !== undefined)('lifecycle', () => {
     }));
 
   it('leaves alone what an administrator sets meanwhile', () =>
-    Stage.in({}, async stage => {
+    Stage.in(async stage => {
       const { rs } = stage.lab;
       const shim = stage.shim();
       await shim.start();
@@ -373,7 +317,7 @@ describe.skipIf(missing() !== undefined)('lifecycle', () => {
     }));
 
   it('finds its way where the local rule was moved before', () =>
-    Stage.in({}, async stage => {
+    Stage.in(async stage => {
       const { rs } = stage.lab;
       await rs.ip('rule add pref 100 lookup local');
       await rs.ip('rule del pref 0');
@@ -387,7 +331,7 @@ describe.skipIf(missing() !== undefined)('lifecycle', () => {
     }));
 
   it('warns where the FORWARD chain drops what goes to the TUN', () =>
-    Stage.in({}, async stage => {
+    Stage.in(async stage => {
       const policy = 'table ip host { chain f { type filter hook forward priority 0; policy drop; }\n}\n';
       await stage.lab.rs.must(['nft', '-f', '-'], policy);
       const shim = stage.shim();
@@ -435,17 +379,9 @@ describe.skipIf(missing() !== undefined)('lifecycle', () => {
       .map(({ source, protocol }) => `${source} ${protocol}`);
   }
 
-  async function besideBehind(stage: Stage): Promise<Wire> {
-    const behind = await stage.lab.behind(BEHIND_MAC);
-    const mac = JSON.parse(await stage.lab.rs.must(['ip', '-j', 'link', 'show', 'eth1'])) as {
-      address: string;
-    }[];
-    return Wire.start(behind, mac[0].address, ['--all']);
-  }
-
   it('does not make a router of a host that is none', () =>
-    Stage.in({}, async stage => {
-      const behind = await besideBehind(stage);
+    Stage.in(async stage => {
+      const behind = await stage.behind('--all');
       const before = await stage.lab.rs.snapshot();
       expect(await passesThrough(stage, behind)).toEqual([]);
       const shim = stage.shim();
@@ -459,8 +395,8 @@ describe.skipIf(missing() !== undefined)('lifecycle', () => {
     }));
 
   it('leaves a router a router', () =>
-    Stage.in({}, async stage => {
-      const behind = await besideBehind(stage);
+    Stage.in(async stage => {
+      const behind = await stage.behind('--all');
       for (const name of ['eth0', 'eth1']) await stage.lab.rs.sysctl(`net.ipv4.conf.${name}.forwarding`, 1);
       const passing = await passesThrough(stage, behind);
       expect(passing).toHaveLength(15);
@@ -471,8 +407,8 @@ describe.skipIf(missing() !== undefined)('lifecycle', () => {
     }));
 
   it('answers clients behind another interface, and warns where its rp_filter is strict', () =>
-    Stage.in({}, async stage => {
-      const behind = await besideBehind(stage);
+    Stage.in(async stage => {
+      const behind = await stage.behind('--all');
       const shim = stage.shim();
       await shim.start();
       const payload = freshText();
@@ -494,50 +430,46 @@ describe.skipIf(missing() !== undefined)('lifecycle', () => {
 
   // ---- SIGHUP ------------------------------------------------------------------------------------------------
 
-  it('SIGHUP takes other prefixes and services, and flows stay', () =>
-    Stage.in({}, async stage => {
-      const { lab } = stage;
-      const before = await lab.rs.snapshot();
-      const shim = stage.shim();
-      await shim.start();
-      const { pid } = await shim.status();
-      const known = freshPort();
-      await stage.exchange({ sourcePort: known, mark: mark(CLIENT) });
-      const learns = async (source: string) => {
-        const { client } = await stage.exchange({ source, mark: mark('198.51.100.99:99') });
-        return client === '198.51.100.99:99';
-      };
-      expect(await learns(LIP_2)).toBe(false);
+  it('SIGHUP takes other prefixes and services, and flows stay', async () => {
+    const { lab } = stage;
+    const before = await lab.rs.snapshot();
+    const shim = stage.shim();
+    await shim.start();
+    const { pid } = await shim.status();
+    const known = freshPort();
+    await stage.exchange({ sourcePort: known, mark: mark(CLIENT) });
+    const learns = async (source: string) => {
+      const { client } = await stage.exchange({ source, mark: mark('198.51.100.99:99') });
+      return client === '198.51.100.99:99';
+    };
+    expect(await learns(LIP_2)).toBe(false);
 
-      shim.configure({ loadBalancers: [{ prefix: `${LIP}/32` }, { prefix: `${LIP_2}/32` }] });
-      shim.program?.signal('SIGHUP');
-      await eventually('the other load balancer counts', async () => (await learns(LIP_2)) || undefined);
-      expect((await stage.exchange({ sourcePort: known })).client).toBe(CLIENT);
-      expect(await shim.flows({ client: CLIENT })).toMatchObject([{ packets: 2, replies: 2 }]);
+    shim.configure({ loadBalancers: [{ prefix: `${LIP}/32` }, { prefix: `${LIP_2}/32` }] });
+    shim.program?.signal('SIGHUP');
+    await eventually('the other load balancer counts', async () => (await learns(LIP_2)) || undefined);
+    expect((await stage.exchange({ sourcePort: known })).client).toBe(CLIENT);
+    expect(await shim.flows({ client: CLIENT })).toMatchObject([{ packets: 2, replies: 2 }]);
 
-      shim.configure({
-        loadBalancers: [{ prefix: `${LIP_2}/32` }],
-        services: [{ address: RIP, port: '7000-7001' }],
-      });
-      shim.program?.signal('SIGHUP');
-      await eventually(
-        'the first load balancer counts no more',
-        async () => !(await learns(LIP)) || undefined,
-      );
-      expect((await stage.exchange({ sourcePort: known })).client).toBe(`${LIP}:${known}`);
-      expect(await shim.flows({ client: CLIENT })).toHaveLength(1);
-      await stage.serves({ source: LIP_2 });
+    shim.configure({
+      loadBalancers: [{ prefix: `${LIP_2}/32` }],
+      services: [{ address: RIP, port: '7000-7001' }],
+    });
+    shim.program?.signal('SIGHUP');
+    await eventually('the first load balancer counts no more', async () => !(await learns(LIP)) || undefined);
+    expect((await stage.exchange({ sourcePort: known })).client).toBe(`${LIP}:${known}`);
+    expect(await shim.flows({ client: CLIENT })).toHaveLength(1);
+    await stage.serves({ source: LIP_2 });
 
-      // One with a fault changes nothing.
-      shim.configure({ loadBalancers: [] });
-      shim.program?.signal('SIGHUP');
-      await eventually('the fault is named', () => shim.program?.log.includes('loadBalancers') || undefined);
-      await stage.serves({ source: LIP_2 });
-      expect(await shim.status()).toMatchObject({ pid, healthy: true });
+    // One with a fault changes nothing.
+    shim.configure({ loadBalancers: [] });
+    shim.program?.signal('SIGHUP');
+    await eventually('the fault is named', () => shim.program?.log.includes('loadBalancers') || undefined);
+    await stage.serves({ source: LIP_2 });
+    expect(await shim.status()).toMatchObject({ pid, healthy: true });
 
-      expect(await shim.stop()).toBe(0);
-      expect(await lab.rs.snapshot()).toEqual(before);
-    }));
+    expect(await shim.stop()).toBe(0);
+    expect(await lab.rs.snapshot()).toEqual(before);
+  });
 
   // ---- plan --------------------------------------------------------------------------------------------------
 
@@ -548,7 +480,7 @@ describe.skipIf(missing() !== undefined)('lifecycle', () => {
       .map(line => line.replace(/ linkdown| dead/g, ''));
 
   it('`plan` prints what `run` does, and what undoes it', () =>
-    Stage.in({}, async stage => {
+    Stage.in(async stage => {
       const { rs } = stage.lab;
       await rs.sysctl('net.ipv4.conf.eth0.rp_filter', 1);
       const before = await rs.snapshot();

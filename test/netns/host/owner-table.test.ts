@@ -6,84 +6,15 @@
  */
 import { readdirSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
-import { App } from '../../support/apps.js';
-import { Lab, LIP, LIP_2, missing, RIP } from '../../support/netns.js';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { LIP, LIP_2, missing, RIP } from '../../support/netns.js';
 import { eventually, must, Program } from '../../support/process.js';
-import { Shim } from '../../support/shim.js';
-import { mark, text, Wire } from '../../support/wire.js';
+import type { Shim } from '../../support/shim.js';
+import { CLIENT, Stage } from '../../support/stage.js';
+import { mark } from '../../support/wire.js';
 
-const CLIENT = '198.51.100.7:5555';
 const TABLE = 'table netdev uoa_uoa0';
 const INGRESS = { routing: { steering: 'nft-ingress' } };
-
-let number = 0;
-
-class Stage {
-  private constructor(
-    readonly lab: Lab,
-    readonly shim: Shim,
-    private readonly wire: Wire,
-    private readonly app: App,
-  ) {}
-
-  static async in(act: (stage: Stage) => Promise<void>): Promise<void> {
-    const lab = await Lab.create({});
-    const shim = new Shim(lab.rs, INGRESS);
-    try {
-      await act(new Stage(lab, shim, await Wire.besideLab(lab), await App.start(lab.rs, 'echo', 7000)));
-    } finally {
-      await shim.dispose();
-      await lab.delete();
-    }
-  }
-
-  /** Whom the application sees; its echo has come back, too. */
-  async client(sourcePort: number, marked = false, source = LIP): Promise<string> {
-    const payload = text(`datagram ${++number}`);
-    const from = this.wire.now;
-    await this.wire.send({ source, sourcePort, payload, ...(marked && { mark: mark(CLIENT) }) });
-    const { client } = await this.app.got(payload);
-    await this.wire.answer(payload, from);
-    return client;
-  }
-
-  async serves(): Promise<void> {
-    const sourcePort = 45000 + ++number;
-    expect(await this.client(sourcePort, true)).toBe(CLIENT);
-    expect(await this.client(sourcePort)).toBe(CLIENT);
-  }
-
-  ruleset(): Promise<string> {
-    return this.lab.rs.must(['nft', 'list', 'ruleset']);
-  }
-
-  /** The one nft that runs under the shim. */
-  async nftPid(): Promise<number> {
-    return Number(await must(['pgrep', '-x', '-P', String(this.shim.program?.pid), 'nft']));
-  }
-
-  /** Starts the shim with a shell script between it and the `nft -i` that it wants; $nft is the real one. */
-  async startWith(script: string): Promise<Program> {
-    const { lab, shim } = this;
-    const nft = (await must(['sh', '-c', 'command -v nft'])).trim();
-    const lines = ['#!/bin/sh', `nft=${nft}`, 'if [ "$1" = -i ]; then', script, 'fi', 'exec $nft "$@"', ''];
-    writeFileSync(join(shim.directory, 'nft'), lines.join('\n'), { mode: 0o755 });
-    const path = `PATH=${shim.directory}:${process.env.PATH}`;
-    const run = ['env', path, process.execPath, shim.main, 'run', '--config', shim.config];
-    const program = lab.rs.start(new Program(lab.rs.command(run)));
-    shim.program = program;
-    await eventually('the shim runs', async () => {
-      if (!program.running) throw new Error(program.log);
-      return (await shim.cli('status')).code === 0 || undefined;
-    });
-    return program;
-  }
-
-  async untilGone(): Promise<void> {
-    await eventually('the table is gone', async () => !(await this.ruleset()).includes(TABLE) || undefined);
-  }
-}
 
 function isAlive(pid: number): boolean {
   try {
@@ -95,177 +26,189 @@ function isAlive(pid: number): boolean {
 }
 
 describe.skipIf(missing() !== undefined)('the ingress table', () => {
-  it('is owned: nobody else can take it away', () =>
-    Stage.in(async stage => {
-      const { rs } = stage.lab;
-      await stage.shim.start();
-      expect(await stage.ruleset()).toMatch(/table netdev uoa_uoa0 \{[^}]*flags owner/);
-      await rs.must(['nft', 'flush', 'ruleset']);
-      expect((await rs.run(['nft', `delete ${TABLE}`])).code).not.toBe(0);
-      expect(await stage.ruleset()).toContain(TABLE);
-      await stage.serves();
-    }));
+  const stage = Stage.use();
+  let shim: Shim;
+  beforeEach(() => {
+    shim = stage.shim(INGRESS);
+  });
 
-  it('nft inherits neither TUN nor locks, is out of reach for a Ctrl-C, and ends with the shim', () =>
-    Stage.in(async stage => {
-      await stage.shim.start();
-      const pid = await stage.nftPid();
-      const open = readdirSync(`/proc/${pid}/fd`).map(fd => readlinkSync(`/proc/${pid}/fd/${fd}`));
-      expect(open.filter(path => !/^(socket|pipe):/.test(path))).toEqual([]);
-      const group = await must(['ps', '-o', 'pgid=', '-p', String(pid)]);
-      expect(Number(group)).toBe(pid);
-      expect(await stage.shim.stop('SIGINT')).toBe(0);
-      expect(isAlive(pid)).toBe(false);
-    }));
+  const ruleset = (): Promise<string> => stage.lab.rs.must(['nft', 'list', 'ruleset']);
+
+  async function untilGone(): Promise<void> {
+    await eventually('the table is gone', async () => !(await ruleset()).includes(TABLE) || undefined);
+  }
+
+  /** The one nft that runs under the shim. */
+  async function nftPid(): Promise<number> {
+    return Number(await must(['pgrep', '-x', '-P', String(shim.program?.pid), 'nft']));
+  }
+
+  /** Starts the shim with a shell script between it and the `nft -i` that it wants; $nft is the real one. */
+  async function startWith(script: string): Promise<void> {
+    const nft = (await must(['sh', '-c', 'command -v nft'])).trim();
+    const lines = ['#!/bin/sh', `nft=${nft}`, 'if [ "$1" = -i ]; then', script, 'fi', 'exec $nft "$@"', ''];
+    writeFileSync(join(shim.directory, 'nft'), lines.join('\n'), { mode: 0o755 });
+    await shim.start('env', `PATH=${shim.directory}:${process.env.PATH}`);
+  }
+
+  /** Whom the application sees; its echo has come back, too. */
+  const client = async (sourcePort: number, marked = false, source = LIP): Promise<string> =>
+    (await stage.exchange({ source, sourcePort, ...(marked && { mark: mark(CLIENT) }) })).client;
+
+  it('is owned: nobody else can take it away', async () => {
+    const { rs } = stage.lab;
+    await shim.start();
+    expect(await ruleset()).toMatch(/table netdev uoa_uoa0 \{[^}]*flags owner/);
+    await rs.must(['nft', 'flush', 'ruleset']);
+    expect((await rs.run(['nft', `delete ${TABLE}`])).code).not.toBe(0);
+    expect(await ruleset()).toContain(TABLE);
+    await stage.serves();
+  });
+
+  it('nft inherits neither TUN nor locks, is out of reach for a Ctrl-C, and ends with the shim', async () => {
+    await shim.start();
+    const pid = await nftPid();
+    const open = readdirSync(`/proc/${pid}/fd`).map(fd => readlinkSync(`/proc/${pid}/fd/${fd}`));
+    expect(open.filter(path => !/^(socket|pipe):/.test(path))).toEqual([]);
+    const group = await must(['ps', '-o', 'pgid=', '-p', String(pid)]);
+    expect(Number(group)).toBe(pid);
+    expect(await shim.stop('SIGINT')).toBe(0);
+    expect(isAlive(pid)).toBe(false);
+  });
 
   it.each([false, true])(
     'goes by itself after SIGKILL (stopped before: %s), and a new start works',
-    stopped =>
-      Stage.in(async stage => {
-        const { lab, shim } = stage;
-        const before = await lab.rs.snapshot();
-        await shim.start();
+    async stopped => {
+      const { lab } = stage;
+      const before = await lab.rs.snapshot();
+      await shim.start();
+      await stage.serves();
+      const pid = await nftPid();
+      if (stopped) shim.program?.signal('SIGSTOP');
+      await shim.stop('SIGKILL');
+      await untilGone();
+      await eventually('nft has ended', () => !isAlive(pid) || undefined);
+      expect(await client(40002)).toBe(`${LIP}:40002`);
+      for (let i = 0; i < 2; i++) {
+        await shim.start(); // at once: the nft of the one before may still be there
         await stage.serves();
-        const pid = await stage.nftPid();
-        if (stopped) shim.program?.signal('SIGSTOP');
-        await shim.stop('SIGKILL');
-        await stage.untilGone();
-        await eventually('nft has ended', () => !isAlive(pid) || undefined);
-        expect(await stage.client(40002)).toBe(`${LIP}:40002`);
-        for (let i = 0; i < 2; i++) {
-          await shim.start(); // at once: the nft of the one before may still be there
-          await stage.serves();
-          expect(await shim.stop('SIGKILL')).toBe(-1);
-        }
-        expect(await shim.cli('cleanup')).toMatchObject({ code: 0, stderr: '' });
-        await stage.untilGone();
-        expect(await lab.rs.snapshot()).toEqual(before);
-      }),
+        expect(await shim.stop('SIGKILL')).toBe(-1);
+      }
+      expect(await shim.cli('cleanup')).toMatchObject({ code: 0, stderr: '' });
+      await untilGone();
+      expect(await lab.rs.snapshot()).toEqual(before);
+    },
   );
 
-  it('SIGHUP replaces it in one step', () =>
-    Stage.in(async stage => {
-      const { shim } = stage;
-      await shim.start();
-      expect(await stage.client(40001, true)).toBe(CLIENT);
-      const pid = await stage.nftPid();
+  it('SIGHUP replaces it in one step', async () => {
+    await shim.start();
+    expect(await client(40001, true)).toBe(CLIENT);
+    const pid = await nftPid();
 
-      const seen: string[] = [];
-      shim.configure({ ...INGRESS, loadBalancers: [{ prefix: `${LIP}/32` }, { prefix: `${LIP_2}/32` }] });
-      shim.program?.signal('SIGHUP');
-      await eventually('the other load balancer has its rule', async () => {
-        seen.push(await stage.ruleset());
-        return seen.at(-1)?.includes(LIP_2) || undefined;
-      });
-      expect(seen.filter(ruleset => !ruleset.includes(`saddr ${LIP} `))).toEqual([]);
-      expect(seen.at(-1)).toContain('flags owner');
-      expect(await stage.nftPid()).toBe(pid);
-      expect(await stage.client(40001)).toBe(CLIENT);
-      expect(await stage.client(40002, true, LIP_2)).toBe(CLIENT);
+    const seen: string[] = [];
+    shim.configure({ ...INGRESS, loadBalancers: [{ prefix: `${LIP}/32` }, { prefix: `${LIP_2}/32` }] });
+    shim.program?.signal('SIGHUP');
+    await eventually('the other load balancer has its rule', async () => {
+      seen.push(await ruleset());
+      return seen.at(-1)?.includes(LIP_2) || undefined;
+    });
+    expect(seen.filter(ruleset => !ruleset.includes(`saddr ${LIP} `))).toEqual([]);
+    expect(seen.at(-1)).toContain('flags owner');
+    expect(await nftPid()).toBe(pid);
+    expect(await client(40001)).toBe(CLIENT);
+    expect(await client(40002, true, LIP_2)).toBe(CLIENT);
 
-      expect(await shim.stop()).toBe(0);
-      expect(await stage.ruleset()).not.toContain(TABLE);
-    }));
+    expect(await shim.stop()).toBe(0);
+    expect(await ruleset()).not.toContain(TABLE);
+  });
 
-  it('stays as it is when nft refuses another one at SIGHUP', () =>
-    Stage.in(async stage => {
-      const { shim } = stage;
-      const program = await stage.startWith('sed -u "s/192.0.2.77/nonsense!/" | $nft -i; exit');
-      shim.configure({ ...INGRESS, loadBalancers: [{ prefix: `${LIP}/32` }, { prefix: '192.0.2.77/32' }] });
-      program.signal('SIGHUP');
-      await eventually(
-        'it says so',
-        () => /kept as it was: nft -i: Error: syntax/.test(program.log) || undefined,
-      );
-      expect(await stage.ruleset()).toContain('flags owner');
-      expect((await shim.status()).healthy).toBe(true);
-      await stage.serves();
-      expect(await shim.stop()).toBe(0);
-      expect(await stage.ruleset()).not.toContain(TABLE);
-    }));
+  it('stays as it is when nft refuses another one at SIGHUP', async () => {
+    await startWith('sed -u "s/192.0.2.77/nonsense!/" | $nft -i; exit');
+    shim.configure({ ...INGRESS, loadBalancers: [{ prefix: `${LIP}/32` }, { prefix: '192.0.2.77/32' }] });
+    shim.program?.signal('SIGHUP');
+    await eventually(
+      'it says so',
+      () => /kept as it was: nft -i: Error: syntax/.test(shim.program?.log ?? '') || undefined,
+    );
+    expect(await ruleset()).toContain('flags owner');
+    expect((await shim.status()).healthy).toBe(true);
+    await stage.serves();
+    expect(await shim.stop()).toBe(0);
+    expect(await ruleset()).not.toContain(TABLE);
+  });
 
-  it('is made again when somebody kills its nft', () =>
-    Stage.in(async stage => {
-      const { shim } = stage;
-      const before = await stage.lab.rs.snapshot();
-      const broken = join(shim.directory, 'broken');
-      await stage.startWith(`[ ! -e ${broken} ] || exit 3`);
-      await stage.serves();
-      const pid = await stage.nftPid();
-      writeFileSync(broken, '');
-      process.kill(pid, 'SIGKILL');
-      await eventually('status says so', async () => {
-        const { healthy, warnings } = await shim.status();
-        return (!healthy && warnings.includes(`gone from this host: ${TABLE}`)) || undefined;
-      });
-      expect(await stage.client(40001)).toBe(`${LIP}:40001`);
-      await eventually(
-        'it is tried',
-        () => shim.program?.log.includes('could not be made again') || undefined,
-      );
-      rmSync(broken);
-      await eventually('it is there again', async () => (await shim.status()).healthy || undefined);
-      expect(await stage.nftPid()).not.toBe(pid);
-      expect(await stage.ruleset()).toContain('flags owner');
-      await stage.serves();
-      expect(shim.program?.log).toMatch(/table netdev uoa_uoa0 is gone: .*SIGKILL/);
-      expect(await shim.stop()).toBe(0);
-      expect(await stage.lab.rs.snapshot()).toEqual(before);
-    }));
+  it('is made again when somebody kills its nft', async () => {
+    const before = await stage.lab.rs.snapshot();
+    const broken = join(shim.directory, 'broken');
+    await startWith(`[ ! -e ${broken} ] || exit 3`);
+    await stage.serves();
+    const pid = await nftPid();
+    writeFileSync(broken, '');
+    process.kill(pid, 'SIGKILL');
+    await eventually('status says so', async () => {
+      const { healthy, warnings } = await shim.status();
+      return (!healthy && warnings.includes(`gone from this host: ${TABLE}`)) || undefined;
+    });
+    expect(await client(40001)).toBe(`${LIP}:40001`);
+    await eventually('it is tried', () => shim.program?.log.includes('could not be made again') || undefined);
+    rmSync(broken);
+    await eventually('it is there again', async () => (await shim.status()).healthy || undefined);
+    expect(await nftPid()).not.toBe(pid);
+    expect(await ruleset()).toContain('flags owner');
+    await stage.serves();
+    expect(shim.program?.log).toMatch(/table netdev uoa_uoa0 is gone: .*SIGKILL/);
+    expect(await shim.stop()).toBe(0);
+    expect(await stage.lab.rs.snapshot()).toEqual(before);
+  });
 
-  it('takes the place of one that an older version left', () =>
-    Stage.in(async stage => {
-      const { lab, shim } = stage;
-      const left = `table netdev uoa_uoa0 { chain in_0 { type filter hook ingress device "eth0" priority 0; }\n}\n`;
-      await lab.rs.must(['nft', '-f', '-'], left);
-      await shim.start();
-      expect(await stage.ruleset()).toContain('flags owner');
-      await stage.serves();
-      expect(await shim.stop()).toBe(0);
-      expect(await stage.ruleset()).not.toContain(TABLE);
-    }));
+  it('takes the place of one that an older version left', async () => {
+    const { lab } = stage;
+    const left = `table netdev uoa_uoa0 { chain in_0 { type filter hook ingress device "eth0" priority 0; }\n}\n`;
+    await lab.rs.must(['nft', '-f', '-'], left);
+    await shim.start();
+    expect(await ruleset()).toContain('flags owner');
+    await stage.serves();
+    expect(await shim.stop()).toBe(0);
+    expect(await ruleset()).not.toContain(TABLE);
+  });
 
-  it('is refused where another process owns one of that name', () =>
-    Stage.in(async stage => {
-      const { lab, shim } = stage;
-      const before = await lab.rs.snapshot();
-      const owner = lab.rs.start(new Program(lab.rs.command(['nft', '-i'])));
-      owner.write(`${TABLE} { flags owner; }`);
-      await eventually('it is there', async () => (await stage.ruleset()).includes(TABLE) || undefined);
-      const program = shim.launch();
-      expect(await program.ended).toBe(1);
-      expect(program.stderr.at(-1)).toContain(`${TABLE} belongs to another process`);
-      await owner.end();
-      await stage.untilGone();
-      expect(await lab.rs.snapshot()).toEqual(before);
-    }));
+  it('is refused where another process owns one of that name', async () => {
+    const { lab } = stage;
+    const before = await lab.rs.snapshot();
+    const owner = lab.rs.start(new Program(lab.rs.command(['nft', '-i'])));
+    owner.write(`${TABLE} { flags owner; }`);
+    await eventually('it is there', async () => (await ruleset()).includes(TABLE) || undefined);
+    const program = shim.launch();
+    expect(await program.ended).toBe(1);
+    expect(program.stderr.at(-1)).toContain(`${TABLE} belongs to another process`);
+    await owner.end();
+    await untilGone();
+    expect(await lab.rs.snapshot()).toEqual(before);
+  });
 
   it.each([
     ['nft takes no commands one by one', 'exit 1'],
     ['there is no flag for it', 'sed -u "s/flags owner/flags unheard-of/" | $nft -i; exit'],
-  ])('is a lasting one where %s, with a warning', (_, script) =>
-    Stage.in(async stage => {
-      const { lab, shim } = stage;
-      const before = await lab.rs.snapshot();
-      const program = await stage.startWith(script);
-      expect(program.log).toContain(`${TABLE} will stay if the process is killed`);
-      expect(await stage.ruleset()).not.toContain('flags owner');
-      await stage.serves();
-      await shim.stop('SIGKILL');
-      expect(await stage.ruleset()).toContain(TABLE);
-      expect(await shim.cli('cleanup')).toMatchObject({ code: 0, stderr: '' });
-      expect(await lab.rs.snapshot()).toEqual(before);
-    }),
-  );
+  ])('is a lasting one where %s, with a warning', async (_, script) => {
+    const { lab } = stage;
+    const before = await lab.rs.snapshot();
+    await startWith(script);
+    expect(shim.program?.log).toContain(`${TABLE} will stay if the process is killed`);
+    expect(await ruleset()).not.toContain('flags owner');
+    await stage.serves();
+    await shim.stop('SIGKILL');
+    expect(await ruleset()).toContain(TABLE);
+    expect(await shim.cli('cleanup')).toMatchObject({ code: 0, stderr: '' });
+    expect(await lab.rs.snapshot()).toEqual(before);
+  });
 
-  it('`plan` prints it as one that a command can make', () =>
-    Stage.in(async stage => {
-      const { lab, shim } = stage;
-      const before = await lab.rs.snapshot();
-      const [up, down] = [await shim.cli('plan', '--up'), await shim.cli('plan', '--down')];
-      await lab.rs.must(['sh', '-e'], up.stdout);
-      expect(await stage.ruleset()).toContain(`saddr ${LIP} ip daddr ${RIP}`);
-      await lab.rs.must(['sh', '-e'], down.stdout);
-      expect(await lab.rs.snapshot()).toEqual(before);
-    }));
+  it('`plan` prints it as one that a command can make', async () => {
+    const { lab } = stage;
+    const before = await lab.rs.snapshot();
+    const [up, down] = [await shim.cli('plan', '--up'), await shim.cli('plan', '--down')];
+    await lab.rs.must(['sh', '-e'], up.stdout);
+    expect(await ruleset()).toContain(`saddr ${LIP} ip daddr ${RIP}`);
+    await lab.rs.must(['sh', '-e'], down.stdout);
+    expect(await lab.rs.snapshot()).toEqual(before);
+  });
 });
