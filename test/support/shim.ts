@@ -5,8 +5,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
-import type { FlowAnswer, FlowFilters, StatusAnswer } from '#shim/daemon/control/answers.js';
-import { ask, type ControlRequest } from '#shim/daemon/control/server.js';
+import type { FlowAnswer, StatusAnswer } from '#shim/daemon/control/answers.js';
+import { request } from '#shim/daemon/control/client.js';
+import type { FlowFilters } from '#shim/daemon/control/filters.js';
+import type { ControlRequest } from '#shim/daemon/control/protocol.js';
 import { LIP, type Namespace, RIP } from './netns.js';
 import { caughtUp, eventually, type Outcome, Program } from './process.js';
 
@@ -144,13 +146,13 @@ export class Shim {
   // ---- what the commands ask, without the cost of one --------------------------------------------------------
 
   status(): Promise<StatusAnswer> {
-    return this.request<StatusAnswer>({ command: 'status' });
+    return this.one<StatusAnswer>({ command: 'status' });
   }
 
   /** The counters, once what came before has been seen to. */
   async stats(): Promise<Stats> {
     await this.idle();
-    return this.request<Stats>({ command: 'stats' });
+    return this.one<Stats>({ command: 'stats' });
   }
 
   /** The flows, once what came before has been seen to. */
@@ -161,8 +163,8 @@ export class Shim {
 
   /** The client of a flow; null if the flow is unknown. */
   async lookup(source: string, destination: string): Promise<string | null> {
-    const request = { command: 'lookup', source, destination } as const;
-    return (await this.request<{ client: string | null }>(request)).client;
+    const question = { command: 'lookup', source, destination } as const;
+    return (await this.one<{ client: string | null }>(question)).client;
   }
 
   /** What the counters grew by while `act` went on, those that didn't left out. */
@@ -183,20 +185,20 @@ export class Shim {
     });
   }
 
-  private async request<T>(request: ControlRequest): Promise<T> {
-    const [item] = await this.all<T>(request);
+  private async one<T>(question: ControlRequest): Promise<T> {
+    const [item] = await this.all<T>(question);
     return item;
   }
 
-  private async all<T>(request: ControlRequest): Promise<T[]> {
-    const items = await this.answers<T>(request);
-    if (items === undefined) throw new Error(`nobody answers ${request.command}:\n${this.program?.log}`);
+  private async all<T>(question: ControlRequest): Promise<T[]> {
+    const items = await this.answers<T>(question);
+    if (items === undefined) throw new Error(`nobody answers ${question.command}:\n${this.program?.log}`);
     return items;
   }
 
   /** From the control socket, and what any program said before has been read; undefined if nobody answers. */
-  private async answers<T>(request: ControlRequest): Promise<T[] | undefined> {
-    const answer = await ask(this.socket, request);
+  private async answers<T>(question: ControlRequest): Promise<T[] | undefined> {
+    const answer = await request(this.socket, question);
     if (answer === undefined) return undefined;
     const items: T[] = [];
     for await (const item of answer) items.push(item as T);
