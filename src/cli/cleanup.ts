@@ -19,7 +19,7 @@ export function cleanupCommand(): Command {
         const found = await undoLeftovers(tun, { info: print, warn: complain });
         print(found ? `${tun}: cleaned up` : `${tun}: nothing was left behind`);
       } finally {
-        lock.release();
+        lock.unlock();
         removeStaleLocks();
       }
     });

@@ -12,7 +12,7 @@ export async function claim(tun: string, tables: readonly number[]): Promise<Loc
   try {
     await requireEmpty(tables);
   } catch (error) {
-    lock.release();
+    lock.unlock();
     throw error;
   }
   return lock;

@@ -50,7 +50,7 @@ export class Daemon {
   private static async takeUp(config: Config, life: Lifecycle, log: Logger): Promise<Daemon> {
     const kit = roleKit(config.role);
     const lock = await claim(config.tun.name, kit.tables(config));
-    life.onStop(() => lock.release());
+    life.onStop(() => lock.unlock());
     const plan = await kit.plan(config);
 
     const tun = openOwnTun(config);

@@ -15,7 +15,7 @@ export class Answering implements ControlHandler {
 
   status(): StatusAnswer {
     const { config, life, setup, plan } = this.running;
-    const missing = [...this.running.missing, ...setup.gone()];
+    const missing = [...this.running.missing, ...setup.missing()];
     return {
       state: life.state,
       role: config.role,

@@ -34,7 +34,7 @@ export class HostWatch {
   private async look(): Promise<void> {
     const { running, log, integrity } = this;
     try {
-      const missing = await integrity.gone();
+      const missing = await integrity.missing();
       const addresses = await readLocalAddresses();
       // What was read meanwhile for a plan that is no longer in force says nothing about the present one.
       if (running.life.state !== 'running' || integrity !== this.integrity) return;

@@ -2,18 +2,18 @@
 import { run } from '../command.js';
 import { Firewall } from '../facts/firewall.js';
 import type { RealServerFacts } from '../facts/real-server.js';
-import { type FirewallQuestion, forwardObstacles } from './firewall-warnings.js';
+import { type FirewallQuestion, forwardDroppers } from './dropping-chains.js';
 
 export type Steering = 'policy-routing' | 'nft-ingress';
 
 /** What speaks against each of them here. */
-export type Obstacles = Record<Steering, string[]>;
+export type SteeringObstacles = Record<Steering, string[]>;
 
 export async function steeringObstacles(
   question: FirewallQuestion,
   facts: RealServerFacts,
-): Promise<Obstacles> {
-  const dropping = (await forwardObstacles(question, facts, await Firewall.read())).map(
+): Promise<SteeringObstacles> {
+  const dropping = (await forwardDroppers(question, facts, await Firewall.read())).map(
     ({ chain }) => `the chain ${chain} would not forward to the TUN`,
   );
   return {
@@ -23,7 +23,7 @@ export async function steeringObstacles(
 }
 
 /** One line for the operator who has chosen `configured`. */
-export function steeringAdvice(configured: Steering, obstacles: Obstacles): string {
+export function steeringAdvice(configured: Steering, obstacles: SteeringObstacles): string {
   const other = configured === 'policy-routing' ? 'nft-ingress' : 'policy-routing';
   const because = obstacles[configured].join('; ');
   if (because === '') return `routing.steering: ${configured} suits this host`;

@@ -1,15 +1,15 @@
 /** What on this host keeps the shim from working, or works otherwise than without it, and the remedy. */
 import { readdirSync } from 'node:fs';
-import { run } from '../command.js';
 import { Firewall } from '../facts/firewall.js';
 import type { RealServerFacts } from '../facts/real-server.js';
+import { hasDestinationNat, readRuleset } from '../facts/ruleset.js';
 import { interfaceKey, readSysctl } from '../sysctl.js';
 import {
+  type DroppingChain,
   type FirewallQuestion,
-  forwardObstacles,
-  inputObstacles,
-  type Obstacle,
-} from './firewall-warnings.js';
+  forwardDroppers,
+  inputDroppers,
+} from './dropping-chains.js';
 import type { Steering } from './steering-advice.js';
 
 export async function realServerWarnings(
@@ -20,19 +20,19 @@ export async function realServerWarnings(
   const isRouted = steering === 'policy-routing';
   const firewall = await Firewall.read();
   return [
-    ...(isRouted ? (await forwardObstacles(question, facts, firewall)).map(notForwarded(question.tun)) : []),
-    ...inputObstacles(question, facts, firewall).map(notLetIn(question.tun)),
+    ...(isRouted ? (await forwardDroppers(question, facts, firewall)).map(notForwarded(question.tun)) : []),
+    ...inputDroppers(question, facts, firewall).map(notLetIn(question.tun)),
     ...(isRouted ? strictInterfaces(facts, question.tun) : []),
   ];
 }
 
-function notForwarded(tun: string): (obstacle: Obstacle) => string {
+function notForwarded(tun: string): (dropping: DroppingChain) => string {
   return ({ chain, remedy }) =>
     `the chain ${chain} does not forward what is to go to ${tun}; to allow it: ${remedy}; ` +
     'or set routing.steering to nft-ingress, which it does not see';
 }
 
-function notLetIn(tun: string): (obstacle: Obstacle) => string {
+function notLetIn(tun: string): (dropping: DroppingChain) => string {
   return ({ chain, remedy }) =>
     `the input chain ${chain} lets the load balancers in, but not what comes from ${tun} with a client’s address; ` +
     `to allow it: ${remedy}`;
@@ -41,8 +41,8 @@ function notLetIn(tun: string): (obstacle: Obstacle) => string {
 /** Without a NAT there is nothing to mark: the shim stands beside rules that somebody else makes. */
 export async function loadBalancerWarnings(nat: 'managed' | 'external'): Promise<string[]> {
   if (nat === 'managed') return [];
-  const rules = (await run('nft', ['list', 'ruleset'])).stdout;
-  if (/\b(dnat|redirect|DNAT|REDIRECT)\b.* to|xt target "?DNAT/.test(rules)) return [];
+  const ruleset = await readRuleset();
+  if (ruleset === undefined || hasDestinationNat(ruleset)) return [];
   return ['loadBalancer.nat is external, but nftables has no DNAT rule: no flow will get a mark'];
 }
 

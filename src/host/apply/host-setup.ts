@@ -3,7 +3,7 @@
  * logged, and written down for `cleanup`, before it is made.
  */
 import { ExitCode, OperatorError } from '../../errors.js';
-import { commandFailed, type Outcome, run, said } from '../command.js';
+import { commandFailed, complaint, type Outcome, run } from '../command.js';
 import type { HostLog } from '../log.js';
 import type { Change, NftChange } from '../plan/change.js';
 import type { OwnedTables } from '../plan/nft.js';
@@ -11,16 +11,16 @@ import { ownedCommand, upCommand } from '../plan/script.js';
 import type { LocalRule } from '../state.js';
 import { readSysctl, writeSysctl } from '../sysctl.js';
 import { difference } from './difference.js';
-import { HeldTable } from './held-table.js';
 import { UndoJournal, undosOf } from './journal.js';
 import { withHostLock } from './lock.js';
+import { TableOwner } from './table-owner.js';
 import { EXISTS, MISSING, makeUndone, undoAll } from './undo.js';
 
 export class HostSetup {
   /** The commands that the changes were made with, by their keys. */
   private readonly made = new Map<string, string>();
-  /** Tables that go with the process, by id: nothing is written down for these. */
-  private readonly held = new Map<string, HeldTable>();
+  /** The owners of tables that go with the process, by the tables' id: no undos are written down for these. */
+  private readonly owners = new Map<string, TableOwner>();
   private readonly journal: UndoJournal;
 
   /** `localRules`: where they were, if the plan moves them. */
@@ -69,9 +69,9 @@ export class HostSetup {
     this.made.clear();
   }
 
-  /** What should be there and is not, at the moment. */
-  gone(): string[] {
-    return [...this.held].filter(([, table]) => !table.isThere).map(([id]) => id);
+  /** Ids of owned tables that should be there and are missing at the moment. */
+  missing(): string[] {
+    return [...this.owners].filter(([, owner]) => !owner.isThere).map(([id]) => id);
   }
 
   private async make(change: Change): Promise<void> {
@@ -95,18 +95,18 @@ export class HostSetup {
   /** Makes a table that goes with the process; where nft or the kernel can't, one that has to be undone. */
   private async makeOwned(change: NftChange & Change, owned: OwnedTables): Promise<void> {
     this.say(ownedCommand(owned), change.reason);
-    const table = this.held.get(owned.id) ?? new HeldTable(this.log);
-    const outcome = await table.put(owned);
+    const owner = this.owners.get(owned.id) ?? new TableOwner(this.log);
+    const outcome = await owner.put(owned);
     if (outcome.status === 0) {
-      this.held.set(owned.id, table);
+      this.owners.set(owned.id, owner);
       for (const id of change.tables) this.journal.strike(id); // lasting ones that it has replaced
       return;
     }
-    if (this.held.has(owned.id)) throw nftFailed(['-i'], outcome);
+    if (this.owners.has(owned.id)) throw nftFailed(['-i'], outcome);
     await this.makeLasting(change);
     this.log.warn(
       `${owned.id} will stay if the process is killed: nft refused one that goes with it, which takes Linux 5.12 and ` +
-        `nftables 0.9.9: ${said(outcome)}`,
+        `nftables 0.9.9: ${complaint(outcome)}`,
     );
   }
 
@@ -132,11 +132,11 @@ export class HostSetup {
   }
 
   private async close(isUnwanted: (id: string) => boolean): Promise<void> {
-    for (const [id, table] of this.held) {
+    for (const [id, owner] of this.owners) {
       if (!isUnwanted(id)) continue;
       this.log.info(`host: the end of nft -i, and with it of ${id}`);
-      this.held.delete(id);
-      await table.close();
+      this.owners.delete(id);
+      await owner.close();
     }
   }
 

@@ -1,6 +1,6 @@
 /**
- * Whether the way through the TUN is still as it was set up. What somebody took away is not put back: taking the
- * rules away is a way of taking the shim out. It is said, that's all.
+ * Whether the way through the TUN is still as it was set up. What is missing is only reported, not put back: an operator
+ * may take the rules away to take the shim out.
  */
 
 import { run } from '../command.js';
@@ -21,13 +21,13 @@ export class Integrity {
     private readonly expected: ReadonlySet<string>,
   ) {}
 
-  /** Takes what is there now, of these routing tables and the rules that lead to them, for right; settings have to be. */
+  /** What these routing tables hold now, and the rules that lead to them, counts as right. So do these settings. */
   static async of(tables: readonly number[], settings: readonly Setting[]): Promise<Integrity> {
     return new Integrity(tables, settings, await look(tables));
   }
 
-  /** What is gone since, as `ip` showed it. */
-  async gone(): Promise<string[]> {
+  /** The rules and routes that are missing now, as `ip` showed them, and settings that differ now. */
+  async missing(): Promise<string[]> {
     const now = await look(this.tables);
     const changed = this.settings.filter(({ key, value }) => readSysctl(key) !== value);
     return [

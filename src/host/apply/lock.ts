@@ -1,6 +1,4 @@
-/**
- * Who uses a TUN or a routing table of this network namespace: a lock that its holder's death frees.
- */
+/** Locks on what only one shim of a network namespace may use, such as a TUN. The kernel frees them if the holder dies. */
 import {
   closeSync,
   fstatSync,
@@ -21,13 +19,14 @@ import { makeRunDirectory, RUN_DIRECTORY, runPath } from '../run-directory.js';
 const LOCK = '.lock';
 
 export interface Lock {
-  release(): void;
+  /** Safe to call twice. */
+  unlock(): void;
 }
 
-/** Takes the lock on `what` (such as "TUN uoa0"); undefined if a living process has it. */
-export function tryLock(what: string): Lock | undefined {
+/** Takes the lock of this name, such as "TUN uoa0". Returns undefined if a living process has it. */
+export function tryLock(name: string): Lock | undefined {
   makeRunDirectory();
-  return tryLockFile(lockPath(what));
+  return tryLockFile(lockPath(name));
 }
 
 function tryLockFile(path: string): Lock | undefined {
@@ -43,51 +42,51 @@ function tryLockFile(path: string): Lock | undefined {
   }
 }
 
-/** Takes the locks on all of `whats`, or none of them and throws. */
-export function lockAll(whats: readonly string[]): Lock {
+/** Takes the locks on all of `names`. Throws an OperatorError, and takes none, if another process has one of them. */
+export function lockAll(names: readonly string[]): Lock {
   const locks: Lock[] = [];
-  const release = (): void => {
-    for (const lock of locks.splice(0)) lock.release();
+  const unlock = (): void => {
+    for (const lock of locks.splice(0)) lock.unlock();
   };
-  for (const what of whats) {
-    const lock = tryLock(what);
+  for (const name of names) {
+    const lock = tryLock(name);
     if (lock === undefined) {
-      release();
-      throw new OperatorError(`${what} is in use by another uoa-shim, ${holderOf(what)}`, ExitCode.failed);
+      unlock();
+      throw new OperatorError(`${name} is in use by another uoa-shim, ${holderOf(name)}`, ExitCode.failed);
     }
     locks.push(lock);
   }
-  return { release };
+  return { unlock };
 }
 
-/** Removes what processes that were killed have left of their locks in this network namespace. */
+/** Removes the lock files that killed processes have left in this network namespace. */
 export function removeStaleLocks(): void {
   const ours = basename(runPath(''));
   for (const file of readdirSync(RUN_DIRECTORY))
-    if (file.startsWith(ours) && file.endsWith(LOCK)) tryLockFile(join(RUN_DIRECTORY, file))?.release();
+    if (file.startsWith(ours) && file.endsWith(LOCK)) tryLockFile(join(RUN_DIRECTORY, file))?.unlock();
 }
 
-/** The process that holds a lock, as text. */
-export function holderOf(what: string): string {
+/** The process that has a lock, as text. */
+export function holderOf(name: string): string {
   try {
-    return `process ${readFileSync(lockPath(what), 'utf8').trim()}`;
+    return `process ${readFileSync(lockPath(name), 'utf8').trim()}`;
   } catch {
     return 'which is just ending';
   }
 }
 
-function lockPath(what: string): string {
-  return runPath(`${what.replaceAll(' ', '-')}${LOCK}`);
+function lockPath(name: string): string {
+  return runPath(`${name.replaceAll(' ', '-')}${LOCK}`);
 }
 
 function holding(fd: number, path: string): Lock {
   ftruncateSync(fd);
   writeSync(fd, `${process.pid}\n`);
-  let held = true;
+  let isLocked = true;
   return {
-    release() {
-      if (!held) return;
-      held = false;
+    unlock() {
+      if (!isLocked) return;
+      isLocked = false;
       rmSync(path, { force: true });
       closeSync(fd);
     },
@@ -95,22 +94,25 @@ function holding(fd: number, path: string): Lock {
 }
 
 const HOST = 'host';
-const HOST_PATIENCE_MS = 30_000;
-const HOST_STEP_MS = 20;
+const HOST_TIMEOUT_MS = 30_000;
+const HOST_RETRY_MS = 20;
 
-/** One shim of this network namespace after the other: what several of them share is undone by the last. */
+/**
+ * Acts while no other shim of this network namespace changes the host, so that what several of them share is undone by
+ * the last. Throws an OperatorError if another takes too long.
+ */
 export async function withHostLock<T>(act: () => Promise<T>): Promise<T> {
-  const deadline = performance.now() + HOST_PATIENCE_MS;
+  const deadline = performance.now() + HOST_TIMEOUT_MS;
   let lock = tryLock(HOST);
   while (lock === undefined) {
     if (performance.now() > deadline)
       throw new OperatorError(`another uoa-shim is changing this host, ${holderOf(HOST)}`, ExitCode.failed);
-    await sleep(HOST_STEP_MS);
+    await sleep(HOST_RETRY_MS);
     lock = tryLock(HOST);
   }
   try {
     return await act();
   } finally {
-    lock.release();
+    lock.unlock();
   }
 }

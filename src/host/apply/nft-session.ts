@@ -8,13 +8,13 @@
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { Socket } from 'node:net';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { Outcome } from '../command.js';
+import { type Outcome, PLAIN_ENVIRONMENT } from '../command.js';
 import { oneLine } from '../plan/nft.js';
 
 const QUESTION = 'describe udp dport';
 /** A whole line; builds of nft's that echo what they read put a prompt before that. */
 const ANSWER = /^payload expression.*\n/m;
-const PATIENCE_MS = 10_000;
+const TIMEOUT_MS = 10_000;
 
 export class NftSession {
   /** How it ended, in words. */
@@ -29,7 +29,7 @@ export class NftSession {
       // Its own session: a Ctrl-C is for us alone, and we end it when its turn has come.
       detached: true,
       // It keeps a history in its home, and would complain about a terminal that it doesn't know.
-      env: { ...process.env, HOME: '/dev/null', TERM: 'dumb' },
+      env: { ...process.env, ...PLAIN_ENVIRONMENT, HOME: '/dev/null', TERM: 'dumb' },
     });
     const { child } = this;
     this.ended = new Promise(resolve => {
@@ -59,13 +59,13 @@ export class NftSession {
     const answer = new Promise<undefined>(resolve => {
       this.answered = () => resolve(undefined);
     });
-    const impatience = setTimeout(() => {
-      this.stderr += `\nError: no answer in ${PATIENCE_MS / 1000} s\n`;
+    const timeout = setTimeout(() => {
+      this.stderr += `\nError: no answer in ${TIMEOUT_MS / 1000} s\n`;
       void this.close();
-    }, PATIENCE_MS);
+    }, TIMEOUT_MS);
     this.child.stdin.write(`${line}\n${QUESTION}\n`);
     const end = await Promise.race([answer, this.ended]);
-    clearTimeout(impatience);
+    clearTimeout(timeout);
     await nextTurn(); // stderr was written first, but may be read last
     // Not the rest: it repeats the line, which may be very long.
     const errors = this.stderr.split('\n').filter(text => /\berror\b/i.test(text));

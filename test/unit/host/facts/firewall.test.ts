@@ -1,9 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { Firewall, type Probe, type RulesetObject } from '../../../../src/host/facts/firewall.js';
+import { Firewall } from '../../../../src/host/facts/firewall.js';
+import type { FirstDatagram } from '../../../../src/host/facts/rule-match.js';
+import type { RulesetObject } from '../../../../src/host/facts/ruleset.js';
 
 type Expression = Record<string, unknown>;
 
-const PROBE: Probe = {
+const DATAGRAM: FirstDatagram = {
   ...{ family: 4, iifname: 'eth0', oifname: 'uoa0' },
   ...{ saddr: '10.10.1.1', daddr: '10.10.1.2', dport: 53 },
 };
@@ -34,8 +36,8 @@ const ACCEPT = { accept: null };
 const DROP = { drop: null };
 const COUNTER = { counter: { packets: 0, bytes: 0 } };
 
-const drops = (fw: Firewall, probe: Partial<Probe> = {}): boolean =>
-  fw.droppers('forward', { ...PROBE, ...probe }).length > 0;
+const drops = (fw: Firewall, datagram: Partial<FirstDatagram> = {}): boolean =>
+  fw.droppers('forward', { ...DATAGRAM, ...datagram }).length > 0;
 
 describe('a chain', () => {
   it('without rules does what its policy says', () => {
@@ -44,13 +46,13 @@ describe('a chain', () => {
   });
 
   it('is named where it drops', () => {
-    expect(firewall('drop', []).droppers('forward', PROBE)).toMatchObject([
+    expect(firewall('drop', []).droppers('forward', DATAGRAM)).toMatchObject([
       { family: 'inet', table: 'host', name: 'c' },
     ]);
   });
 
   it('of another hook or family has no say', () => {
-    expect(firewall('drop', []).droppers('input', PROBE)).toEqual([]);
+    expect(firewall('drop', []).droppers('input', DATAGRAM)).toEqual([]);
     const ip6 = Firewall.of([
       { chain: { family: 'ip6', table: 't', name: 'c', hook: 'forward', policy: 'drop' } },
     ]);

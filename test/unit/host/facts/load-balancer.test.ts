@@ -1,51 +1,22 @@
-/** What the load balancer's set-up asks of the host, with an `ip` and an `nft` that answer what they are told. */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+/** What the load balancer's planner gets to know of the host, with an `ip` that answers what it is told. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parsePrefix } from '../../../../src/host/addresses.js';
-import { loadBalancerWarnings } from '../../../../src/host/advice/warnings.js';
 import {
   type LoadBalancerQuestion,
   readLoadBalancerFacts,
   requireInterfaces,
   type ServingInterface,
 } from '../../../../src/host/facts/load-balancer.js';
+import { FakePrograms } from '../../support/fake-programs.js';
 
-const { PATH } = process.env;
-
-let directory: string;
+let programs: FakePrograms;
 
 beforeEach(() => {
-  directory = mkdtempSync(join(tmpdir(), 'uoa-shim-host-'));
-  process.env.PATH = `${directory}:${PATH}`;
+  programs = new FakePrograms();
 });
+afterEach(() => programs.remove());
 
-afterEach(() => {
-  process.env.PATH = PATH;
-  rmSync(directory, { recursive: true, force: true });
-});
-
-/** A program that prints an answer by its arguments, and fails where it has none. */
-function program(name: string, answers: Record<string, string>): void {
-  const cases = Object.entries(answers).map(([args, answer], i) => {
-    const file = join(directory, `${name}-${i}`);
-    writeFileSync(file, answer);
-    return `'${args}') exec cat '${file}' ;;`;
-  });
-  const text = [
-    '#!/bin/sh',
-    `echo "$*" >> '${join(directory, 'asked')}'`,
-    'case "$*" in',
-    ...cases,
-    'esac',
-    'echo "RTNETLINK answers: Network is unreachable" >&2',
-    'exit 2',
-  ];
-  writeFileSync(join(directory, name), `${text.join('\n')}\n`, { mode: 0o755 });
-}
-
-const asked = () => readFileSync(join(directory, 'asked'), 'utf8').trim().split('\n');
+const ip = (answers: Record<string, string>): void => programs.add('ip', answers);
 
 describe('the facts', () => {
   /** No such interfaces, and no TUN of that name, are on the host that this runs on. */
@@ -104,7 +75,7 @@ describe('the facts', () => {
     ]);
 
   it('servers by the routes to them, clients by where the VIPs and the default route are', async () => {
-    program('ip', answers);
+    ip(answers);
     const facts = await readLoadBalancerFacts(question);
     expect(facts).toMatchObject({
       servers: closed('no-servers-2', 'no-servers-3'),
@@ -119,18 +90,18 @@ describe('the facts', () => {
   });
 
   it('IPv6: the same by its own routes, and nothing of IPv4', async () => {
-    program('ip', answers6);
+    ip(answers6);
     const { servers, clients } = await readLoadBalancerFacts({ ...question, services: [service6] });
     expect(familiesOf(servers)).toEqual([['no-servers-6', 6]]);
     expect(familiesOf(clients)).toEqual([
       ['no-clients-6', 6],
       ['no-default-6', 6],
     ]);
-    expect(asked()).not.toContain('-j -4 route show default');
+    expect(programs.asked()).not.toContain('-j -4 route show default');
   });
 
   it('both families: every interface is asked about both', async () => {
-    program('ip', answers6);
+    ip(answers6);
     const services = [...question.services.slice(1), service6];
     const { servers, clients } = await readLoadBalancerFacts({ ...question, services });
     expect(familiesOf(servers)).toEqual([
@@ -146,19 +117,19 @@ describe('the facts', () => {
 
   it('configured interfaces need no routes', async () => {
     const { '-j -4 route show table local': table4, '-j -6 route show table local': table6 } = answers;
-    program('ip', { '-j -4 route show table local': table4, '-j -6 route show table local': table6 });
+    ip({ '-j -4 route show table local': table4, '-j -6 route show table local': table6 });
     const configured = { clients: 'no-a', servers: 'no-b' };
     expect(await readLoadBalancerFacts({ ...question, interface: configured })).toMatchObject({
       servers: closed('no-b'),
       clients: closed('no-a'),
     });
-    expect(new Set(asked())).toEqual(
+    expect(new Set(programs.asked())).toEqual(
       new Set(['-j -4 route show table local', '-j -6 route show table local']),
     );
   });
 
   it('a configured interface that is not there is a fault that names it', async () => {
-    program('ip', { '-j link show dev here': JSON.stringify([{ ifname: 'here' }]) });
+    ip({ '-j link show dev here': JSON.stringify([{ ifname: 'here' }]) });
     await requireInterfaces({ clients: '', servers: '' });
     await requireInterfaces({ clients: 'here', servers: 'here' });
     for (const configured of [
@@ -170,22 +141,22 @@ describe('the facts', () => {
   });
 
   it('beside somebody else’s NAT nobody asks where the clients are', async () => {
-    program('ip', answers);
+    ip(answers);
     expect(await readLoadBalancerFacts({ ...question, nat: 'external' })).toMatchObject({
       servers: closed('no-servers-2', 'no-servers-3'),
       clients: [],
     });
-    expect(asked()).not.toContain('-j -4 route show default');
+    expect(programs.asked()).not.toContain('-j -4 route show default');
   });
 
   it('a real server without a route is a fault that names it', async () => {
-    program('ip', { ...answers, '-j -4 route get 10.10.3.2': '[]' });
+    ip({ ...answers, '-j -4 route get 10.10.3.2': '[]' });
     await expect(readLoadBalancerFacts(question)).rejects.toThrow(
       /no route to the real server 10\.10\.3\.2 \(ip route get 10\.10\.3\.2\)/,
     );
-    program('ip', { '-j -4 route show table local': '[]', '-j -6 route show table local': '[]' });
+    ip({ '-j -4 route show table local': '[]', '-j -6 route show table local': '[]' });
     await expect(readLoadBalancerFacts(question)).rejects.toThrow(/no route to the real server 10\.10\.2\.2/);
-    program('ip', answers);
+    ip(answers);
     await expect(readLoadBalancerFacts({ ...question, services: [service6] })).rejects.toThrow(
       /no route to the real server fd00:2::2 \(ip route get fd00:2::2\)/,
     );
@@ -193,12 +164,12 @@ describe('the facts', () => {
 
   it('a real server on the host itself has no interface towards it', async () => {
     const here = JSON.stringify([{ type: 'local', dst: '10.10.2.2', dev: 'lo' }]);
-    program('ip', { ...answers, '-j -4 route get 10.10.2.2': here });
+    ip({ ...answers, '-j -4 route get 10.10.2.2': here });
     await expect(readLoadBalancerFacts(question)).rejects.toThrow(/no route to the real server 10\.10\.2\.2/);
   });
 
   it('without real servers the interface on their side has to be configured', async () => {
-    program('ip', answers);
+    ip(answers);
     for (const services of [[], [{ vip: '198.51.100.10', realServers: [] }]]) {
       const faulty = readLoadBalancerFacts({ ...question, nat: 'external', services });
       await expect(faulty).rejects.toThrow(/loadBalancer\.interface\.servers: missing; required/);
@@ -207,7 +178,7 @@ describe('the facts', () => {
   });
 
   it('without a VIP anywhere, nor a default route, the clients’ side has to be configured', async () => {
-    program('ip', {
+    ip({
       ...answers,
       '-j -4 route show table local': JSON.stringify(local.filter(({ dev }) => dev !== 'no-clients')),
       '-j -4 route show default': '',
@@ -215,53 +186,5 @@ describe('the facts', () => {
     const faulty = readLoadBalancerFacts(question);
     await expect(faulty).rejects.toThrow(/loadBalancer\.interface\.clients: missing; required/);
     await expect(faulty).rejects.toMatchObject({ exitCode: 78 });
-  });
-});
-
-describe('the warning that there is no NAT', () => {
-  const NO_NAT = /loadBalancer\.nat is external, but nftables has no DNAT rule/;
-  const rule = (text: string) => `table ip nat {
-	chain PREROUTING {
-		type nat hook prerouting priority dstnat; policy accept;
-		${text}
-	}
-}
-`;
-
-  it.each([
-    ['nft, by address', 'ip daddr 198.51.100.10 udp dport 53 dnat to 10.10.2.2:53'],
-    [
-      'nft, by a map',
-      'ip daddr 198.51.100.10 udp dport 53 dnat ip to jhash ip saddr mod 2 map { 0 : 10.10.2.2, 1 : 10.10.2.3 }',
-    ],
-    [
-      'nft, by a map with ports',
-      'udp dport 53 dnat ip addr . port to numgen inc mod 1 map { 0 : 10.10.2.2 . 53 }',
-    ],
-    ['iptables-nft', 'ip daddr 198.51.100.10 udp dport 53 counter packets 0 bytes 0 dnat to 10.10.2.2:53'],
-    ['iptables-nft, untranslated', 'meta l4proto udp counter packets 12 bytes 720 xt target "DNAT"'],
-    ['a redirection', 'udp dport 54 counter packets 0 bytes 0 redirect to :99'],
-  ])('is not given beside %s', async (_, text) => {
-    program('nft', { 'list ruleset': rule(text) });
-    expect(await loadBalancerWarnings('external')).toEqual([]);
-  });
-
-  it.each([
-    ['nothing', ''],
-    ['rules without NAT', rule('ip daddr 198.51.100.10 udp dport 53 counter packets 0 bytes 0 accept')],
-    ['masquerading alone', rule('counter packets 0 bytes 0 masquerade')],
-    ['a match of what was NATed', rule('ct status dnat counter packets 0 bytes 0 accept')],
-    ['another target', rule('counter packets 0 bytes 0 xt target "MASQUERADE"')],
-  ])('is given beside %s', async (_, text) => {
-    program('nft', { 'list ruleset': text });
-    const [warning, ...others] = await loadBalancerWarnings('external');
-    expect(warning).toMatch(NO_NAT);
-    expect(others).toEqual([]);
-  });
-
-  it('is not given for a NAT of ours: nobody looks', async () => {
-    program('nft', { 'list ruleset': '' });
-    expect(await loadBalancerWarnings('managed')).toEqual([]);
-    expect(asked).toThrow(/ENOENT/);
   });
 });

@@ -1,9 +1,11 @@
-/** Which of the host's own rules stand in the way of datagrams on their way through the TUN, and the remedies. */
+/** Which chains of the host's own rules drop datagrams on their way through the TUN, and the remedies. */
 import { existsSync, readFileSync } from 'node:fs';
 import { parsePrefix } from '../addresses.js';
 import { run } from '../command.js';
-import type { Chain, Firewall, Probe } from '../facts/firewall.js';
+import type { Firewall } from '../facts/firewall.js';
 import type { RealServerFacts } from '../facts/real-server.js';
+import type { FirstDatagram } from '../facts/rule-match.js';
+import type { Chain } from '../facts/ruleset.js';
 import { sampleAddress } from '../facts/sample-address.js';
 import { type Family, familyOf } from '../family.js';
 import { distinct } from '../plan/change.js';
@@ -14,51 +16,54 @@ export interface FirewallQuestion {
   services: readonly { address: string; from: number }[];
 }
 
-export interface Obstacle {
+export interface DroppingChain {
   /** Such as `inet filter forward`. */
   chain: string;
   remedy: string;
 }
 
-/** Somebody out there, by documentation (RFC 5737, RFC 3849). */
+/** Any client: an address for documentation (RFC 5737, RFC 3849). */
 const CLIENT: Readonly<Record<Family, string>> = { 4: '198.51.100.7', 6: '2001:db8::7' };
 const ANY_PORT = 9;
 
 /** Chains that drop what is to be forwarded into the TUN. */
-export async function forwardObstacles(
+export async function forwardDroppers(
   question: FirewallQuestion,
   facts: RealServerFacts,
   firewall: Firewall,
-): Promise<Obstacle[]> {
-  const found = fromLoadBalancers(question, facts).flatMap(probe =>
+): Promise<DroppingChain[]> {
+  const found = fromLoadBalancers(question, facts).flatMap(datagram =>
     firewall
-      .droppers('forward', { ...probe, oifname: question.tun })
-      .map(chain => obstacle(chain, 'FORWARD', [probe.iifname, question.tun], probe.family)),
+      .droppers('forward', { ...datagram, oifname: question.tun })
+      .map(chain => dropper(chain, 'FORWARD', [datagram.iifname, question.tun], datagram.family)),
   );
   const legacy = fromLoadBalancers(question, facts).map(async ({ iifname, family }) =>
-    (await dropsByLegacy(family)) ? [legacyObstacle(iifname, question.tun, family)] : [],
+    (await dropsByLegacy(family)) ? [legacyDropper(iifname, question.tun, family)] : [],
   );
   return distinct([...found, ...(await Promise.all(legacy)).flat()], ({ remedy }) => remedy);
 }
 
 /** Chains that let the load balancers in, and would keep out what comes from the TUN. */
-export function inputObstacles(
+export function inputDroppers(
   question: FirewallQuestion,
   facts: RealServerFacts,
   firewall: Firewall,
-): Obstacle[] {
-  const found = fromLoadBalancers(question, facts).flatMap(probe => {
-    const before = firewall.droppers('input', probe).map(nameOf);
+): DroppingChain[] {
+  const found = fromLoadBalancers(question, facts).flatMap(datagram => {
+    const before = firewall.droppers('input', datagram).map(nameOf);
     return firewall
-      .droppers('input', { ...probe, iifname: question.tun, saddr: CLIENT[probe.family] })
+      .droppers('input', { ...datagram, iifname: question.tun, saddr: CLIENT[datagram.family] })
       .filter(chain => !before.includes(nameOf(chain)))
-      .map(chain => obstacle(chain, 'INPUT', [question.tun], probe.family));
+      .map(chain => dropper(chain, 'INPUT', [question.tun], datagram.family));
   });
   return distinct(found, ({ remedy }) => remedy);
 }
 
 /** A datagram from each load balancers' prefix to each service of its family. */
-function fromLoadBalancers({ loadBalancers, services }: FirewallQuestion, facts: RealServerFacts): Probe[] {
+function fromLoadBalancers(
+  { loadBalancers, services }: FirewallQuestion,
+  facts: RealServerFacts,
+): FirstDatagram[] {
   return loadBalancers.flatMap(({ prefix }, i) => {
     const family = familyOf(prefix);
     const saddr = sampleAddress(parsePrefix(prefix), facts.ownAddresses);
@@ -76,7 +81,7 @@ function nameOf({ family, table, name }: Chain): string {
 }
 
 /** `ways`: the interface that it comes by, and the one that it goes by if it is forwarded. */
-function obstacle(chain: Chain, standard: string, ways: readonly string[], family: Family): Obstacle {
+function dropper(chain: Chain, standard: string, ways: readonly string[], family: Family): DroppingChain {
   const [iif, oif] = ways;
   const isIptables = chain.table === 'filter' && chain.name === standard && chain.family !== 'inet';
   const out = oif === undefined ? '' : isIptables ? ` -o ${oif}` : ` oifname ${oif}`;
@@ -106,7 +111,7 @@ async function dropsByLegacy(family: Family): Promise<boolean> {
   }
 }
 
-function legacyObstacle(iif: string, tun: string, family: Family): Obstacle {
+function legacyDropper(iif: string, tun: string, family: Family): DroppingChain {
   const program = `${IPTABLES[family]}-legacy`;
   return {
     chain: `FORWARD (${program})`,

@@ -1,64 +1,64 @@
 /**
- * Tables that go when this process does, SIGKILL included: an `nft -i` of ours owns them. Should somebody kill
- * that, it is started again, and they are made again.
+ * Keeps owned tables: they go when this process does, SIGKILL included, because an `nft -i` of this process owns them.
+ * If that `nft` is killed, another one is started and makes them again.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ExitCode, OperatorError } from '../../errors.js';
-import { type Outcome, said } from '../command.js';
+import { complaint, type Outcome } from '../command.js';
 import type { HostLog } from '../log.js';
 import type { OwnedTables } from '../plan/nft.js';
 import { NftSession } from './nft-session.js';
 
-/** Before the first attempt to make it again, doubled for each further one. Whoever kills nft may mean us as well. */
+/** Before the first attempt to make them again, doubled for each further one. A kill of nft may be followed by ours. */
 const FIRST_PAUSE_MS = 200;
 const LONGEST_PAUSE_MS = 10_000;
 /** How long the nft of a predecessor that was killed just now may take to end. */
-const TAKEOVER_MS = 2000;
-const TAKEOVER_STEP_MS = 50;
+const TAKEOVER_TIMEOUT_MS = 2000;
+const TAKEOVER_RETRY_MS = 50;
 const OWNED_BY_ANOTHER = /Operation not permitted/;
 
-export class HeldTable {
-  /** What is to be there. */
+export class TableOwner {
   private wanted: OwnedTables | undefined;
-  /** Whether it is. */
+  /** Whether the wanted tables are on the host. */
   isThere = false;
   private session: NftSession | undefined;
-  private since = 0;
-  private pause = FIRST_PAUSE_MS;
+  /** When they were made last, as performance.now() has it. */
+  private madeAtMs = 0;
+  private pauseMs = FIRST_PAUSE_MS;
   private timer: NodeJS.Timeout | undefined;
   private turn: Promise<unknown> = Promise.resolve();
 
   constructor(private readonly log: HostLog) {}
 
   /**
-   * Puts the table in the place of whatever was there under its name, in one transaction; a failure changes nothing.
-   * Throws if the name is another process's.
+   * Puts the tables in the place of whatever was there under their names, in one transaction. A failure changes nothing.
+   * Throws an OperatorError if another process owns a table of such a name.
    */
-  put(table: OwnedTables): Promise<Outcome> {
+  put(tables: OwnedTables): Promise<Outcome> {
     return this.inTurn(async () => {
-      const outcome = await this.make(table);
-      if (outcome.status === 0) this.wanted = table;
+      const outcome = await this.make(tables);
+      if (outcome.status === 0) this.wanted = tables;
       return outcome;
     });
   }
 
-  /** Takes it away. */
+  /** Takes the tables away. */
   async close(): Promise<void> {
     this.wanted = undefined;
     clearTimeout(this.timer);
-    // Now, and again what the turn before ours may have begun.
+    // At once, and again in turn: an attempt to make them may be under way, and open another session.
     await this.drop();
     await this.inTurn(() => this.drop());
   }
 
-  private async make(table: OwnedTables): Promise<Outcome> {
+  private async make(tables: OwnedTables): Promise<Outcome> {
     this.session ??= this.open();
     const { session } = this;
     try {
-      const outcome = await this.replace(session, table);
+      const outcome = await this.replace(session, tables);
       if (outcome.status !== 0) return outcome;
       if (this.session !== session) return { ...outcome, status: 1, stderr: 'nft ended' };
-      if (!this.isThere) this.since = performance.now();
+      if (!this.isThere) this.madeAtMs = performance.now();
       this.isThere = true;
       return outcome;
     } finally {
@@ -67,18 +67,18 @@ export class HeldTable {
   }
 
   private async replace(session: NftSession, { id, tables }: OwnedTables): Promise<Outcome> {
-    // What may not be there has to be made to be deleted; but ours can't be named without its flag.
+    // A table that may be missing has to be made before it can be deleted. One of ours can't: it has the flag.
     const away = tables.map(table =>
       this.isThere ? `delete ${table.id}` : `${table.id}\ndelete ${table.id}`,
     );
     const script = [...away, ...tables.map(({ text }) => text)].join('\n');
-    const deadline = performance.now() + TAKEOVER_MS;
+    const deadline = performance.now() + TAKEOVER_TIMEOUT_MS;
     for (;;) {
       const outcome = await session.run(script);
       if (!OWNED_BY_ANOTHER.test(outcome.stderr)) return outcome;
       if (performance.now() > deadline)
         throw new OperatorError(`${id} belongs to another process; end that first`, ExitCode.failed);
-      await sleep(TAKEOVER_STEP_MS);
+      await sleep(TAKEOVER_RETRY_MS);
     }
   }
 
@@ -93,16 +93,16 @@ export class HeldTable {
     const wasThere = this.isThere;
     this.session = undefined;
     this.isThere = false;
-    if (this.wanted === undefined || !wasThere) return; // who was about to make it learns of that
+    if (this.wanted === undefined || !wasThere) return; // a `make` that is under way returns the failure
     this.log.warn(`${this.wanted.id} is gone: the nft that owned it has ended (${how})`);
-    if (performance.now() - this.since > LONGEST_PAUSE_MS) this.pause = FIRST_PAUSE_MS;
+    if (performance.now() - this.madeAtMs > LONGEST_PAUSE_MS) this.pauseMs = FIRST_PAUSE_MS;
     this.mendLater();
   }
 
   private mendLater(): void {
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => void this.inTurn(() => this.mend()), this.pause).unref();
-    this.pause = Math.min(2 * this.pause, LONGEST_PAUSE_MS);
+    this.timer = setTimeout(() => void this.inTurn(() => this.mend()), this.pauseMs).unref();
+    this.pauseMs = Math.min(2 * this.pauseMs, LONGEST_PAUSE_MS);
   }
 
   private async mend(): Promise<void> {
@@ -114,7 +114,7 @@ export class HeldTable {
       this.log.info(`${wanted.id} is there again`);
       return;
     }
-    this.log.warn(`${wanted.id} could not be made again: ${said(outcome)}`);
+    this.log.warn(`${wanted.id} could not be made again: ${complaint(outcome)}`);
     this.mendLater();
   }
 
@@ -125,7 +125,7 @@ export class HeldTable {
     await session?.close();
   }
 
-  /** One after the other: nft's answers don't say what they are answers to. */
+  /** One act after the other: nft's answers don't say which script they are for. */
   private inTurn<T>(act: () => Promise<T>): Promise<T> {
     const result = this.turn.then(act);
     this.turn = result.catch(() => {});
