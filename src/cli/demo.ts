@@ -3,7 +3,7 @@ import { ExitCode, OperatorError } from '../errors.js';
 import { print } from './context.js';
 import { CLIENT, type Exchange, LIP, PORT, RIP, Scene, VIP } from './demo/scene.js';
 
-/** `demo`: shows which client an unmodified application sees without and with the shim, in namespaces of this machine. */
+/** `demo`: shows which client an unmodified application sees without and with the shim, in network namespaces. */
 export function demoCommand(): Command {
   return new Command('demo')
     .description('show on this machine which client an application sees without and with the shim')

@@ -65,8 +65,8 @@ function report(error: unknown, verbose: boolean): number {
   return error instanceof OperatorError ? error.exitCode : ExitCode.failed;
 }
 
-// In `uoa-shim flows | head` it is no error that the reader ends first. `run` goes on serving even if its log has lost its
-// reader: an exit from here would take nothing down.
+// In `uoa-shim flows | head` it is no error that the reader ends first. `run` goes on serving even if its log has lost
+// its reader: an exit from here would take nothing down.
 const isServing = process.argv[2] === 'run';
 for (const stream of [process.stdout, process.stderr])
   stream.on('error', (error: NodeJS.ErrnoException) => {

@@ -29,8 +29,8 @@ export function runCommand(): Command {
 const NICENESS = 10;
 
 /**
- * Lets packets go first where cores are few: this thread, and every command that it starts from now on, get a higher nice
- * value. The data plane's thread was started before and keeps its own (sched(7): in Linux each thread has one).
+ * Lets packets go first where cores are few: this thread, and every command that it starts from now on, get a higher
+ * nice value. The data plane's thread was started before and keeps its own (sched(7): in Linux each thread has one).
  */
 function giveWay(log: Logger): void {
   try {

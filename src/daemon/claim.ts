@@ -4,8 +4,8 @@ import { type Lock, lockAll } from '../host/apply/lock.js';
 import { tableHasRoutes } from '../host/facts/host.js';
 
 /**
- * Takes the TUN's name and the routing tables for this process. Throws an OperatorError if another shim has one of them,
- * or if a table has routes already.
+ * Takes the TUN's name and the routing tables for this process. Throws an OperatorError if another shim has one of
+ * them, or if a table has routes already.
  */
 export async function claim(tun: string, tables: readonly number[]): Promise<Lock> {
   const lock = lockAll([`TUN ${tun}`, ...tables.map(table => `table ${table}`)]);

@@ -98,22 +98,25 @@ export class Daemon {
     if (needRestart.length > 0)
       log.warn(`${needRestart.join(', ')}: changed, but needs a restart; kept as it was`);
     const plan = await running.kit.plan(config);
+    const before = { config: running.config, plan: running.plan };
     try {
-      await this.apply(plan);
+      await this.apply(config, plan);
     } catch (error) {
-      await this.apply(running.plan);
+      await this.apply(before.config, before.plan);
       throw error;
     }
-    running.config = config;
-    running.plan = plan;
     log.level = config.log.level;
     for (const warning of plan.warnings) log.warn(warning);
     await this.hostWatch.restart();
     log.info('configuration re-read');
   }
 
-  private async apply(plan: RolePlan): Promise<void> {
-    const { plane, setup } = this.running;
+  private async apply(config: Config, plan: RolePlan): Promise<void> {
+    const { running } = this;
+    const { plane, setup } = running;
+    // The host watch may find other addresses meanwhile, and has to combine them with this plan.
+    running.config = config;
+    running.plan = plan;
     plane.configure(plan.settings(plan.addresses));
     await setup.change(plan.changes);
     if (plan.replyTable !== undefined) this.clientRoutes?.configure(plan.replyTable);

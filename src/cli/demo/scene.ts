@@ -43,36 +43,42 @@ export interface Exchange {
   packets: string[];
 }
 
+/** The names of the hosts' namespaces. */
+interface Hosts {
+  client: string;
+  loadBalancer: string;
+  realServer: string;
+}
+
 export class Scene {
   private readonly namespaces = new Namespaces();
   private readonly directory = mkdtempSync(join(tmpdir(), 'uoa-demo-'));
-  private client!: string;
-  private loadBalancer!: string;
-  private realServer!: string;
+  private hosts: Hosts | undefined;
   private readonly sightings: string[] = [];
   private readonly packets: string[] = [];
 
   /** Sets up client --- LB --- RS, with the application running. */
   async set(): Promise<void> {
-    const hosts = this.namespaces;
-    this.client = await hosts.add('client');
-    this.loadBalancer = await hosts.add('lb');
-    this.realServer = await hosts.add('rs');
-    await hosts.join(this.client, 'eth0', `${CLIENT}/24`, this.loadBalancer, 'clients', '203.0.113.1/24');
-    await hosts.join(this.loadBalancer, 'servers', `${LIP}/24`, this.realServer, 'eth0', `${RIP}/24`);
-    await hosts.ip(this.client, 'route add default via 203.0.113.1');
-    await hosts.ip(this.realServer, `route add default via ${LIP}`);
+    const { namespaces } = this;
+    const client = await namespaces.add('client');
+    const loadBalancer = await namespaces.add('lb');
+    const realServer = await namespaces.add('rs');
+    this.hosts = { client, loadBalancer, realServer };
+    await namespaces.join(client, 'eth0', `${CLIENT}/24`, loadBalancer, 'clients', '203.0.113.1/24');
+    await namespaces.join(loadBalancer, 'servers', `${LIP}/24`, realServer, 'eth0', `${RIP}/24`);
+    await namespaces.ip(client, 'route add default via 203.0.113.1');
+    await namespaces.ip(realServer, `route add default via ${LIP}`);
 
-    await this.listen(hosts.start(this.realServer, program('application'), [`${PORT}`]), this.sightings);
-    await this.listen(hosts.start(this.realServer, program('wire'), [LIP, RIP]), this.packets);
+    await this.listen(namespaces.start(realServer, program('application'), [`${PORT}`]), this.sightings);
+    await this.listen(namespaces.start(realServer, program('wire'), [LIP, RIP]), this.packets);
   }
 
   startLoadBalancer(): Promise<void> {
-    return this.startShim(this.loadBalancer, LB_CONFIG);
+    return this.startShim(this.host('loadBalancer'), LB_CONFIG);
   }
 
   startRealServer(): Promise<void> {
-    return this.startShim(this.realServer, RS_CONFIG);
+    return this.startShim(this.host('realServer'), RS_CONFIG);
   }
 
   /** Has the client ask the VIP some questions from one port, which is one flow. */
@@ -81,7 +87,7 @@ export class Scene {
     this.packets.length = 0;
     const answers: string[] = [];
     const args = [CLIENT, `${port}`, VIP, `${PORT}`, `${questions}`];
-    const asking = this.namespaces.start(this.client, program('client'), args);
+    const asking = this.namespaces.start(this.host('client'), program('client'), args);
     createInterface({ input: asking.stdout as Readable }).on('line', line => answers.push(line));
     await within(once(asking, 'close'), 'the client did not end');
     await new Promise(resolve => setTimeout(resolve, LAST_WORDS_MS));
@@ -93,6 +99,11 @@ export class Scene {
   clear(): void {
     this.namespaces.remove();
     rmSync(this.directory, { recursive: true, force: true });
+  }
+
+  private host(name: keyof Hosts): string {
+    if (this.hosts === undefined) throw new Error('the scene is not set');
+    return this.hosts[name];
   }
 
   private async startShim(host: string, config: { role: string }): Promise<void> {

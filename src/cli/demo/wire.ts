@@ -1,6 +1,6 @@
 /**
- * Captures the packets between two addresses on a host, in both directions, and describes each in a line. Arguments: the
- * LB's address and the RS's.
+ * Captures the packets between two addresses on a host, in both directions, and describes each in a line. Arguments:
+ * the LB's address and the RS's.
  */
 import { ADDRESS_WORDS, readAddress4 } from '../../codec/addresses.js';
 import { carrierName } from '../../codec/carriers.js';

@@ -74,8 +74,8 @@ export function mapping(
 }
 
 /**
- * The fault of a missing key. What its rule says of `undefined` is what would be allowed. `by` is the setting that requires
- * the key, if one does.
+ * The fault of a missing key. What its rule says of `undefined` is what would be allowed. `by` is the setting that
+ * requires the key, if one does.
  */
 export function missing(rule: ValueRule, key: string, by?: string): Fault {
   const fault: Fault = {

@@ -21,7 +21,7 @@ function validate(value: unknown, node: unknown): void {
   report(path, rule(path, value));
 }
 
-/** A `coerce` leaves text alone that it can't read: the rule then finds the fault, and shows the text as it was written. */
+/** A `coerce` gives text back that it can't read: the rule then finds the fault, and shows the text as written. */
 convict.addFormats({
   text: { validate },
   'whole-number': {

@@ -1,6 +1,6 @@
 /**
- * The control socket and the TUN's name, read from a configuration that may have faults: commands have to find a running
- * shim while its configuration is being edited.
+ * The control socket and the TUN's name, read from a configuration that may have faults: commands have to find a
+ * running shim while its configuration is being edited.
  */
 import { isMapping, type Mapping } from './collections.js';
 import { readFile } from './file.js';

@@ -21,7 +21,7 @@ function squash(name: string): string {
   return name.replaceAll(/[-_]/g, '').toLowerCase();
 }
 
-/** How many characters have to be inserted, deleted, replaced or swapped with a neighbour (optimal string alignment). */
+/** How many characters to insert, delete, replace or swap with a neighbour (optimal string alignment). */
 function slips(from: string, to: string): number {
   // Such a difference in length takes more slips already. This also bounds the table below.
   if (Math.abs(from.length - to.length) > MOST_SLIPS) return MOST_SLIPS + 1;

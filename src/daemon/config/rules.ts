@@ -48,8 +48,8 @@ export const trueOrFalse = rule('true or false', value => typeof value === 'bool
 const INTERFACE_BYTES = 15;
 
 /**
- * A name that the kernel takes (dev_valid_name), except those with a meaning of their own: `%` makes a name a template for
- * numbered ones, and `all` and `default` are directories in /proc/sys/net beside those of the interfaces.
+ * A name that the kernel takes (dev_valid_name), without those that have another meaning: `%` makes a name a template
+ * for numbered ones, and `all` and `default` are directories in /proc/sys/net beside those of the interfaces.
  */
 function isInterfaceName(value: unknown): value is string {
   return (

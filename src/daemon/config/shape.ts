@@ -1,6 +1,6 @@
 /**
- * Separates the keys of a file that the schema knows from those that it does not know. convict would do that too, but it
- * fails for sections that are not mappings, for mappings in the place of a value and for names with dots in them.
+ * Separates the keys of a file that the schema knows from those that it does not know. convict would do that too, but
+ * it fails for sections that are not mappings, for mappings in the place of a value and for names with dots in them.
  */
 import { isMapping, type Mapping, unknownKey } from './collections.js';
 import { below, type Fault } from './faults.js';

@@ -11,7 +11,7 @@ import type { Values } from './values.js';
 const LAST_LOCAL_PRIORITY = 32_700;
 
 /** The largest mark that leaves a bit above it. */
-const MOST_ON_LOAD_BALANCER = 0x7fff_ffff;
+const LARGEST_ON_LB = 0x7fff_ffff;
 
 /** The faults of keys that have none in `faults` yet. A value whose key is in `faults` may be anything. */
 export function acrossKeys(values: Values, faults: readonly Fault[]): Fault[] {
@@ -82,7 +82,7 @@ function localVips({ loadBalancer }: Values): Fault[] {
 /** A load balancer also uses the bit above the mark: it sends packets into the TUN. */
 function divertBit({ role, routing }: Values, known: ReadonlySet<string>): Fault[] {
   const { mark } = routing;
-  if (role !== 'load-balancer' || known.has('routing.mark') || mark <= MOST_ON_LOAD_BALANCER) return [];
-  const allowed = `a whole number from 1 to ${MOST_ON_LOAD_BALANCER} on a load balancer, which uses the bit above it too`;
+  if (role !== 'load-balancer' || known.has('routing.mark') || mark <= LARGEST_ON_LB) return [];
+  const allowed = `a whole number from 1 to ${LARGEST_ON_LB} on a load balancer, which uses the bit above it too`;
   return [{ key: 'routing.mark', value: mark, allowed }];
 }

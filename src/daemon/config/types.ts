@@ -81,8 +81,8 @@ export interface LoadBalancerConfig {
   /** Who makes the NAT rules: `managed`, the shim; `external`, another program. */
   nat: 'managed' | 'external';
   /**
-   * Addresses of this host, `a.b.c.d` or `x:x::x`: the sources towards the real servers. With `managed` there is at least
-   * one for each family among the services; with `external` there may be none.
+   * Addresses of this host, `a.b.c.d` or `x:x::x`: the sources towards the real servers. With `managed` there is at
+   * least one for each family among the services; with `external` there may be none.
    */
   localAddresses: string[];
   /** With `external` there may be none; if there are any, only their flows get marks. */

@@ -4,8 +4,8 @@ import { type PortRange, readPort, readPorts } from './ports.js';
 import type { Config, LoadBalancerConfig, RealServerConfig, RoleName, Schedule } from './types.js';
 
 /**
- * The values as they were written, by the schema's keys: elements may lack what has a default, and keys without a default
- * may be null.
+ * The values as they were written, by the schema's keys: elements may lack what has a default, and keys without a
+ * default may be null.
  */
 export interface Values {
   role: RoleName;
@@ -32,7 +32,7 @@ interface WrittenService {
   realServers?: { address: string; port?: string | number; weight?: number }[];
 }
 
-/** Fills in the defaults that no key has by itself, and brings everything into one spelling. Takes valid values only. */
+/** Fills in the defaults that the schema can't have, and gives values their one spelling. Takes valid values only. */
 export function complete({ role, tun, log, control, routing, realServer, loadBalancer }: Values): Config {
   const { coalesce, ...restOfTun } = tun;
   const { mark, ...restOfRouting } = routing;

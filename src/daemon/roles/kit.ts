@@ -1,6 +1,6 @@
 /**
- * What the two roles do differently outside the data plane: what follows from a configuration on this host, and what the
- * counters and flows of the role mean.
+ * What the two roles do differently outside the data plane: what follows from a configuration on this host, and what
+ * the counters and flows of the role mean.
  */
 import type { RoleSettings } from '../../dataplane/make-role.js';
 import type { FlowEntry } from '../../flow/reader.js';
