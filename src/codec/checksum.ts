@@ -3,17 +3,28 @@
  *
  * A "sum" here is a plain 32-bit accumulator of 16-bit words; `fold` brings it to 16 bits.
  */
+import type { ByteOffset } from './units.js';
 
 /**
  * Adds the big-endian 16-bit words of `[start, end)` to `sum`; an odd last byte counts as the high half.
  * Up to 65535 bytes and a 16-bit start value stay below 2^32.
  */
-export function sumWords(view: DataView, start: number, end: number, sum = 0): number {
+export function sumWords(view: DataView, start: ByteOffset, end: ByteOffset, sum = 0): number {
   let total = sum;
   let offset = start;
   for (; offset + 1 < end; offset += 2) total += view.getUint16(offset);
   if (offset < end) total += view.getUint8(offset) << 8;
   return total;
+}
+
+/** The same sum as `sumWords` gives, folded: faster for payloads, of up to 65535 bytes. */
+export function sumLongs(view: DataView, start: ByteOffset, end: ByteOffset, sum = 0): number {
+  // Integers up to 2^53 are exact, so nothing needs to be folded on the way.
+  let total = sum;
+  let offset = start;
+  for (; offset + 3 < end; offset += 4) total += view.getUint32(offset);
+  const high = Math.floor(total / 2 ** 32);
+  return fold(sumWords(view, offset, end, fold(high) + fold(total >>> 0)));
 }
 
 /** A 32-bit accumulator as a 16-bit ones-complement sum. */
@@ -48,14 +59,4 @@ export function applyChange(checksum: number, change: number): number {
 export function applyUdpChange(checksum: number, change: number): number {
   if (checksum === 0) return 0;
   return applyChange(checksum, change) || 0xffff;
-}
-
-/** The same sum as `sumWords` gives, folded: faster for payloads, of up to 65535 bytes. */
-export function sumLongs(view: DataView, start: number, end: number, sum = 0): number {
-  // Whole numbers up to 2^53 are exact, so nothing needs to be folded on the way.
-  let total = sum;
-  let offset = start;
-  for (; offset + 3 < end; offset += 4) total += view.getUint32(offset);
-  const high = Math.floor(total / 2 ** 32);
-  return fold(sumWords(view, offset, end, fold(high) + fold(total >>> 0)));
 }

@@ -1,12 +1,12 @@
 /**
- * ctnetlink, as much of it as a load balancer's shim needs: asking conntrack for the connection whose replies go
- * from a real server to LIP:lport, and setting bits of its mark. Names are the kernel's
- * (linux/netfilter/nfnetlink.h, nfnetlink_conntrack.h); netlink's own headers are in host order, the rest in
- * network order.
+ * ctnetlink, as much of it as a load balancer's shim needs: a query for the connection whose replies go from a real
+ * server to LIP:lport, and a change of bits of conntrack's mark. Names are the kernel's (linux/netfilter/nfnetlink.h,
+ * nfnetlink_conntrack.h). Netlink's own headers are in host order, the rest in network order.
  */
 import { ADDRESS_WORDS, isMapped, readAddress4, readAddress6 } from './addresses.js';
 import { HOST_IS_LITTLE_ENDIAN } from './host-order.js';
 import { DESTINATION_AT, SOURCE_AT } from './ip-header.js';
+import { type ByteOffset, NONE, type Port, type WordIndex } from './units.js';
 
 const NLMSG_HEADER = 16;
 const NFGENMSG = 4;
@@ -24,10 +24,9 @@ const AF_INET = 2;
 const AF_INET6 = 10;
 
 const NLA_HEADER = 4;
+const NLA_TYPE = 2;
 const NLA_F_NESTED = 0x8000;
 const NLA_TYPE_MASK = 0x3fff;
-/** Of the types that are read here: a path of them has a byte for each. */
-const LARGEST_TYPE = 0xff;
 
 const CTA_TUPLE_ORIG = 1;
 const CTA_TUPLE_REPLY = 2;
@@ -48,29 +47,27 @@ const IPPROTO_UDP = 17;
 
 /** Which connection: by where its replies come from and go to. */
 export interface ReplyTuple {
-  /** Source and destination, four words each. */
+  /** Source and destination, four words each (SOURCE_AT, DESTINATION_AT). */
   addresses: Int32Array;
-  sourcePort: number;
-  destinationPort: number;
+  sourcePort: Port;
+  destinationPort: Port;
 }
 
-/** Bytes that a request takes at most. */
-const LONGEST_REQUEST = 160;
+const MAX_REQUEST_BYTES = 160;
 
-/** Writes requests into one buffer of its own, one behind the other: `length` is that of all of them. */
+/** Writes requests into one buffer of its own, one behind the other: `length` bytes are all of them. */
 export class CtRequests {
   readonly bytes: Uint8Array;
   length = 0;
-  /** How many there are. */
   count = 0;
-  /** Counts the requests; the answer to one carries its number. */
+  /** The number of the last request, which its answer carries. */
   sequence = 0;
   private readonly view: DataView;
-  private start = 0;
+  /** Where the last request begins. */
+  private start: ByteOffset = 0;
 
-  /** Room for `capacity` requests. */
   constructor(readonly capacity: number) {
-    this.bytes = new Uint8Array(capacity * LONGEST_REQUEST);
+    this.bytes = new Uint8Array(capacity * MAX_REQUEST_BYTES);
     this.view = new DataView(this.bytes.buffer);
   }
 
@@ -87,13 +84,13 @@ export class CtRequests {
   }
 
   /**
-   * IPCTNL_MSG_CT_NEW without NLM_F_CREATE: sets the bits of `mask` in the mark to those of `mark`. Answered only by an
-   * error, should the connection be gone.
+   * IPCTNL_MSG_CT_NEW without NLM_F_CREATE: sets the bits of `mask` in conntrack's mark to those of `ctMark`. Answered
+   * only by an error, should the connection have ended.
    */
-  setMark(tuple: ReplyTuple, mark: number, mask: number): void {
+  setCtMark(tuple: ReplyTuple, ctMark: number, mask: number): void {
     this.begin(IPCTNL_MSG_CT_NEW, NLM_F_REQUEST, tuple);
     this.replyTuple(tuple);
-    this.attribute32(CTA_MARK, mark);
+    this.attribute32(CTA_MARK, ctMark);
     this.attribute32(CTA_MARK_MASK, mask);
     this.end();
   }
@@ -117,8 +114,8 @@ export class CtRequests {
   }
 
   private replyTuple(tuple: ReplyTuple): void {
-    const whole = this.nest(CTA_TUPLE_REPLY);
-    const addresses = this.nest(CTA_TUPLE_IP);
+    const whole = this.beginNest(CTA_TUPLE_REPLY);
+    const addresses = this.beginNest(CTA_TUPLE_IP);
     if (isMapped(tuple.addresses, SOURCE_AT)) {
       this.attribute32(CTA_IP_V4_SRC, tuple.addresses[SOURCE_AT + 3]);
       this.attribute32(CTA_IP_V4_DST, tuple.addresses[DESTINATION_AT + 3]);
@@ -126,40 +123,41 @@ export class CtRequests {
       this.address6(CTA_IP_V6_SRC, tuple.addresses, SOURCE_AT);
       this.address6(CTA_IP_V6_DST, tuple.addresses, DESTINATION_AT);
     }
-    this.close(addresses);
-    const protocol = this.nest(CTA_TUPLE_PROTO);
+    this.endNest(addresses);
+    const protocol = this.beginNest(CTA_TUPLE_PROTO);
     this.view.setUint8(this.header(CTA_PROTO_NUM, 1), IPPROTO_UDP);
     this.view.setUint16(this.header(CTA_PROTO_SRC_PORT, 2), tuple.sourcePort);
     this.view.setUint16(this.header(CTA_PROTO_DST_PORT, 2), tuple.destinationPort);
-    this.close(protocol);
-    this.close(whole);
+    this.endNest(protocol);
+    this.endNest(whole);
   }
 
-  private address6(type: number, words: Int32Array, from: number): void {
-    const at = this.header(type, ADDRESS_WORDS * 4);
-    for (let i = 0; i < ADDRESS_WORDS; i++) this.view.setInt32(at + i * 4, words[from + i]);
+  private address6(type: number, words: Int32Array, at: WordIndex): void {
+    const offset = this.header(type, ADDRESS_WORDS * 4);
+    for (let i = 0; i < ADDRESS_WORDS; i++) this.view.setInt32(offset + i * 4, words[at + i]);
   }
 
   private attribute32(type: number, value: number): void {
     this.view.setInt32(this.header(type, 4), value);
   }
 
-  /** Writes an attribute's header, makes room for `size` bytes (padded to words), and gives their place. */
-  private header(type: number, size: number): number {
-    const at = this.length;
-    const end = at + NLA_HEADER + ((size + 3) & ~3);
-    this.bytes.fill(0, at, end);
-    this.view.setUint16(at, NLA_HEADER + size, HOST_IS_LITTLE_ENDIAN);
-    this.view.setUint16(at + 2, type, HOST_IS_LITTLE_ENDIAN);
+  /** Writes an attribute's header, makes room for `size` bytes (padded to words), and gives the offset of those. */
+  private header(type: number, size: number): ByteOffset {
+    const start = this.length;
+    const end = start + NLA_HEADER + ((size + 3) & ~3);
+    this.bytes.fill(0, start, end);
+    this.view.setUint16(start, NLA_HEADER + size, HOST_IS_LITTLE_ENDIAN);
+    this.view.setUint16(start + NLA_TYPE, type, HOST_IS_LITTLE_ENDIAN);
     this.length = end;
-    return at + NLA_HEADER;
+    return start + NLA_HEADER;
   }
 
-  private nest(type: number): number {
+  /** Begins an attribute that holds others, up to `endNest` with what this gives. */
+  private beginNest(type: number): ByteOffset {
     return this.header(type | NLA_F_NESTED, 0) - NLA_HEADER;
   }
 
-  private close(nest: number): void {
+  private endNest(nest: ByteOffset): void {
     this.view.setUint16(nest, this.length - nest, HOST_IS_LITTLE_ENDIAN);
   }
 }
@@ -168,7 +166,7 @@ export class CtRequests {
 export class CtAnswer {
   /** The source of the connection's first packet: the client, four words. */
   readonly client = new Int32Array(ADDRESS_WORDS);
-  clientPort = 0;
+  clientPort: Port = 0;
   /** CTA_ID: tells a connection from an earlier one with the same tuple. */
   id = 0;
   private readonly view: DataView;
@@ -178,67 +176,90 @@ export class CtAnswer {
   }
 
   /** The number of the request that the answer at `offset` is to. */
-  sequence(offset: number): number {
+  sequence(offset: ByteOffset): number {
     return this.view.getInt32(offset + NLMSG_SEQUENCE, HOST_IS_LITTLE_ENDIAN);
   }
 
   /**
-   * Reads an answer of `length` bytes at `offset`: 0 if it is a connection, the errno of an NLMSG_ERROR, or -1 if it is
-   * neither.
+   * Reads an answer of `length` bytes at `offset`: 0 if it is a connection with a client, the errno of an NLMSG_ERROR, or
+   * NONE if it is neither.
    */
-  read(offset: number, length: number): number {
+  read(offset: ByteOffset, length: number): number {
     const { view } = this;
     this.client.fill(0);
     this.clientPort = 0;
     this.id = 0;
-    if (length < NLMSG_HEADER + NFGENMSG) return -1;
+    if (length < NLMSG_HEADER + NFGENMSG) return NONE;
     const stated = view.getUint32(offset + NLMSG_LENGTH, HOST_IS_LITTLE_ENDIAN);
-    if (stated > length) return -1;
+    if (stated > length) return NONE;
     const type = view.getUint16(offset + NLMSG_TYPE, HOST_IS_LITTLE_ENDIAN);
-    if (type === NLMSG_ERROR) return -view.getInt32(offset + NLMSG_HEADER, HOST_IS_LITTLE_ENDIAN) || -1;
-    if (type !== ((NFNL_SUBSYS_CTNETLINK << 8) | IPCTNL_MSG_CT_NEW)) return -1;
-    this.attributes(offset + NLMSG_HEADER + NFGENMSG, offset + stated, 0);
-    return this.clientPort === 0 || this.isNobody() ? -1 : 0;
+    if (type === NLMSG_ERROR) return -view.getInt32(offset + NLMSG_HEADER, HOST_IS_LITTLE_ENDIAN) || NONE;
+    if (type !== ((NFNL_SUBSYS_CTNETLINK << 8) | IPCTNL_MSG_CT_NEW)) return NONE;
+    this.readConnection(offset + NLMSG_HEADER + NFGENMSG, offset + stated);
+    return this.hasClient ? 0 : NONE;
   }
 
-  /** Whether the client is no address, or the one of either family that is nobody's. */
-  private isNobody(): boolean {
+  /** Whether there is a port, and an address other than 0.0.0.0 and ::. */
+  private get hasClient(): boolean {
     const { client } = this;
-    return isMapped(client, 0) ? client[3] === 0 : client.every(word => word === 0);
+    if (this.clientPort === 0) return false;
+    return client[3] !== 0 || !(isMapped(client, 0) || (client[0] | client[1] | client[2]) === 0);
   }
 
-  /** Walks attributes; `within` is the path of types so far, a byte each. */
-  private attributes(start: number, end: number, within: number): void {
-    const { view } = this;
-    for (let at = start; at + NLA_HEADER <= end; ) {
-      const length = view.getUint16(at, HOST_IS_LITTLE_ENDIAN);
-      const type = view.getUint16(at + 2, HOST_IS_LITTLE_ENDIAN) & NLA_TYPE_MASK;
-      if (length < NLA_HEADER || at + length > end) return;
-      if (type <= LARGEST_TYPE) this.attribute((within << 8) | type, at + NLA_HEADER, at + length);
-      at += (length + 3) & ~3;
+  // ---- attributes, from the outer ones to the inner ones ----------------------------------------------------
+
+  private readConnection(start: ByteOffset, end: ByteOffset): void {
+    for (let offset = start; this.isAttribute(offset, end); offset = this.following(offset)) {
+      const type = this.typeOf(offset);
+      if (type === CTA_TUPLE_ORIG) this.readTuple(offset + NLA_HEADER, this.endOf(offset));
+      else if (type === CTA_ID && this.holds(offset, 4)) this.id = this.view.getInt32(offset + NLA_HEADER);
     }
   }
 
-  private attribute(path: number, start: number, end: number): void {
-    const size = end - start;
-    switch (path) {
-      case CTA_TUPLE_ORIG:
-      case (CTA_TUPLE_ORIG << 8) | CTA_TUPLE_IP:
-      case (CTA_TUPLE_ORIG << 8) | CTA_TUPLE_PROTO:
-        this.attributes(start, end, path);
-        break;
-      case (((CTA_TUPLE_ORIG << 8) | CTA_TUPLE_IP) << 8) | CTA_IP_V4_SRC:
-        if (size >= 4) readAddress4(this.view, start, this.client, 0);
-        break;
-      case (((CTA_TUPLE_ORIG << 8) | CTA_TUPLE_IP) << 8) | CTA_IP_V6_SRC:
-        if (size >= 16) readAddress6(this.view, start, this.client, 0);
-        break;
-      case (((CTA_TUPLE_ORIG << 8) | CTA_TUPLE_PROTO) << 8) | CTA_PROTO_SRC_PORT:
-        if (size >= 2) this.clientPort = this.view.getUint16(start);
-        break;
-      case CTA_ID:
-        if (size >= 4) this.id = this.view.getInt32(start);
-        break;
+  private readTuple(start: ByteOffset, end: ByteOffset): void {
+    for (let offset = start; this.isAttribute(offset, end); offset = this.following(offset)) {
+      const type = this.typeOf(offset);
+      if (type === CTA_TUPLE_IP) this.readIp(offset + NLA_HEADER, this.endOf(offset));
+      else if (type === CTA_TUPLE_PROTO) this.readProtocol(offset + NLA_HEADER, this.endOf(offset));
     }
+  }
+
+  private readIp(start: ByteOffset, end: ByteOffset): void {
+    for (let offset = start; this.isAttribute(offset, end); offset = this.following(offset)) {
+      const type = this.typeOf(offset);
+      if (type === CTA_IP_V4_SRC && this.holds(offset, 4))
+        readAddress4(this.view, offset + NLA_HEADER, this.client, 0);
+      if (type === CTA_IP_V6_SRC && this.holds(offset, 16))
+        readAddress6(this.view, offset + NLA_HEADER, this.client, 0);
+    }
+  }
+
+  private readProtocol(start: ByteOffset, end: ByteOffset): void {
+    for (let offset = start; this.isAttribute(offset, end); offset = this.following(offset))
+      if (this.typeOf(offset) === CTA_PROTO_SRC_PORT && this.holds(offset, 2))
+        this.clientPort = this.view.getUint16(offset + NLA_HEADER);
+  }
+
+  /** Whether there is a whole attribute at `offset`. */
+  private isAttribute(offset: ByteOffset, end: ByteOffset): boolean {
+    return offset + NLA_HEADER <= end && this.holds(offset, 0) && this.endOf(offset) <= end;
+  }
+
+  private typeOf(attribute: ByteOffset): number {
+    return this.view.getUint16(attribute + NLA_TYPE, HOST_IS_LITTLE_ENDIAN) & NLA_TYPE_MASK;
+  }
+
+  private endOf(attribute: ByteOffset): ByteOffset {
+    return attribute + this.view.getUint16(attribute, HOST_IS_LITTLE_ENDIAN);
+  }
+
+  /** Whether an attribute holds `size` bytes or more. */
+  private holds(attribute: ByteOffset, size: number): boolean {
+    return this.endOf(attribute) - attribute >= NLA_HEADER + size;
+  }
+
+  /** Where the next attribute begins. */
+  private following(attribute: ByteOffset): ByteOffset {
+    return attribute + ((this.endOf(attribute) - attribute + 3) & ~3);
   }
 }

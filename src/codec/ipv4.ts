@@ -1,18 +1,18 @@
+/** The IPv4 header (RFC 791). Byte offsets are from its first byte; all fields are in network order. */
 import { complement, sumWords } from './checksum.js';
 import { BROKEN, type ByteOffset, NONE } from './units.js';
 
-/** IPv4 header (RFC 791): byte offsets from its first byte; all fields in network order. */
-export const VERSION_IHL = 0;
-export const TOS = 1;
-export const TOTAL_LENGTH = 2;
-export const IDENTIFICATION = 4;
-export const FRAGMENT = 6;
-export const TTL = 8;
-export const PROTOCOL = 9;
-export const CHECKSUM = 10;
-export const SOURCE = 12;
-export const DESTINATION = 16;
-export const OPTIONS = 20;
+export const VERSION_IHL: ByteOffset = 0;
+export const TOS: ByteOffset = 1;
+export const TOTAL_LENGTH: ByteOffset = 2;
+export const IDENTIFICATION: ByteOffset = 4;
+export const FRAGMENT: ByteOffset = 6;
+export const TTL: ByteOffset = 8;
+export const PROTOCOL: ByteOffset = 9;
+export const CHECKSUM: ByteOffset = 10;
+export const SOURCE: ByteOffset = 12;
+export const DESTINATION: ByteOffset = 16;
+export const OPTIONS: ByteOffset = 20;
 
 /** Linux takes no path's MTU to be smaller (net.ipv4.route.min_pmtu), so every path takes packets of this size. */
 export const MIN_PATH_MTU = 552;
@@ -52,7 +52,7 @@ export function findOption(view: DataView, start: ByteOffset, end: ByteOffset, k
 }
 
 /** Writes the header checksum of a header of `length` bytes at `start`. */
-export function writeHeaderChecksum(view: DataView, start: number, length: number): void {
+export function writeHeaderChecksum(view: DataView, start: ByteOffset, length: number): void {
   view.setUint16(start + CHECKSUM, 0);
   view.setUint16(start + CHECKSUM, complement(sumWords(view, start, start + length)));
 }

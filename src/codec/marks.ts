@@ -1,9 +1,10 @@
 /**
  * Taking a mark out of a packet and putting one in, in place.
  *
- * Works on a `Packet` that was parsed as UDP and keeps it valid: offsets follow the bytes, lengths, checksums and next
- * headers stay right. What carries a mark stands in front of UDP, so a packet only ever moves its start; inserting
- * needs that much room (the carrier's bytes) in front of it. UDP's checksum does not know of marks, and stays.
+ * Each function takes a `Packet` of `Kind.udp` (`stripQuoted`: of `Kind.error`) and keeps it valid: offsets follow the
+ * bytes; lengths, checksums and next headers stay right. What carries a mark stands in front of UDP, so only the start of
+ * a packet ever moves. Inserting needs MAX_GROWTH bytes of headroom at most. UDP's checksum does not cover marks, and
+ * stays.
  */
 import { Carrier, carrierLength, writeOption } from './carriers.js';
 import * as icmp from './icmp.js';
@@ -16,8 +17,8 @@ import { type ByteOffset, NONE } from './units.js';
 import * as uoa from './uoa.js';
 
 /**
- * Takes the mark out: an option with the padding around it that it needs no longer, and the whole header that carried
- * it if that has nothing else. Payload and other options stay. Gives how many bytes went from behind the fixed header.
+ * Takes the mark out: the option and the padding around it, or the whole header that carried it if nothing else is in
+ * there. Payload and other options stay. Gives how many bytes shorter the packet is.
  */
 export function strip(packet: Packet): number {
   const before = packet.start;
@@ -31,7 +32,7 @@ export function strip(packet: Packet): number {
 }
 
 function stripOption(packet: Packet): void {
-  // What stands before the option moves up over it: 8 and 20 are multiples of 4, so the header stays whole words.
+  // The bytes in front of the option move up over it. 8 and 20 are multiples of 4, so the header stays whole words.
   moveFront(packet, packet.option, packet.optionLength);
   writeLengths(packet);
 }
@@ -44,11 +45,12 @@ function stripDestinationOption(packet: Packet): void {
   const to = ipv6.paddingBehind(view, option + packet.optionLength, end);
   if (from === first && to === end) {
     stripHeader(packet, optionsHeader, end, packet.optionsNumberOffset);
+    // If there was another one in front of it, that holds no mark of ours, and nothing asks for it.
     packet.optionsHeader = NONE;
     packet.optionsNumberOffset = NONE;
     return;
   }
-  // By multiples of 8, so that the other options keep their alignment; what is left over becomes padding.
+  // Multiples of 8, so that the other options keep their alignment. What is left over becomes padding.
   const removed = (to - from) & ~7;
   view.setUint8(optionsHeader + ipv6.EXTENSION_LENGTH, (end - optionsHeader - removed) / 8 - 1);
   moveFront(packet, from, removed);
@@ -67,8 +69,8 @@ function stripHeader(packet: Packet, from: ByteOffset, to: ByteOffset, numberOff
 }
 
 /**
- * Takes the mark out of what an ICMP error quotes, and says how many bytes that were: 0 where there is none of ours. So
- * the error is about the packet as it was before.
+ * Takes the mark out of what an ICMP error quotes, so that it is about the packet as it was before. Gives how many bytes
+ * that were: 0 where there is no mark of ours.
  */
 export function stripQuoted(packet: Packet): number {
   const { view, quoted } = packet;
@@ -104,11 +106,11 @@ function removeQuoted(packet: Packet, from: ByteOffset, length: number): number 
   if (v6) view.setUint16(start + ipv6.PAYLOAD_LENGTH, declared - ipv6.HEADER);
   else writeHeader4(view, start, headerLength, declared);
   quoted.readQuoted(start, quoted.end, v6);
-  icmp.writeChecksum(view, packet);
+  icmp.writeChecksum(packet);
   return length;
 }
 
-/** Takes out all marks that the sender put there itself, well-formed or not, and says how many there were. */
+/** Takes out all marks that a packet came with, well-formed or not, and gives how many there were. */
 export function eraseMarks(packet: Packet): number {
   let erased = 0;
   while (packet.carrier === Carrier.opp || isRemovable(packet)) {
@@ -121,7 +123,7 @@ export function eraseMarks(packet: Packet): number {
   return erased + options;
 }
 
-/** Not in a fragment: the others would no longer fit behind a first one that is shorter. */
+/** Whether the mark's header can go. In a fragment it can't: the others would not fit behind a shorter first one. */
 function isRemovable(packet: Packet): boolean {
   return packet.mark === Mark.found && packet.carrier === Carrier.dstopt && !packet.fragmented;
 }
@@ -141,8 +143,8 @@ function eraseOptions(packet: Packet): number {
 }
 
 /**
- * Gives every destination option of UOA's number the one for experiments, whatever its length and in whichever header:
- * once fragments are put together, another one may stand right before UDP. Padding is no way: Linux takes up to 7 bytes.
+ * Gives every destination option of UOA's number that of experiments, whatever its length and in whichever header: after
+ * reassembly another header may stand right before UDP. Padding would not do: Linux takes up to 7 bytes in a row.
  */
 function eraseDestinationOptions({ view, start, transport }: Packet): number {
   let erased = 0;
@@ -167,7 +169,7 @@ function renumber(view: DataView, start: ByteOffset, end: ByteOffset): number {
   }
 }
 
-/** Whether `client`'s mark finds room: in the headers of such a packet, and in one of `mtu` bytes. */
+/** Whether `client`'s mark fits into the packet's headers, and the result into `mtu` bytes. */
 export function fitsMark(packet: Packet, carrier: Carrier, client: uoa.Client, mtu: number): boolean {
   const option = client.v6 ? uoa.OPTION_V6 : uoa.OPTION_V4;
   const isIpo = carrier === Carrier.ipo;
@@ -177,7 +179,7 @@ export function fitsMark(packet: Packet, carrier: Carrier, client: uoa.Client, m
   return packet.end - packet.start + (isIpo ? option : carrierLength(carrier, option)) <= mtu;
 }
 
-/** Puts the client in as `ipo`, right behind the fixed header, before options that were there; else before UDP. */
+/** Inserts `client`'s mark: with `ipo` right behind the fixed header, before other options; else right before UDP. */
 export function insertMark(packet: Packet, carrier: Carrier, client: uoa.Client): void {
   const optionLength = client.v6 ? uoa.OPTION_V6 : uoa.OPTION_V4;
   if (carrier === Carrier.ipo) {

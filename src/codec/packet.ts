@@ -1,8 +1,8 @@
 /**
  * A decoded view of a packet, made once and reused for packet after packet: numbers and offsets, no copies.
  *
- * `parse` is the only place where bounds are checked; whatever it says is there can be read without further
- * checks. Malformed input is an outcome (`Kind.malformed`), never an exception.
+ * `parse` is the only place where bounds are checked. What it says is there can be read without further checks. Malformed
+ * input is an outcome (`Kind.malformed`), never an exception.
  */
 import * as icmp from './icmp.js';
 import { Read } from './ip-header.js';
@@ -35,7 +35,7 @@ export const Checksum = {
   full: 0,
   /** It is there, and was found right. */
   good: 1,
-  /** The field holds the sum of the pseudo header, not complemented: the rest is left to whoever sends it on. */
+  /** The field holds the sum of the pseudo header, not complemented: the device that sends it on completes it. */
   partial: 2,
 } as const;
 export type Checksum = (typeof Checksum)[keyof typeof Checksum];
@@ -43,9 +43,9 @@ export type Checksum = (typeof Checksum)[keyof typeof Checksum];
 export class Packet extends UdpHeaders {
   kind: Kind = Kind.malformed;
   checksum: Checksum = Checksum.full;
-  /** A super-packet's bytes of payload per datagram, but for the last one; 0: it is one datagram. */
+  /** Bytes of payload in each datagram of a super-packet but the last one; 0 if it is one datagram. */
   segment = 0;
-  /** The headers that an ICMP error quotes; they are of no packet at all unless this is `Kind.error`. */
+  /** The headers that an ICMP error quotes. They mean nothing unless this is `Kind.error`. */
   readonly quoted = new UdpHeaders(this.view);
   /**
    * What the role's look at the whole batch found out (role/role.ts): whether it goes to this host, its flow, and the
@@ -68,7 +68,6 @@ export class Packet extends UdpHeaders {
     return this.segment > 0;
   }
 
-  /** How many datagrams it stands for. */
   get datagrams(): number {
     return this.isSuperPacket ? Math.ceil(this.payloadLength / this.segment) : 1;
   }

@@ -1,6 +1,4 @@
-/**
- * Standalone packets: an empty UDP datagram whose only purpose is its mark. An ACK is one of them.
- */
+/** Standalone packets: empty UDP datagrams whose only purpose is their mark. An ACK is one of them. */
 import { Carrier, carrierLength, writeOption } from './carriers.js';
 import { complement, sumWords } from './checksum.js';
 import { DESTINATION_AT, SOURCE_AT } from './ip-header.js';
@@ -8,16 +6,17 @@ import * as ipv4 from './ipv4.js';
 import * as ipv6 from './ipv6.js';
 import type { Packet } from './packet.js';
 import * as udp from './udp.js';
+import type { ByteOffset, WordIndex } from './units.js';
 import * as uoa from './uoa.js';
 
 const HOPS = 64;
 const VERSION_6 = 6 << 28;
 
 /**
- * Writes the ACK for a marked packet at `offset` in `out` and gives its length in bytes: from RIP:rport to
- * LIP:lport in the same carrier, UDP length 8, the option (and the version of `opp`) echoed byte for byte.
+ * Writes the ACK for a marked packet at `offset` in `out` and gives its length in bytes, MAX_STANDALONE at most: from
+ * RIP:rport to LIP:lport in the same carrier, UDP length 8, the option (and the version of `opp`) echoed byte for byte.
  */
-export function writeAck(packet: Packet, out: DataView, offset: number): number {
+export function writeAck(packet: Packet, out: DataView, offset: ByteOffset): number {
   const { view, carrier, optionLength } = packet;
   const option = optionOffset(packet, carrier, offset);
   for (let i = 0; i < optionLength; i++) out.setUint8(option + i, view.getUint8(packet.option + i));
@@ -27,38 +26,38 @@ export function writeAck(packet: Packet, out: DataView, offset: number): number 
 }
 
 /**
- * Writes the standalone packet that goes ahead of `packet` when the mark finds no room in it: same way, same
- * ports, naming `client`. Gives its length in bytes.
+ * Writes, at `offset` in `out`, the standalone that goes ahead of `packet` when the mark finds no room in it: same
+ * addresses and ports, naming `client`. Gives its length in bytes, MAX_STANDALONE at most.
  */
 export function writeStandalone(
   packet: Packet,
   carrier: Carrier,
   client: uoa.Client,
   out: DataView,
-  offset: number,
+  offset: ByteOffset,
 ): number {
   const optionLength = writeOption(out, optionOffset(packet, carrier, offset), client, carrier);
   return writeAround(packet, carrier, out, offset, optionLength, SOURCE_AT);
 }
 
-/** Where the option goes in a standalone of `packet`'s family. */
-function optionOffset({ v6 }: Packet, carrier: Carrier, offset: number): number {
+/** Where the option goes in a standalone of `packet`'s family that begins at `offset`. */
+function optionOffset({ v6 }: Packet, carrier: Carrier, offset: ByteOffset): number {
   const headers = offset + (v6 ? ipv6.HEADER : ipv4.MIN_HEADER);
   if (carrier === Carrier.ipo) return headers;
   return headers + (carrier === Carrier.opp ? uoa.OPP_HEADER : ipv6.EXTENSION_OPTIONS);
 }
 
 /**
- * Writes all but the option, which is there already: from `packet`'s source to its destination (`from` is SOURCE_AT), or
- * the other way round. Gives the whole length.
+ * Writes all but the option, which is there already: to `packet`'s destination if `from` is SOURCE_AT, back to its source
+ * if it is DESTINATION_AT. Gives the length of the whole packet in bytes.
  */
 function writeAround(
   packet: Packet,
   carrier: Carrier,
   out: DataView,
-  offset: number,
+  offset: ByteOffset,
   optionLength: number,
-  from: typeof SOURCE_AT | typeof DESTINATION_AT,
+  from: WordIndex,
 ): number {
   const isForward = from === SOURCE_AT;
   const carried = carrierLength(carrier, optionLength);
@@ -91,18 +90,19 @@ function nextHeader(carrier: Carrier): number {
 /** Writes the fixed header of a packet that ends at `end`, and gives the sum of its addresses. */
 function writeIpv4(
   out: DataView,
-  offset: number,
-  end: number,
+  offset: ByteOffset,
+  end: ByteOffset,
   protocol: number,
   headerLength: number,
   addresses: Int32Array,
-  from: number,
-  to: number,
+  from: WordIndex,
+  to: WordIndex,
 ): number {
   out.setUint8(offset + ipv4.VERSION_IHL, 0x40 | (headerLength >>> 2));
   out.setUint8(offset + ipv4.TOS, 0);
   out.setUint16(offset + ipv4.TOTAL_LENGTH, end - offset);
-  out.setUint16(offset + ipv4.IDENTIFICATION, 0); // a raw socket fills it in (raw(7))
+  // A raw socket fills it in (raw(7)).
+  out.setUint16(offset + ipv4.IDENTIFICATION, 0);
   out.setUint16(offset + ipv4.FRAGMENT, ipv4.DONT_FRAGMENT);
   out.setUint8(offset + ipv4.TTL, HOPS);
   out.setUint8(offset + ipv4.PROTOCOL, protocol);
@@ -112,15 +112,15 @@ function writeIpv4(
   return sumWords(out, offset + ipv4.SOURCE, offset + ipv4.OPTIONS);
 }
 
-/** The same for IPv6. */
+/** As `writeIpv4`, without options. */
 function writeIpv6(
   out: DataView,
-  offset: number,
-  end: number,
+  offset: ByteOffset,
+  end: ByteOffset,
   next: number,
   addresses: Int32Array,
-  from: number,
-  to: number,
+  from: WordIndex,
+  to: WordIndex,
 ): number {
   out.setUint32(offset + ipv6.VERSION_CLASS_FLOW, VERSION_6);
   out.setUint16(offset + ipv6.PAYLOAD_LENGTH, end - offset - ipv6.HEADER);

@@ -11,11 +11,11 @@ import * as udp from './udp.js';
 import { BROKEN, type ByteOffset, type Port } from './units.js';
 
 export const OPTION = 31;
-export const OPTION_LENGTH = 1;
-export const OPTION_PORT = 2;
-export const OPTION_ADDRESS = 4;
+export const OPTION_LENGTH: ByteOffset = 1;
+export const OPTION_PORT: ByteOffset = 2;
+export const OPTION_ADDRESS: ByteOffset = 4;
 
-/** Whole option, in bytes, for a client of either family. */
+/** Bytes of the whole option, for a client of either family. */
 export const OPTION_V4 = 8;
 export const OPTION_V6 = 20;
 
@@ -24,8 +24,8 @@ const DSTOPT_UNCOUNTED = 2;
 
 /** IP protocol (next header) of the `opp` carrier. */
 export const OPP_PROTOCOL = 248;
-export const OPP_NEXT = 1;
-export const OPP_LENGTH = 2;
+export const OPP_NEXT: ByteOffset = 1;
+export const OPP_LENGTH: ByteOffset = 2;
 export const OPP_HEADER = 4;
 /** `version` of an `opp` header, by the family of the client in it. */
 export const OPP_VERSION_V4 = 1;
@@ -51,12 +51,12 @@ function isMarkLength(bytes: number): boolean {
 }
 
 /** The length in bytes of the whole option at `option`, in `ipo` or `opp`. */
-export function optionLength(view: DataView, option: number): number {
+export function optionLength(view: DataView, option: ByteOffset): number {
   return view.getUint8(option + OPTION_LENGTH);
 }
 
-/** The same in `dstopt`. */
-export function dstoptOptionLength(view: DataView, option: number): number {
+/** The length in bytes of the whole option at `option`, in `dstopt`. */
+export function dstoptOptionLength(view: DataView, option: ByteOffset): number {
   return view.getUint8(option + OPTION_LENGTH) + DSTOPT_UNCOUNTED;
 }
 
@@ -69,7 +69,7 @@ export function dstoptLength(option: number): number {
  * The length in bytes of the `opp` header with its options at `start`, or 0 if UDP can't be found behind it:
  * shorter than a header, past `end`, another version or another protocol than UDP.
  */
-export function oppLength(view: DataView, start: number, end: number): number {
+export function oppLength(view: DataView, start: ByteOffset, end: ByteOffset): number {
   if (start + OPP_HEADER > end) return 0;
   const version = view.getUint8(start) >>> 4;
   if (version !== OPP_VERSION_V4 && version !== OPP_VERSION_V6) return 0;
@@ -78,35 +78,35 @@ export function oppLength(view: DataView, start: number, end: number): number {
   return length >= OPP_HEADER && start + length <= end ? length : 0;
 }
 
-/** A client as the mark carries it, for building one; an IPv4 client is in the last of four words. */
+/** A client to be named by a mark. */
 export interface Client {
-  /** true: 16 bytes of address, a 20-byte option. */
+  /** Whether all four words are its IPv6 address; else the last one is its IPv4 address. */
   v6: boolean;
-  /** Four 32-bit words, the first the highest; IPv4 uses the last one alone. */
+  /** Four 32-bit words, the first the highest. */
   words: ArrayLike<number>;
   port: Port;
 }
 
 /** Writes the option for `client` at `offset`, for `ipo` or `opp`, and gives its length in bytes. */
-export function writeOption(view: DataView, offset: number, client: Client): number {
+export function writeOption(view: DataView, offset: ByteOffset, client: Client): number {
   const length = client.v6 ? OPTION_V6 : OPTION_V4;
   view.setUint8(offset, OPTION);
   view.setUint8(offset + OPTION_LENGTH, length);
   view.setUint16(offset + OPTION_PORT, client.port);
-  for (let word = client.v6 ? 0 : 3, at = offset + OPTION_ADDRESS; word < 4; word++, at += 4)
-    view.setInt32(at, client.words[word]);
+  for (let word = client.v6 ? 0 : 3, to = offset + OPTION_ADDRESS; word < 4; word++, to += 4)
+    view.setInt32(to, client.words[word]);
   return length;
 }
 
-/** The same for `dstopt`. */
-export function writeDstoptOption(view: DataView, offset: number, client: Client): number {
+/** Writes the option for `client` at `offset`, for `dstopt`, and gives its length in bytes. */
+export function writeDstoptOption(view: DataView, offset: ByteOffset, client: Client): number {
   const length = writeOption(view, offset, client);
   view.setUint8(offset + OPTION_LENGTH, length - DSTOPT_UNCOUNTED);
   return length;
 }
 
 /** Writes the destination options header around an option of `optionLength` bytes, in front of UDP. */
-export function writeDstoptHeader(view: DataView, offset: number, optionLength: number): void {
+export function writeDstoptHeader(view: DataView, offset: ByteOffset, optionLength: number): void {
   const length = dstoptLength(optionLength);
   const used = ipv6.EXTENSION_OPTIONS + optionLength;
   view.setUint8(offset + ipv6.EXTENSION_NEXT, udp.PROTOCOL);
@@ -115,7 +115,7 @@ export function writeDstoptHeader(view: DataView, offset: number, optionLength: 
 }
 
 /** Writes an `opp` header for options of `optionLength` bytes at `offset`. */
-export function writeOppHeader(view: DataView, offset: number, optionLength: number): void {
+export function writeOppHeader(view: DataView, offset: ByteOffset, optionLength: number): void {
   const version = optionLength === OPTION_V6 ? OPP_VERSION_V6 : OPP_VERSION_V4;
   view.setUint8(offset, version << 4);
   view.setUint8(offset + OPP_NEXT, udp.PROTOCOL);

@@ -54,7 +54,7 @@ export class Conntrack {
   /** Puts the connection whose replies are `tuple` on the list of those that `sendReleases` gives our bits. */
   addRelease(tuple: ReplyTuple): void {
     if (this.releases.count === this.releases.capacity) this.sendReleases();
-    this.releases.setMark(tuple, this.ctMark, this.ctMark);
+    this.releases.setCtMark(tuple, this.ctMark, this.ctMark);
   }
 
   /** Sets our bits in the marks of all connections on the list. Connections that have ended meanwhile don't matter. */

@@ -186,7 +186,7 @@ describeHere('requests', () => {
   it('IPCTNL_MSG_CT_NEW that sets bits of the mark, byte for byte', () => {
     const requests = new CtRequests(1);
     requests.bytes.fill(0xa5);
-    requests.setMark(TUPLE, 0x120, 0xff0);
+    requests.setCtMark(TUPLE, 0x120, 0xff0);
     expect(written(requests)).toBe(toHex(bytesOf(SET_MARK)));
     expect(toHex(requests.bytes.slice(requests.length))).toBe('a5'.repeat(160 - 88));
   });
@@ -199,7 +199,7 @@ describeHere('requests', () => {
     expect(toHex(requests.bytes.slice(requests.length))).toBe('a5'.repeat(160 - 96));
     requests.clear();
     requests.sequence = 0;
-    requests.setMark(TUPLE6, 0x120, 0xff0);
+    requests.setCtMark(TUPLE6, 0x120, 0xff0);
     expect(written(requests)).toBe(toHex(bytesOf(SET_MARK6)));
     expect(toHex(requests.bytes.slice(requests.length))).toBe('a5'.repeat(160 - 112));
   });
@@ -207,7 +207,7 @@ describeHere('requests', () => {
   it('stand one behind the other, each with its own length and number', () => {
     const requests = new CtRequests(4);
     requests.get(TUPLE);
-    requests.setMark(TUPLE6, 0x120, 0xff0);
+    requests.setCtMark(TUPLE6, 0x120, 0xff0);
     requests.get(TUPLE6);
     const numbered = (fields: readonly Field[], number: number) => {
       const bytes = bytesOf(fields);
@@ -226,7 +226,7 @@ describeHere('requests', () => {
 
   it('find room, as many as they were promised', () => {
     const requests = new CtRequests(100);
-    for (let i = 0; i < requests.capacity; i++) requests.setMark(TUPLE6, -1, -1);
+    for (let i = 0; i < requests.capacity; i++) requests.setCtMark(TUPLE6, -1, -1);
     expect([requests.count, requests.length]).toEqual([100, 100 * 112]);
   });
 
@@ -238,7 +238,7 @@ describeHere('requests', () => {
       [TUPLE, GET],
     ] as const) {
       const extreme = { addresses: new Int32Array(8).fill(-1), sourcePort: 65535, destinationPort: 65535 };
-      requests.setMark(extreme, -1, -1);
+      requests.setCtMark(extreme, -1, -1);
       requests.clear();
       requests.sequence = 0;
       requests.get(tuple);
@@ -257,7 +257,7 @@ describeHere('requests', () => {
       ],
     ] as const) {
       const extreme = { addresses: int32(...addresses), sourcePort: 65535, destinationPort: 0 };
-      requests.setMark(extreme, 0x80000000, 0xffffffff);
+      requests.setCtMark(extreme, 0x80000000, 0xffffffff);
       const text = written(requests);
       requests.clear();
       expect(text).toContain(expected);
