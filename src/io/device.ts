@@ -17,11 +17,11 @@ export interface Device {
    */
   receive(packets: readonly Packet[], timeoutMs: number): number;
   /**
-   * Gives packets to the host's stack as if the network had brought them; how many datagrams were refused. Both the list
-   * and its packets are used up.
+   * Gives packets to the host's stack as if the network had brought them; how many were refused. Those that were merged
+   * count as one. Both the list and its packets are used up.
    */
   deliver(packets: PacketList): number;
-  /** The same to the network. */
+  /** Sends packets to the network; how many datagrams were refused. Both the list and its packets are used up. */
   emit(packets: PacketList): number;
   /** Sends packets that the role added to the network, complete as they are; how many were refused. */
   emitAdded(packets: PieceList): number;

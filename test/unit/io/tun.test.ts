@@ -5,9 +5,17 @@ import { Checksum, Packet } from '../../../src/codec/packet.js';
 import { WAIT_BROKEN } from '../../../src/io/linux.js';
 import { PacketList } from '../../../src/io/lists.js';
 import { offloadTun, openTun, TunDevice } from '../../../src/io/tun.js';
+import { deviceContract } from '../support/device-contract.js';
 import { FakeKernel } from '../support/fake-kernel.js';
-import { datagramsOf, single, superPacket, type Unfinished } from '../support/super-packets.js';
-import { type DatagramFields, datagram, payloadOf, toHex } from '../support/wire.js';
+import {
+  datagramsOf,
+  single,
+  superPacket,
+  type Unfinished,
+  withHeader,
+  withoutHeader,
+} from '../support/super-packets.js';
+import { type DatagramFields, datagram, hex, payloadOf, toHex } from '../support/wire.js';
 
 const USUAL: DatagramFields = { from: '203.0.113.7:5555', to: '10.10.1.2:53', ttl: 63 };
 const USUAL6: DatagramFields = { from: '[2001:db8::7]:5555', to: '[fd00:1::2]:53', ttl: 63 };
@@ -44,6 +52,27 @@ const written = (n: number, usual = USUAL, id = 0) =>
   toHex(datagram({ ...usual, id, payload: payloadOf(100, n) }));
 const EMPTY = '00'.repeat(12);
 const isSuper = (packet: Uint8Array) => packet[1] === 5;
+
+describe.each([
+  ['which merges', true],
+  ['which does not merge', false],
+])('TunDevice, %s', (_, merges) => {
+  deviceContract(() => {
+    const kernel = new FakeKernel();
+    const device = new TunDevice(kernel, { tunFd: 5, wakeFd: 6, fwmark: 1, merges, coalesceUs: 0 });
+    device.arena.bytes.fill(0xa5);
+    return {
+      device,
+      put: packet => kernel.toRead.push(withHeader(packet)),
+      now: () => kernel.clock(),
+      refuse: () => {
+        kernel.refuses = () => -constants.errno.ENOBUFS;
+      },
+      delivered: () => kernel.written.map(hex).map(withoutHeader).flatMap(datagramsOf).map(toHex),
+      emitted: () => [...kernel.sent],
+    };
+  });
+});
 
 describe('what is delivered', () => {
   it('goes with a header each, and all else as it is', () => {

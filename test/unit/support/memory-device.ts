@@ -36,11 +36,16 @@ export class MemoryDevice implements Device {
   }
 
   deliver(packets: PacketList): number {
-    return this.take(packets, this.delivered);
+    if (this.refusing) return packets.count;
+    this.delivered.push(...this.datagrams(packets));
+    return 0;
   }
 
   emit(packets: PacketList): number {
-    return this.take(packets, this.emitted);
+    const datagrams = this.datagrams(packets);
+    if (this.refusing) return datagrams.length;
+    this.emitted.push(...datagrams);
+    return 0;
   }
 
   emitAdded({ offsets, lengths, count }: PieceList): number {
@@ -54,13 +59,10 @@ export class MemoryDevice implements Device {
     this.queue.length = 0;
   }
 
-  private take({ items, count }: PacketList, into: Uint8Array[]): number {
-    const datagrams = items.slice(0, count).flatMap(({ start, end, checksum, segment }) => {
+  private datagrams({ items, count }: PacketList): Uint8Array[] {
+    return items.slice(0, count).flatMap(({ start, end, checksum, segment }) => {
       const bytes = this.arena.bytes.slice(start, end);
       return datagramsOf({ bytes, checksum, segment });
     });
-    if (this.refusing) return datagrams.length;
-    into.push(...datagrams);
-    return 0;
   }
 }

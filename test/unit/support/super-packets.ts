@@ -68,6 +68,33 @@ export function datagramsOf({ bytes, checksum: state, segment }: Unfinished): Ui
   return pieces;
 }
 
+const VIRTIO_HEADER = 12;
+const NEEDS_CHECKSUM = 1;
+const DATA_VALID = 2;
+const GSO_UDP = 5;
+
+/** A packet behind a virtio header (of a little-endian host) that says of it what is known. */
+export function withHeader({ bytes, checksum: state, segment }: Unfinished): number[] {
+  const le16 = (value: number) => be16(value).reverse();
+  const at = udpAt(bytes);
+  const flags = { [Checksum.full]: 0, [Checksum.good]: DATA_VALID, [Checksum.partial]: NEEDS_CHECKSUM }[
+    state
+  ];
+  const gso = segment === 0 ? [0, ...le16(0), ...le16(0)] : [GSO_UDP, ...le16(at + 8), ...le16(segment)];
+  const place = state === Checksum.partial ? [...le16(at), ...le16(6)] : [0, 0, 0, 0];
+  return [flags, ...gso, ...place, 0, 0, ...bytes];
+}
+
+/** The reverse. */
+export function withoutHeader(octets: Octets): Unfinished {
+  const [flags, type, , , low, high] = Array.from(octets);
+  return {
+    bytes: Uint8Array.from(Array.from(octets).slice(VIRTIO_HEADER)),
+    checksum: (flags & NEEDS_CHECKSUM) !== 0 ? Checksum.partial : flags !== 0 ? Checksum.good : Checksum.full,
+    segment: type === GSO_UDP ? low + high * 256 : 0,
+  };
+}
+
 /** Packets where a pipeline has them: in slots of an arena, and in a list. */
 export class Place {
   readonly arena = new Arena();
