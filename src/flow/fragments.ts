@@ -2,32 +2,26 @@
  * Where the later fragments of a datagram go: the first one has ports and mark, the others follow it by
  * (source, destination, identification, protocol).
  *
- * A fixed number of slots, two to a hash; the older one gives way. Times are ticks as in the flow table; addresses
- * come in pairs, source and destination: eight words.
+ * A fixed number of slots, two to a hash; the older one gives way. Addresses are those of source and destination: eight
+ * words.
  */
-
-import { ADDRESS_WORDS, sameAddress } from '../codec/addresses.js';
 import { NONE, type Ticks, type WordIndex } from '../codec/units.js';
+import { DatagramSlots, PAIR_WORDS } from './datagram-slots.js';
 import { hash9 } from './hash.js';
 
-/** As long as Linux waits for the rest of a datagram (net.ipv4.ipfrag_time), in milliseconds. */
-const LIFETIME = 30_000;
+/** As long as Linux waits for the rest of a datagram (net.ipv4.ipfrag_time). */
+const LIFETIME_MS = 30_000;
 const SLOTS = 4096;
 
-const PAIR_WORDS = 2 * ADDRESS_WORDS;
-const BEFORE = 0;
-const AFTER = BEFORE + PAIR_WORDS;
-const ID = AFTER + PAIR_WORDS;
-const TIME = ID + 1;
-const STATE = TIME + 1;
-const REMOVED = STATE + 1;
+/** Words of a slot. */
+const AFTER = 0;
+const REMOVED = PAIR_WORDS;
 const SLOT_WORDS = REMOVED + 1;
 
-const LIVE = 1;
-
 export class FragmentTable {
-  /** The addresses that first fragments have now, at `addressesAt`, and more. */
-  readonly words = new Int32Array(SLOTS * SLOT_WORDS);
+  private readonly slots = new DatagramSlots(SLOTS, SLOT_WORDS);
+  /** Where the addresses are that first fragments have now (`addressesAt`). */
+  readonly words = this.slots.words;
 
   constructor(private readonly seed: number) {}
 
@@ -36,60 +30,44 @@ export class FragmentTable {
    * the part of it that fragments are counted in.
    */
   remember(before: Int32Array, id: number, after: Int32Array, removed: number, now: Ticks): void {
-    const at = this.choose(before, id, now);
-    const { words } = this;
-    for (let i = 0; i < PAIR_WORDS; i++) {
-      words[at + BEFORE + i] = before[i];
-      words[at + AFTER + i] = after[i];
-    }
-    words[at + ID] = id;
-    words[at + TIME] = now;
+    const { slots, words } = this;
+    const slot = this.choose(before, id, now);
+    slots.occupy(slot, before, id, now);
+    const at = slots.userAt(slot);
+    for (let i = 0; i < PAIR_WORDS; i++) words[at + AFTER + i] = after[i];
     words[at + REMOVED] = removed;
-    words[at + STATE] = LIVE;
   }
 
   /** The entry of the first fragment with these addresses and this id, or NONE. */
   find(addresses: Int32Array, id: number, now: Ticks): number {
-    const first = this.slotOf(addresses, id);
-    for (let at = first; at < first + 2 * SLOT_WORDS; at += SLOT_WORDS)
-      if (this.matches(at, addresses, id)) return this.age(at, now) < LIFETIME ? at : NONE;
+    const { slots } = this;
+    const first = this.firstOf(addresses, id);
+    for (let slot = first; slot < first + 2; slot++)
+      if (slots.isWaitingFor(slot, addresses, id)) return slots.ageMs(slot, now) < LIFETIME_MS ? slot : NONE;
     return NONE;
   }
 
   /** Where in `words` the addresses are that the first fragment has now. */
   addressesAt(entry: number): WordIndex {
-    return entry + AFTER;
+    return this.slots.userAt(entry) + AFTER;
   }
 
   /** Bytes removed from the first fragment's payload. The offsets of later fragments must shrink by the same amount. */
   removed(entry: number): number {
-    return this.words[entry + REMOVED];
+    return this.words[this.slots.userAt(entry) + REMOVED];
   }
 
   private choose(addresses: Int32Array, id: number, now: Ticks): number {
-    const first = this.slotOf(addresses, id);
-    const second = first + SLOT_WORDS;
-    if (this.matches(first, addresses, id)) return first;
-    if (this.matches(second, addresses, id)) return second;
-    return this.age(first, now) >= this.age(second, now) ? first : second;
+    const { slots } = this;
+    const first = this.firstOf(addresses, id);
+    const second = first + 1;
+    if (slots.isWaitingFor(first, addresses, id)) return first;
+    if (slots.isWaitingFor(second, addresses, id)) return second;
+    return slots.ageMs(first, now) >= slots.ageMs(second, now) ? first : second;
   }
 
-  private slotOf(addresses: Int32Array, id: number): number {
-    const hash = hash9(addresses, 0, ADDRESS_WORDS, id, this.seed);
-    return (hash & (SLOTS / 2 - 1)) * 2 * SLOT_WORDS;
-  }
-
-  private matches(at: WordIndex, addresses: Int32Array, id: number): boolean {
-    const { words } = this;
-    return (
-      words[at + STATE] === LIVE &&
-      words[at + ID] === id &&
-      sameAddress(words, at + BEFORE, addresses, 0) &&
-      sameAddress(words, at + BEFORE + ADDRESS_WORDS, addresses, ADDRESS_WORDS)
-    );
-  }
-
-  private age(at: WordIndex, now: Ticks): number {
-    return this.words[at + STATE] === LIVE ? (now - this.words[at + TIME]) >>> 0 : 0xffffffff;
+  /** The first of the two slots for a datagram. */
+  private firstOf(addresses: Int32Array, id: number): number {
+    return (hash9(addresses, 0, PAIR_WORDS / 2, id, this.seed) & (SLOTS / 2 - 1)) * 2;
   }
 }

@@ -3,45 +3,32 @@
  * bounded once and for all. Fragments that overlap spoil their datagram (RFC 5722's reason holds for IPv4 too); one
  * that came twice does not.
  */
-
-import { ADDRESS_WORDS, copyAddress, sameAddress } from '../codec/addresses.js';
 import { MAX_PACKET } from '../codec/ip-header.js';
-import type { Ticks } from '../codec/units.js';
+import * as ipv4 from '../codec/ipv4.js';
+import { type ByteOffset, NONE, type Ticks } from '../codec/units.js';
+import { DatagramSlots } from './datagram-slots.js';
 
-/** Milliseconds: on one path fragments overtake each other by far less. */
-const LIFETIME = 2000;
+/** On one path fragments overtake each other by far less. */
+const LIFETIME_MS = 2000;
 const SLOTS = 8;
+/** A slot's memory: the first fragment's header ends where the payload begins, after the largest header there is. */
+const PAYLOAD_AT = ipv4.MAX_HEADER;
+const SLOT_BYTES = PAYLOAD_AT + MAX_PACKET;
 /** A datagram of the largest size in pieces for the smallest path (552 bytes). */
 const MOST_PIECES = 128;
 
-const SOURCE = 0;
-const DESTINATION = SOURCE + ADDRESS_WORDS;
-const ID = DESTINATION + ADDRESS_WORDS;
-const TIME = ID + 1;
-/** FREE, GATHERING or COMPLETE. */
-const STATE = TIME + 1;
-/** Of the first fragment's header, in bytes; 0 until it is there. */
-const HEADER = STATE + 1;
+/** Words of a slot. The length in bytes of the first fragment's header; 0 until it is there. */
+const HEADER = 0;
 /** Payload bytes that are there, and that there will be (0 until the last fragment tells). */
-const GATHERED = HEADER + 1;
-const TOTAL = GATHERED + 1;
-const PIECES = TOTAL + 1;
-/** Counts up, so that what was complete first goes first. */
-const ORDER = PIECES + 1;
-const SLOT_WORDS = ORDER + 1;
-
-const FREE = 0;
-const GATHERING = 1;
-const COMPLETE = 2;
-
-/** Room in front of the payload for the largest IPv4 header. */
-const HEADER_ROOM = 64;
+const GATHERED = 1;
+const TOTAL = 2;
+const SLOT_WORDS = 3;
 
 export interface Piece {
   /** Where the packet, its payload and its end are in `bytes`. */
-  start: number;
-  payload: number;
-  end: number;
+  start: ByteOffset;
+  payload: ByteOffset;
+  end: ByteOffset;
   /** Source and destination, eight words. */
   addresses: Int32Array;
   id: number;
@@ -51,140 +38,107 @@ export interface Piece {
 }
 
 export class Reassembly {
-  private readonly slots = new Int32Array(SLOTS * SLOT_WORDS);
+  private readonly slots = new DatagramSlots(SLOTS, SLOT_WORDS);
+  private readonly words = this.slots.words;
   /** Begin and end of each piece, two words. */
   private readonly pieces = new Int32Array(SLOTS * MOST_PIECES * 2);
-  private readonly memory = new Uint8Array(SLOTS * (HEADER_ROOM + MAX_PACKET));
-  private busy = 0;
-  private complete = 0;
-  private order = 0;
+  private readonly memory = new Uint8Array(SLOTS * SLOT_BYTES);
 
   /** Adds a fragment: 0 if it was kept, or how many were dropped, itself and those that it spoiled. */
   add(bytes: Uint8Array, piece: Piece, now: Ticks): number {
     const slot = this.slotFor(piece, now);
-    if (slot < 0) return 1;
-    const { slots } = this;
-    const at = slot * SLOT_WORDS;
-    const length = piece.end - piece.payload;
-    const end = piece.offset + length;
+    if (slot === NONE) return 1;
+    const end = piece.offset + piece.end - piece.payload;
     if (this.isRepeated(slot, piece.offset, end)) return 0;
-    if (!this.fits(slot, piece, end)) return this.drop(slot) + 1;
-
-    const to = slot * (HEADER_ROOM + MAX_PACKET) + HEADER_ROOM + piece.offset;
-    for (let i = 0; i < length; i++) this.memory[to + i] = bytes[piece.payload + i];
-    if (piece.offset === 0) this.keepHeader(slot, bytes, piece);
-    if (piece.isLast) slots[at + TOTAL] = end;
-    const entry = (slot * MOST_PIECES + slots[at + PIECES]) * 2;
-    this.pieces[entry] = piece.offset;
-    this.pieces[entry + 1] = end;
-    slots[at + PIECES]++;
-    slots[at + GATHERED] += length;
-    if (slots[at + TOTAL] === 0 || slots[at + GATHERED] < slots[at + TOTAL]) return 0;
-    // The first one's header may be longer than that of those that were looked at before.
-    if (slots[at + HEADER] + slots[at + TOTAL] > MAX_PACKET) return this.drop(slot);
-    slots[at + STATE] = COMPLETE;
-    slots[at + ORDER] = this.order++;
-    this.complete++;
-    return 0;
+    if (!this.fits(slot, piece, end)) return this.slots.free(slot) + 1;
+    this.keep(slot, bytes, piece, end);
+    return this.isWhole(slot) ? this.complete(slot) : 0;
   }
 
   /** Copies a complete datagram to `offset` in `bytes`, under its first fragment's header; its length, or 0 if none. */
-  take(bytes: Uint8Array, offset: number): number {
-    if (this.complete === 0) return 0;
-    const { slots } = this;
-    let first = -1;
-    for (let slot = 0; slot < SLOTS; slot++) {
-      const at = slot * SLOT_WORDS;
-      if (slots[at + STATE] !== COMPLETE) continue;
-      if (first < 0 || slots[at + ORDER] - slots[first * SLOT_WORDS + ORDER] < 0) first = slot;
-    }
-    const header = slots[first * SLOT_WORDS + HEADER];
-    const length = header + slots[first * SLOT_WORDS + TOTAL];
-    const from = first * (HEADER_ROOM + MAX_PACKET) + HEADER_ROOM - header;
-    for (let i = 0; i < length; i++) bytes[offset + i] = this.memory[from + i];
-    this.drop(first);
-    this.complete--;
+  take(bytes: Uint8Array, offset: ByteOffset): number {
+    const { slots, words, memory } = this;
+    const slot = slots.firstReady();
+    if (slot === NONE) return 0;
+    const at = slots.userAt(slot);
+    const length = words[at + HEADER] + words[at + TOTAL];
+    const from = slot * SLOT_BYTES + PAYLOAD_AT - words[at + HEADER];
+    for (let i = 0; i < length; i++) bytes[offset + i] = memory[from + i];
+    slots.free(slot);
     return length;
   }
 
   /** Drops what did not become whole in time, and says how many fragments that were. */
   expire(now: Ticks): number {
-    if (this.busy === 0) return 0;
-    let dropped = 0;
-    for (let slot = 0; slot < SLOTS; slot++) {
-      const at = slot * SLOT_WORDS;
-      if (this.slots[at + STATE] !== GATHERING || (now - this.slots[at + TIME]) >>> 0 < LIFETIME) continue;
-      dropped += this.drop(slot);
-    }
-    return dropped;
+    return this.slots.expire(LIFETIME_MS, now);
   }
 
-  /** The slot of the piece's datagram, a free one for its first piece, or -1. */
-  private slotFor(piece: Piece, now: Ticks): number {
+  /** The slot of the piece's datagram, a free one for its first piece, or NONE. */
+  private slotFor({ addresses, id }: Piece, now: Ticks): number {
     const { slots } = this;
-    let free = -1;
-    for (let slot = 0; slot < SLOTS; slot++) {
-      const at = slot * SLOT_WORDS;
-      if (slots[at + STATE] === FREE) free = slot;
-      else if (
-        slots[at + STATE] === GATHERING &&
-        slots[at + ID] === piece.id &&
-        sameAddress(slots, at + SOURCE, piece.addresses, 0) &&
-        sameAddress(slots, at + DESTINATION, piece.addresses, ADDRESS_WORDS)
-      )
-        return slot;
-    }
-    if (free >= 0) this.begin(free, piece, now);
-    return free;
-  }
-
-  private begin(slot: number, piece: Piece, now: Ticks): void {
-    const { slots } = this;
-    const at = slot * SLOT_WORDS;
-    slots.fill(0, at, at + SLOT_WORDS);
-    copyAddress(piece.addresses, 0, slots, at + SOURCE);
-    copyAddress(piece.addresses, ADDRESS_WORDS, slots, at + DESTINATION);
-    slots[at + ID] = piece.id;
-    slots[at + TIME] = now;
-    slots[at + STATE] = GATHERING;
-    this.busy++;
+    const slot = slots.findWaiting(addresses, id);
+    return slot === NONE ? slots.claim(addresses, id, now) : slot;
   }
 
   private isRepeated(slot: number, offset: number, end: number): boolean {
+    const { pieces } = this;
     const first = slot * MOST_PIECES * 2;
-    for (let i = 0; i < this.slots[slot * SLOT_WORDS + PIECES]; i++)
-      if (this.pieces[first + i * 2] === offset && this.pieces[first + i * 2 + 1] === end) return true;
+    const last = first + this.slots.fragments(slot) * 2;
+    for (let i = first; i < last; i += 2) if (pieces[i] === offset && pieces[i + 1] === end) return true;
     return false;
   }
 
   private fits(slot: number, piece: Piece, end: number): boolean {
     const { slots, pieces } = this;
-    const at = slot * SLOT_WORDS;
-    const total = slots[at + TOTAL];
+    const total = this.words[slots.userAt(slot) + TOTAL];
+    const count = slots.fragments(slot);
     const header = piece.payload - piece.start;
-    if (header > HEADER_ROOM || header + end > MAX_PACKET || slots[at + PIECES] === MOST_PIECES) return false;
+    if (header > PAYLOAD_AT || header + end > MAX_PACKET || count === MOST_PIECES) return false;
     if (end === piece.offset || (total > 0 && (end > total || piece.isLast))) return false;
     const first = slot * MOST_PIECES * 2;
-    for (let i = 0; i < slots[at + PIECES]; i++) {
-      const from = pieces[first + i * 2];
-      const to = pieces[first + i * 2 + 1];
-      if ((piece.offset < to && from < end) || (piece.isLast && to > end)) return false;
+    const last = first + count * 2;
+    for (let i = first; i < last; i += 2) {
+      if (piece.offset < pieces[i + 1] && pieces[i] < end) return false;
+      if (piece.isLast && pieces[i + 1] > end) return false;
     }
     return true;
   }
 
-  /** Right in front of the payload. */
-  private keepHeader(slot: number, bytes: Uint8Array, { start, payload }: Piece): void {
-    const length = payload - start;
-    const to = slot * (HEADER_ROOM + MAX_PACKET) + HEADER_ROOM - length;
-    for (let i = 0; i < length; i++) this.memory[to + i] = bytes[start + i];
-    this.slots[slot * SLOT_WORDS + HEADER] = length;
+  private keep(slot: number, bytes: Uint8Array, piece: Piece, end: number): void {
+    const { slots, words, pieces, memory } = this;
+    const at = slots.userAt(slot);
+    const length = piece.end - piece.payload;
+    const to = slot * SLOT_BYTES + PAYLOAD_AT + piece.offset;
+    for (let i = 0; i < length; i++) memory[to + i] = bytes[piece.payload + i];
+    if (piece.offset === 0) this.keepHeader(slot, bytes, piece);
+    if (piece.isLast) words[at + TOTAL] = end;
+    const entry = (slot * MOST_PIECES + slots.fragments(slot)) * 2;
+    pieces[entry] = piece.offset;
+    pieces[entry + 1] = end;
+    slots.addFragment(slot);
+    words[at + GATHERED] += length;
   }
 
-  private drop(slot: number): number {
-    const at = slot * SLOT_WORDS;
-    this.slots[at + STATE] = FREE;
-    this.busy--;
-    return this.slots[at + PIECES];
+  private keepHeader(slot: number, bytes: Uint8Array, { start, payload }: Piece): void {
+    const length = payload - start;
+    const to = slot * SLOT_BYTES + PAYLOAD_AT - length;
+    for (let i = 0; i < length; i++) this.memory[to + i] = bytes[start + i];
+    this.words[this.slots.userAt(slot) + HEADER] = length;
+  }
+
+  private isWhole(slot: number): boolean {
+    const at = this.slots.userAt(slot);
+    return this.words[at + TOTAL] > 0 && this.words[at + GATHERED] >= this.words[at + TOTAL];
+  }
+
+  /** Lets a whole datagram be taken, behind those that were whole before; how many fragments were dropped if it can't be. */
+  private complete(slot: number): number {
+    const { slots, words } = this;
+    const at = slots.userAt(slot);
+    // The first one's header may be longer than that of those that were looked at before.
+    if (words[at + HEADER] + words[at + TOTAL] > MAX_PACKET) return this.slots.free(slot);
+    slots.makeReady(slot);
+    slots.moveBack(slot);
+    return 0;
   }
 }

@@ -42,13 +42,13 @@ export interface TableOptions extends TableSize {
 }
 
 /** What `learn` did with the flow: it was known with this client, was not known, or had another client. */
-export const Outcome = { refreshed: 0, added: 1, replaced: 2 } as const;
-export type Outcome = (typeof Outcome)[keyof typeof Outcome];
+export const LearnOutcome = { refreshed: 0, added: 1, replaced: 2 } as const;
+export type LearnOutcome = (typeof LearnOutcome)[keyof typeof LearnOutcome];
 
 /** What `learn` learned. */
 export interface Learned {
   readonly flow: FlowId;
-  readonly outcome: Outcome;
+  readonly outcome: LearnOutcome;
   /** Whether another flow had to go for it, because the table was full. */
   readonly evicted: boolean;
 }
@@ -61,7 +61,7 @@ export class FlowTable {
   private readonly wheel: IdleWheel;
   private readonly maxFlows: number;
   private readonly timeoutMs: number;
-  private readonly learned = { flow: NONE, outcome: Outcome.refreshed as Outcome, evicted: false };
+  private readonly learned = { flow: NONE, outcome: LearnOutcome.refreshed as LearnOutcome, evicted: false };
 
   /** Bytes that a table takes. */
   static byteLength({ maxFlows, timeoutMs, routesReplies }: TableOptions): number {
@@ -186,7 +186,7 @@ export class FlowTable {
     if (learned.evicted) this.evict(now);
     if (known === NONE) {
       learned.flow = this.add(words, lip, server, ports, client, flags, now);
-      learned.outcome = Outcome.added;
+      learned.outcome = LearnOutcome.added;
     } else {
       learned.flow = known;
       learned.outcome = this.relearn(known, client, flags);
@@ -215,15 +215,15 @@ export class FlowTable {
     return flow;
   }
 
-  private relearn(flow: FlowId, client: FlowClient, flags: number): Outcome {
+  private relearn(flow: FlowId, client: FlowClient, flags: number): LearnOutcome {
     const { records, replyIndex } = this;
     const isSame = records.hasClient(flow, client);
-    if (isSame && records.flags(flow) === flags) return Outcome.refreshed;
+    if (isSame && records.flags(flow) === flags) return LearnOutcome.refreshed;
     this.beginChange();
     if (!isSame && replyIndex !== undefined) replyIndex.unroute(flow);
     records.setClient(flow, client, flags);
     this.endChange();
-    return isSame ? Outcome.refreshed : Outcome.replaced;
+    return isSame ? LearnOutcome.refreshed : LearnOutcome.replaced;
   }
 
   /** Forgets a flow. */

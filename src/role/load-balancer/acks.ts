@@ -8,14 +8,14 @@ import { type Counters, LbCounter } from '../counters.js';
 import { ACKED, isAcked, MARKS_SENT } from '../flow-flags.js';
 import { MarkedClient } from '../marked-client.js';
 import { type Connections, TupleBuffer } from './connections.js';
-import type { Settings } from './settings.js';
+import type { LoadBalancerSettings } from './settings.js';
 
 export class Acks {
   private readonly client = new MarkedClient();
   private readonly tuple = new TupleBuffer();
 
   constructor(
-    private readonly settings: Settings,
+    private readonly settings: LoadBalancerSettings,
     private readonly flows: FlowTable,
     private readonly counters: Counters,
     private readonly connections: Connections,

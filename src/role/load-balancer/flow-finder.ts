@@ -10,7 +10,7 @@ import type { FlowTable } from '../../flow/table.js';
 import { type Counters, LbCounter } from '../counters.js';
 import { MarkedClient } from '../marked-client.js';
 import { type Connection, type Connections, TupleBuffer } from './connections.js';
-import type { Settings } from './settings.js';
+import type { LoadBalancerSettings } from './settings.js';
 
 /**
  * How long a flow that wants marks may be taken for the same connection: far below the shortest time-out after which
@@ -23,7 +23,7 @@ export class FlowFinder {
   private readonly client = new MarkedClient();
 
   constructor(
-    private readonly settings: Settings,
+    private readonly settings: LoadBalancerSettings,
     private readonly flows: FlowTable,
     private readonly counters: Counters,
     private readonly connections: Connections,

@@ -13,7 +13,7 @@ import type { FlowTable } from '../../flow/table.js';
 import { type Counters, LbCounter } from '../counters.js';
 import { MarkedClient } from '../marked-client.js';
 import type { Outbox } from '../role.js';
-import type { Settings } from './settings.js';
+import type { LoadBalancerSettings } from './settings.js';
 
 /** The MTU in bytes of the path to the address at `at` in `words`, as the kernel knows it; 0 if there is no path. */
 export type PathMtuOf = (words: Int32Array, at: WordIndex) => number;
@@ -24,7 +24,7 @@ export class Marking {
   private readonly learned: PathMtus;
 
   constructor(
-    private readonly settings: Settings,
+    private readonly settings: LoadBalancerSettings,
     private readonly flows: FlowTable,
     private readonly counters: Counters,
     private readonly pathMtu: PathMtuOf,

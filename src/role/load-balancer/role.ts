@@ -19,10 +19,10 @@ import { Acks } from './acks.js';
 import type { Connections } from './connections.js';
 import { FlowFinder } from './flow-finder.js';
 import { Marking, type PathMtuOf } from './marking.js';
-import { type LoadBalancerOptions, Settings } from './settings.js';
+import { type LoadBalancerOptions, LoadBalancerSettings } from './settings.js';
 
 export class LoadBalancerRole implements Role {
-  private readonly settings: Settings;
+  private readonly settings: LoadBalancerSettings;
   private readonly finder: FlowFinder;
   private readonly marking: Marking;
   private readonly acks: Acks;
@@ -35,7 +35,7 @@ export class LoadBalancerRole implements Role {
     pathMtu: PathMtuOf,
     seed: number,
   ) {
-    this.settings = new Settings(options);
+    this.settings = new LoadBalancerSettings(options);
     this.finder = new FlowFinder(this.settings, flows, counters, connections);
     this.marking = new Marking(this.settings, flows, counters, pathMtu, seed);
     this.acks = new Acks(this.settings, flows, counters, connections);

@@ -14,7 +14,7 @@ export interface LoadBalancerOptions {
 }
 
 /** The options as packets are held against them. All parts of the role share one of these, so that all change at once. */
-export class Settings {
+export class LoadBalancerSettings {
   ownAddresses!: PrefixList;
   private carrier!: CarrierName;
   private marksPerFlow!: number;

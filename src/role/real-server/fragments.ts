@@ -56,7 +56,7 @@ export class Fragments {
   lead({ addresses, id, length }: FirstFragment, packet: Packet, now: Ticks): void {
     // An IPv6 mark stands behind the fragment header, in what fragments are counted in.
     this.table.remember(addresses, id, packet.addresses, length - packet.fragmentLength, now);
-    this.held.release(addresses, id);
+    this.held.letGo(addresses, id);
   }
 
   /** Sends a later fragment after its first one; false if that has not come yet. */

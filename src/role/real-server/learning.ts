@@ -2,18 +2,18 @@
 import { DESTINATION_AT, type Packet, SOURCE_AT } from '../../codec/packet.js';
 import { type FlowId, NONE, type Ticks } from '../../codec/units.js';
 import { flowPorts } from '../../flow/records.js';
-import { type FlowTable, Outcome } from '../../flow/table.js';
+import { type FlowTable, LearnOutcome } from '../../flow/table.js';
 import { Counter, type Counters } from '../counters.js';
 import { OTHER_FAMILY } from '../flow-flags.js';
 import { MarkedClient } from '../marked-client.js';
 import { isImpossible } from './clients.js';
-import type { Settings } from './settings.js';
+import type { RealServerSettings } from './settings.js';
 
 export class Learning {
   private readonly client = new MarkedClient();
 
   constructor(
-    private readonly settings: Settings,
+    private readonly settings: RealServerSettings,
     private readonly flows: FlowTable,
     private readonly counters: Counters,
   ) {}
@@ -38,7 +38,7 @@ export class Learning {
     const ports = flowPorts(packet.sourcePort, packet.destinationPort);
     const flags = packet.carrier | (client.v6 === packet.v6 ? 0 : OTHER_FAMILY);
     const learned = flows.learn(packet.addresses, SOURCE_AT, DESTINATION_AT, ports, client, flags, now);
-    if (learned.outcome !== Outcome.refreshed) counters[Counter.uoa_saved]++;
+    if (learned.outcome !== LearnOutcome.refreshed) counters[Counter.uoa_saved]++;
     if (learned.evicted) counters[Counter.flows_evicted]++;
     counters[Counter.flows] = flows.count;
     return learned.flow;

@@ -10,14 +10,14 @@ import { type FlowId, NONE, type Port, type WordIndex } from '../../codec/units.
 import { CLIENT, LIP, SERVER } from '../../flow/records.js';
 import type { FlowTable } from '../../flow/table.js';
 import { OTHER_FAMILY } from '../flow-flags.js';
-import type { Settings } from './settings.js';
+import type { RealServerSettings } from './settings.js';
 
 export class Nat64 {
   /** New source and destination of a packet that is translated. */
   private readonly ends = new Int32Array(2 * ADDRESS_WORDS);
 
   constructor(
-    private readonly settings: Settings,
+    private readonly settings: RealServerSettings,
     private readonly flows: FlowTable,
   ) {}
 

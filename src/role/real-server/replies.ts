@@ -4,14 +4,14 @@ import { DESTINATION_AT, SOURCE_AT } from '../../codec/packet.js';
 import { type FlowId, NONE, type WordIndex } from '../../codec/units.js';
 import { type ReplyPorts, serverPortOf } from '../../flow/records.js';
 import type { FlowTable } from '../../flow/table.js';
-import type { Settings } from './settings.js';
+import type { RealServerSettings } from './settings.js';
 
 export class Replies {
   /** A service that the client may have asked, and the client. */
   private readonly ends = new Int32Array(2 * ADDRESS_WORDS);
 
   constructor(
-    private readonly settings: Settings,
+    private readonly settings: RealServerSettings,
     private readonly flows: FlowTable,
   ) {}
 

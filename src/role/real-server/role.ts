@@ -28,10 +28,10 @@ import { Learning } from './learning.js';
 import { Nat64 } from './nat64.js';
 import { Prefetch } from './prefetch.js';
 import { Replies } from './replies.js';
-import { type RealServerOptions, Settings, type TrustedLoadBalancer } from './settings.js';
+import { type RealServerOptions, RealServerSettings, type TrustedLoadBalancer } from './settings.js';
 
 export class RealServerRole implements Role {
-  private readonly settings: Settings;
+  private readonly settings: RealServerSettings;
   private readonly ahead: Prefetch;
   private readonly learning: Learning;
   private readonly nat64: Nat64;
@@ -46,7 +46,7 @@ export class RealServerRole implements Role {
     tellPathMtu: TellPathMtu,
     seed: number,
   ) {
-    this.settings = new Settings(options);
+    this.settings = new RealServerSettings(options);
     this.ahead = new Prefetch(flows);
     this.learning = new Learning(this.settings, flows, counters);
     this.nat64 = new Nat64(this.settings, flows);

@@ -25,7 +25,7 @@ export interface RealServerOptions {
 }
 
 /** The options as packets are held against them. All parts of the role share one of these, so that all change at once. */
-export class Settings {
+export class RealServerSettings {
   services!: ServiceList;
   ownAddresses!: PrefixList;
   wildcardSources!: PrefixList;

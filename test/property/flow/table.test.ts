@@ -3,7 +3,7 @@
 import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
 import { NONE } from '../../../src/codec/units.js';
-import { FlowTable, Outcome, type TableOptions } from '../../../src/flow/table.js';
+import { FlowTable, LearnOutcome, type TableOptions } from '../../../src/flow/table.js';
 import {
   FlowModel,
   findFlow,
@@ -147,7 +147,7 @@ class Run {
     const mustEvict = model.get(key) === undefined && model.flows.size === this.size.maxFlows;
     const learned = learn(table, key, CLIENTS[step.client], now, step.flags);
     if (mustEvict) this.expectEviction();
-    const outcome = Outcome[model.learn(key, CLIENTS[step.client], step.flags, time)];
+    const outcome = LearnOutcome[model.learn(key, CLIENTS[step.client], step.flags, time)];
     expect(learned).toEqual({ flow: findFlow(table, key), outcome, evicted: mustEvict });
     if (!step.heard) return;
     table.recordInbound(learned.flow, now);

@@ -45,12 +45,12 @@ describe('HeldFragments', () => {
     hold(held, [2], addresses, 2);
     hold(held, [3, 3], addresses, 1);
     hold(held, [4], other, 1);
-    held.release(addresses, 1);
+    held.letGo(addresses, 1);
     expect(takeAll(held)).toEqual([[1], [3, 3]]);
-    held.release(addresses, 1);
+    held.letGo(addresses, 1);
     expect(takeAll(held)).toEqual([]);
-    held.release(addresses, 2);
-    held.release(other, 1);
+    held.letGo(addresses, 2);
+    held.letGo(other, 1);
     expect(takeAll(held)).toEqual([[2], [4]]);
   });
 
@@ -60,22 +60,22 @@ describe('HeldFragments', () => {
     for (let i = 0; i < 8; i++) {
       const other = SIX.slice();
       other[i] ^= 1;
-      held.release(other, -7);
+      held.letGo(other, -7);
       expect(takeAll(held), `word ${i}`).toEqual([]);
     }
-    held.release(SIX, 7);
+    held.letGo(SIX, 7);
     expect(takeAll(held)).toEqual([]);
-    held.release(SIX, -7);
+    held.letGo(SIX, -7);
     expect(takeAll(held)).toEqual([[1]]);
   });
 
   it('keeps the order though slots are used again', () => {
     const held = new HeldFragments();
     for (let i = 0; i < 4; i++) hold(held, [i], FOUR, i % 2);
-    held.release(FOUR, 0);
+    held.letGo(FOUR, 0);
     expect(takeAll(held)).toEqual([[0], [2]]);
     hold(held, [4], FOUR, 1);
-    held.release(FOUR, 1);
+    held.letGo(FOUR, 1);
     expect(takeAll(held)).toEqual([[1], [3], [4]]);
   });
 
@@ -84,7 +84,7 @@ describe('HeldFragments', () => {
     const largest = payloadOf(LARGEST);
     expect(hold(held, largest, FOUR, 1)).toBe(true);
     expect(hold(held, [...largest, 0], FOUR, 1)).toBe(false);
-    held.release(FOUR, 1);
+    held.letGo(FOUR, 1);
     expect(takeAll(held)).toEqual([largest]);
   });
 
@@ -92,7 +92,7 @@ describe('HeldFragments', () => {
     const held = new HeldFragments();
     for (let i = 0; i < SLOTS; i++) expect(hold(held, [i], FOUR, i % 2)).toBe(true);
     expect(hold(held, [1], FOUR, 0)).toBe(false);
-    held.release(FOUR, 0);
+    held.letGo(FOUR, 0);
     expect(hold(held, [1], FOUR, 0)).toBe(false);
     expect(takeAll(held)).toHaveLength(SLOTS / 2);
     for (let i = 0; i < SLOTS / 2; i++) expect(hold(held, [i], SIX, 5)).toBe(true);
@@ -104,11 +104,11 @@ describe('HeldFragments', () => {
     hold(held, [1], FOUR, 1, start);
     hold(held, [2], FOUR, 2, start);
     hold(held, [3], SIX, 1, (start + 1) | 0);
-    held.release(FOUR, 2);
+    held.letGo(FOUR, 2);
     expect(held.expire((start + LIFETIME - 1) | 0)).toBe(0);
     expect(held.expire((start + LIFETIME) | 0)).toBe(1);
-    held.release(FOUR, 1);
-    held.release(SIX, 1);
+    held.letGo(FOUR, 1);
+    held.letGo(SIX, 1);
     expect(takeAll(held)).toEqual([[2], [3]]);
     expect(held.expire((start + 10 * LIFETIME) | 0)).toBe(0);
   });

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { type FlowId, NONE } from '../../../src/codec/units.js';
 import { CLIENT, flowPorts, ROLE_FLAGS } from '../../../src/flow/records.js';
-import { FlowTable, Outcome, type TableOptions } from '../../../src/flow/table.js';
+import { FlowTable, LearnOutcome, type TableOptions } from '../../../src/flow/table.js';
 import { type FlowKey, findFlow, findReply, flowKey, learn } from '../support/flow-model.js';
 import { endpoint, int32, words } from '../support/wire.js';
 
@@ -70,9 +70,9 @@ describe('learning', () => {
     const learned = [CLIENT_A, CLIENT_A, CLIENT_B].map(client => learn(table, FLOW_1, client, 0));
     const { flow } = learned[0];
     expect(learned).toEqual([
-      { flow, outcome: Outcome.added, evicted: false },
-      { flow, outcome: Outcome.refreshed, evicted: false },
-      { flow, outcome: Outcome.replaced, evicted: false },
+      { flow, outcome: LearnOutcome.added, evicted: false },
+      { flow, outcome: LearnOutcome.refreshed, evicted: false },
+      { flow, outcome: LearnOutcome.replaced, evicted: false },
     ]);
     expect(findFlow(table, FLOW_1)).toBe(flow);
     expect(table.count).toBe(1);
@@ -82,7 +82,7 @@ describe('learning', () => {
   it('another port alone is another client', () => {
     const table = make();
     const flow = hear(table, FLOW_1, CLIENT_A);
-    expect(learn(table, FLOW_1, endpoint('198.51.100.7:5556'), 0).outcome).toBe(Outcome.replaced);
+    expect(learn(table, FLOW_1, endpoint('198.51.100.7:5556'), 0).outcome).toBe(LearnOutcome.replaced);
     expect(table.records.clientPort(flow)).toBe(5556);
   });
 
@@ -90,7 +90,7 @@ describe('learning', () => {
     const table = make();
     const { flow } = learn(table, FLOW_1, CLIENT_A, 0, 1);
     table.recordInbound(flow, 0);
-    expect(learn(table, FLOW_1, CLIENT_A, 0, 6).outcome).toBe(Outcome.refreshed);
+    expect(learn(table, FLOW_1, CLIENT_A, 0, 6).outcome).toBe(LearnOutcome.refreshed);
     expect(table.records.flags(flow)).toBe(6);
     expect(ownerPort(table)).toBe(40000);
   });
