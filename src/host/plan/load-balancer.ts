@@ -12,7 +12,7 @@ import { interfaceKey, NF_CONNTRACK_ACCT } from '../sysctl.js';
 import { type Change, distinct } from './change.js';
 import { switchOn } from './forwarding.js';
 import type { HostPlan } from './host-plan.js';
-import { type BalancedService, markRules, natRules } from './nft-load-balancer.js';
+import { type BalancedService, markRules, natRules } from './nft-egress.js';
 import { type TunOptions, tunDevice } from './tun-device.js';
 
 export interface LoadBalancerPlanOptions {

@@ -19,7 +19,7 @@ import { UDP_EARLY_DEMUX } from '../sysctl.js';
 import { type Change, distinct } from './change.js';
 import { switchOn } from './forwarding.js';
 import { localPreference, moveLocalRule } from './local-rule.js';
-import { ingressRules } from './nft-real-server.js';
+import { ingressRules } from './nft-ingress.js';
 import { type RealServerPlanOptions, servedAddresses } from './real-server-options.js';
 import { PROTOCOLS, route, rule } from './routing.js';
 

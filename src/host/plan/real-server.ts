@@ -1,6 +1,6 @@
 /**
  * The real server's set-up as data: configuration and facts in, a list of changes out. Packets are steered into the TUN
- * by policy-routing.ts or nft-real-server.ts. Replies find their way by reply-table.ts and reply-rules.ts.
+ * by policy-routing.ts or nft-ingress.ts. Replies find their way by reply-table.ts and reply-rules.ts.
  */
 import { ExitCode, OperatorError } from '../../errors.js';
 import type { RealServerFacts } from '../facts/real-server.js';
@@ -8,7 +8,7 @@ import { FAMILIES, type Family, familyOf } from '../family.js';
 import { interfaceKey } from '../sysctl.js';
 import { type Change, distinct } from './change.js';
 import type { RealServerHostPlan } from './host-plan.js';
-import { ingressRules } from './nft-real-server.js';
+import { ingressRules } from './nft-ingress.js';
 import { byRouting } from './policy-routing.js';
 import { type RealServerPlanOptions, servedAddresses } from './real-server-options.js';
 import { protocolsApart, replyRules } from './reply-rules.js';

@@ -7,7 +7,7 @@ import { parsePrefix } from '../../../../src/host/addresses.js';
 import type { LoadBalancerFacts, ServingInterface } from '../../../../src/host/facts/load-balancer.js';
 import type { Change, NftChange } from '../../../../src/host/plan/change.js';
 import { type LoadBalancerPlanOptions, planLoadBalancer } from '../../../../src/host/plan/load-balancer.js';
-import { type BalancedService, markRules, natRules } from '../../../../src/host/plan/nft-load-balancer.js';
+import { type BalancedService, markRules, natRules } from '../../../../src/host/plan/nft-egress.js';
 import { downScript, upCommand, upScript } from '../../../../src/host/plan/script.js';
 
 const options: LoadBalancerPlanOptions = {

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { oneLine } from '../../../../src/host/plan/nft.js';
-import { type IngressRules, ingressRules } from '../../../../src/host/plan/nft-real-server.js';
+import { type IngressRules, ingressRules } from '../../../../src/host/plan/nft-ingress.js';
 import { load, obstacle, rulesIn } from '../../support/nft.js';
 
 const four: IngressRules = {

@@ -7,7 +7,7 @@ import {
   markRules,
   type NatRules,
   natRules,
-} from '../../../../src/host/plan/nft-load-balancer.js';
+} from '../../../../src/host/plan/nft-egress.js';
 import { load, obstacle, rulesIn } from '../../support/nft.js';
 
 const marks: MarkRules = {
