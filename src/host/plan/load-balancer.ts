@@ -12,7 +12,8 @@ import { interfaceKey, NF_CONNTRACK_ACCT } from '../sysctl.js';
 import { type Change, distinct } from './change.js';
 import { switchOn } from './forwarding.js';
 import type { HostPlan } from './host-plan.js';
-import { type BalancedService, markRules, natRules } from './nft-egress.js';
+import { egressTables } from './nft-egress.js';
+import { type BalancedService, natTables } from './nft-nat.js';
 import { type TunOptions, tunDevice } from './tun-device.js';
 
 export interface LoadBalancerPlanOptions {
@@ -43,7 +44,7 @@ export function planLoadBalancer(options: LoadBalancerPlanOptions, facts: LoadBa
     ...forwardingFromTun(options, facts),
     ...(options.nat === 'managed' ? nat(options, facts) : []),
     ...accounting(facts),
-    marks(options, facts),
+    egress(options, facts),
   ];
   return { changes };
 }
@@ -65,7 +66,7 @@ function nat(options: LoadBalancerPlanOptions, facts: LoadBalancerFacts): Change
     all.filter(({ off }) => off !== undefined),
     ({ interface: device, family }) => `${device} ${family}`,
   );
-  const rules = natRules({
+  const rules = natTables({
     tun: options.tun.name,
     localAddresses: options.localAddresses,
     services: options.services,
@@ -79,8 +80,8 @@ function nat(options: LoadBalancerPlanOptions, facts: LoadBalancerFacts): Change
   ];
 }
 
-function marks(options: LoadBalancerPlanOptions, facts: LoadBalancerFacts): Change {
-  const rules = markRules({
+function egress(options: LoadBalancerPlanOptions, facts: LoadBalancerFacts): Change {
+  const rules = egressTables({
     tun: options.tun.name,
     servers: facts.servers.map(({ name }) => name),
     families: familiesOf(options, facts),
@@ -92,7 +93,7 @@ function marks(options: LoadBalancerPlanOptions, facts: LoadBalancerFacts): Chan
   return { kind: 'nft', ...rules, reason: 'each new flow’s first packets, and the ACKs, go through the TUN' };
 }
 
-/** Those of the services, as far as there are local addresses for them. */
+/** The families of the services that there are local addresses for. */
 function familiesOf(options: LoadBalancerPlanOptions, facts: LoadBalancerFacts): Family[] {
   const local = localAddresses(options, facts);
   const wanted = options.services.length > 0 ? options.services.map(({ vip }) => vip) : local;
@@ -101,15 +102,16 @@ function familiesOf(options: LoadBalancerPlanOptions, facts: LoadBalancerFacts):
   return FAMILIES.filter(family => has(wanted, family) && has(local, family));
 }
 
-/** The LIPs: those of the configuration, or whatever of the host's own others can send to. */
+/** The LIPs: those of the configuration, or all of the host's own addresses that other hosts can send to. */
 function localAddresses(options: LoadBalancerPlanOptions, facts: LoadBalancerFacts): string[] {
   if (options.localAddresses.length > 0) return [...options.localAddresses];
   return facts.ownAddresses
-    .filter(({ words, length }) => length === 128 && !NOBODY_ELSE_S.has(words, 0))
+    .filter(({ words, length }) => length === 128 && !HOST_ONLY.has(words, 0))
     .map(({ words }) => formatAddress(words));
 }
 
-const NOBODY_ELSE_S = new PrefixList(['127.0.0.0/8', '::1/128', 'fe80::/10', 'ff00::/8'].map(parsePrefix));
+/** Loopback, link-local addresses and multicast. */
+const HOST_ONLY = new PrefixList(['127.0.0.0/8', '::1/128', 'fe80::/10', 'ff00::/8'].map(parsePrefix));
 
 function accounting({ conntrackAcct }: LoadBalancerFacts): Change[] {
   if (conntrackAcct === '1') return [];

@@ -1,25 +1,22 @@
 /**
  * The real server's way in by nftables, instead of routing rules: packets go into the TUN as they come in from the
- * interface, ahead of routing, FORWARD and conntrack. The table goes with the process.
+ * interface, ahead of routing, FORWARD and conntrack. The tables go with the process.
  */
 import { familyOf } from '../family.js';
 import {
   chain,
-  DIALECTS,
-  type Dialect,
   hex,
-  intoTun,
   type NftScripts,
-  name,
   type OwnedTables,
-  owned,
   quote,
+  scriptsOrOwned,
   set,
   type Table,
-  table,
+  tableFor,
 } from './nft.js';
+import { DIALECTS, type Dialect, intoTun } from './nft-dialects.js';
 
-export interface IngressRules {
+export interface IngressOptions {
   tun: string;
   /** Load-balancer prefixes, and for each the interface towards it. */
   loadBalancers: readonly { prefix: string; interface: string }[];
@@ -31,41 +28,41 @@ export interface IngressRules {
   errorsOnly: boolean;
 }
 
-export function ingressRules(rules: IngressRules): NftScripts & { owned: OwnedTables } {
-  const interfaces = [...new Set(rules.loadBalancers.map(lb => lb.interface))];
+export function ingressTables(options: IngressOptions): NftScripts & { owned: OwnedTables } {
+  const interfaces = [...new Set(options.loadBalancers.map(lb => lb.interface))];
   const chains = interfaces.map((device, i) =>
     chain(
       `in_${i}`,
       `type filter hook ingress device ${quote(device)} priority 0`,
-      [DIALECTS[4], DIALECTS[6]].flatMap(dialect => arriving(rules, device, dialect)),
+      [DIALECTS[4], DIALECTS[6]].flatMap(dialect => arriving(options, device, dialect)),
     ),
   );
-  const ingress = table('netdev', `uoa_${name(rules.tun)}`, chains);
-  return owned(rules.errorsOnly ? [ingress] : [ingress, untracked(rules)]);
+  const ingress = tableFor(options.tun, 'netdev', chains);
+  return scriptsOrOwned(options.errorsOnly ? [ingress] : [ingress, untracked(options)]);
 }
 
 /**
- * Conntrack has not seen what came in, so to it our answers would be flows of their own, with sources to masquerade.
+ * Conntrack has not seen what came in. To it our answers would be flows of their own, with sources to masquerade.
  * Routing rules lead through conntrack, and rules for established flows may count on that.
  */
-function untracked({ tun, fwmark }: IngressRules): Table {
-  return table('inet', `uoa_${name(tun)}`, [
-    chain('ours', 'type filter hook output priority raw', [
-      `meta mark & ${hex(fwmark)} == ${hex(fwmark)} notrack`,
-    ]),
-  ]);
+function untracked({ tun, fwmark }: IngressOptions): Table {
+  const rules = [`meta mark & ${hex(fwmark)} == ${hex(fwmark)} notrack`];
+  return tableFor(tun, 'inet', [chain('ours', 'type filter hook output priority raw', rules)]);
 }
 
-function arriving(rules: IngressRules, device: string, dialect: Dialect): string[] {
+/** The rules for what comes in by `device`. */
+function arriving(options: IngressOptions, device: string, dialect: Dialect): string[] {
   const { ip, family } = dialect;
-  const addresses = rules.addresses.filter(address => familyOf(address) === family);
-  const sources = rules.loadBalancers.filter(lb => lb.interface === device && familyOf(lb.prefix) === family);
+  const addresses = options.addresses.filter(address => familyOf(address) === family);
+  const sources = options.loadBalancers.filter(
+    lb => lb.interface === device && familyOf(lb.prefix) === family,
+  );
   if (addresses.length === 0 || sources.length === 0) return [];
   const to = `${ip} daddr ${set(addresses)}`;
-  const forward = intoTun(rules.tun, dialect);
+  const forward = intoTun(options.tun, dialect);
   const carried = sources.flatMap(({ prefix }) =>
     dialect.carried.map(match => `${ip} saddr ${prefix} ${to} ${match} ${forward}`),
   );
-  // Any router may have something to say about a reply.
-  return [...(rules.errorsOnly ? [] : carried), `${to} ${dialect.errors} ${forward}`];
+  // Any router on the way may report errors about a reply.
+  return [...(options.errorsOnly ? [] : carried), `${to} ${dialect.errors} ${forward}`];
 }

@@ -19,7 +19,7 @@ import { UDP_EARLY_DEMUX } from '../sysctl.js';
 import { type Change, distinct } from './change.js';
 import { switchOn } from './forwarding.js';
 import { localPreference, moveLocalRule } from './local-rule.js';
-import { ingressRules } from './nft-ingress.js';
+import { ingressTables } from './nft-ingress.js';
 import { type RealServerPlanOptions, servedAddresses } from './real-server-options.js';
 import { PROTOCOLS, route, rule } from './routing.js';
 
@@ -127,7 +127,7 @@ function protocolsIn(family: Family): { protocol: string; description: string; b
 }
 
 function errors6(options: RealServerPlanOptions, facts: RealServerFacts): Change {
-  const rules = ingressRules({
+  const rules = ingressTables({
     tun: options.tun.name,
     loadBalancers: options.loadBalancers.flatMap(({ prefix }, i) =>
       familyOf(prefix) === 6 ? [{ prefix, interface: facts.towardsLb[i].name }] : [],

@@ -8,7 +8,7 @@ import { FAMILIES, type Family, familyOf } from '../family.js';
 import { interfaceKey } from '../sysctl.js';
 import { type Change, distinct } from './change.js';
 import type { RealServerHostPlan } from './host-plan.js';
-import { ingressRules } from './nft-ingress.js';
+import { ingressTables } from './nft-ingress.js';
 import { byRouting } from './policy-routing.js';
 import { type RealServerPlanOptions, servedAddresses } from './real-server-options.js';
 import { protocolsApart, replyRules } from './reply-rules.js';
@@ -60,7 +60,7 @@ function requireOwnService(options: RealServerPlanOptions, facts: RealServerFact
 }
 
 function byIngress(options: RealServerPlanOptions, facts: RealServerFacts): Change {
-  const rules = ingressRules({
+  const rules = ingressTables({
     tun: options.tun.name,
     loadBalancers: options.loadBalancers.map(({ prefix }, i) => ({
       prefix,

@@ -1,6 +1,9 @@
 /** The real nft, in a network namespace of its own: whether it takes rules, and what is left of them. */
 import { spawnSync } from 'node:child_process';
 
+/** Interfaces may have such names. */
+export const ODD_NAMES = ['eth1.100', 'wan-1', "a';reboot;'", 'x{y}', '$HOME', 'é', 'a\\b', '#1', '0'];
+
 /** Devices by the names given, then `$UP` twice and `$DOWN` twice; prints what is there after each pair. */
 const LOADING = `
 set -e
@@ -46,8 +49,40 @@ export function load({ up, down }: { up: string; down: string }, devices: readon
 }
 
 /** How many lines are rules. */
-export function rulesIn(text: string): number {
+export function countRules(text: string): number {
   return text
     .split('\n')
     .filter(line => / (drop|accept|notrack|fwd .*|dnat .*|snat .*|meta mark set .*)$/.test(line)).length;
+}
+
+/** A chain as a script has it. */
+export interface ScriptChain {
+  /** What declares it, such as `type filter hook output priority raw; policy accept;`. */
+  hook: string;
+  rules: string[];
+}
+
+/** The tables of a script by their ids, and their chains by name. Throws if a line of it belongs to neither. */
+export function tablesOf({ up }: { up: string }): Record<string, Record<string, ScriptChain>> {
+  const tables: Record<string, Record<string, ScriptChain>> = {};
+  let chains: Record<string, ScriptChain> = {};
+  let rules: string[] | undefined;
+  for (const line of up.split('\n')) {
+    const [, table] = /^table (\S+ \S+) \{$/.exec(line) ?? [];
+    const [, chain] = /^\tchain (\S+) \{$/.exec(line) ?? [];
+    if (table !== undefined) chains = tables[table] = {};
+    else if (chain !== undefined) {
+      rules = [];
+      chains[chain] = { hook: '', rules };
+    } else if (/^\t\t/.test(line) && rules !== undefined) rules.push(line.trim());
+    else if (!/^(\t?\}|(delete )?table \S+ \S+)$/.test(line)) throw new Error(`no rule of a chain: ${line}`);
+  }
+  for (const each of Object.values(tables).flatMap(Object.values) as ScriptChain[])
+    each.hook = each.rules.shift() ?? '';
+  return tables;
+}
+
+/** The rules of the chains of this name in whichever table. */
+export function rulesOf(script: { up: string }, chain: string): string[] {
+  return Object.values(tablesOf(script)).flatMap(chains => chains[chain]?.rules ?? []);
 }

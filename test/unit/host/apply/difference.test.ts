@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { type Difference, difference } from '../../../../src/host/apply/difference.js';
 import { undosOf } from '../../../../src/host/apply/journal.js';
 import type { Change } from '../../../../src/host/plan/change.js';
-import { both, table } from '../../../../src/host/plan/nft.js';
+import { scripts, tableFor } from '../../../../src/host/plan/nft.js';
 import { route, rule } from '../../../../src/host/plan/routing.js';
 import { upCommand } from '../../../../src/host/plan/script.js';
 import { parseState, type UndoEntry } from '../../../../src/host/state.js';
@@ -20,7 +20,7 @@ const replyRoute = (mtu: number): Change =>
   route(4, 'replies', `default dev uoa0 table 249 src 10.0.0.1 mtu ${mtu}`);
 const tables = (...families: string[]): Change => ({
   kind: 'nft',
-  ...both(families.map(family => table(family, 'uoa_uoa0', []))),
+  ...scripts(families.map(family => tableFor('uoa0', family, []))),
   reason: 'tables',
 });
 

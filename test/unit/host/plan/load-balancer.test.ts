@@ -7,7 +7,8 @@ import { parsePrefix } from '../../../../src/host/addresses.js';
 import type { LoadBalancerFacts, ServingInterface } from '../../../../src/host/facts/load-balancer.js';
 import type { Change, NftChange } from '../../../../src/host/plan/change.js';
 import { type LoadBalancerPlanOptions, planLoadBalancer } from '../../../../src/host/plan/load-balancer.js';
-import { type BalancedService, markRules, natRules } from '../../../../src/host/plan/nft-egress.js';
+import { egressTables } from '../../../../src/host/plan/nft-egress.js';
+import { type BalancedService, natTables } from '../../../../src/host/plan/nft-nat.js';
 import { downScript, upCommand, upScript } from '../../../../src/host/plan/script.js';
 
 const options: LoadBalancerPlanOptions = {
@@ -165,7 +166,7 @@ test('beside somebody else’s NAT, without services and local addresses: all th
   );
   expect(others).toEqual([]);
   expect(marks.up).toBe(
-    markRules({
+    egressTables({
       tun: 'uoa0',
       servers: ['eth1'],
       families: [4],
@@ -185,10 +186,10 @@ test('the rules are made from the configuration: TUN, mark, trails, interfaces, 
   const [nat, marks] = scripts(plan({ tun, fwmark: 0x100, marksPerFlow: 0, localAddresses }, { servers }));
   const { services } = options;
   expect(nat).toMatchObject(
-    natRules({ tun: 'uoa1', localAddresses, services, guarded: [{ name: 'eth0', family: 4 }] }),
+    natTables({ tun: 'uoa1', localAddresses, services, guarded: [{ name: 'eth0', family: 4 }] }),
   );
   expect(marks).toMatchObject(
-    markRules({
+    egressTables({
       tun: 'uoa1',
       servers: ['eth1', 'eth2'],
       families: [4],
@@ -307,9 +308,15 @@ describe('IPv6', () => {
     expect(commands(changes)).toContain('sysctl -q -w net.ipv6.conf.uoa0.disable_ipv6=0');
     const guarded = ['eth0', 'eth1'].map(name => ({ name, family: 6 as const }));
     expect(scripts(changes).map(({ up }) => up)).toEqual([
-      natRules({ tun: 'uoa0', ...options6, guarded }).up,
-      markRules({ tun: 'uoa0', servers: ['eth1'], families: [6], ...options6, marksPerFlow: 3, fwmark: 0x20 })
-        .up,
+      natTables({ tun: 'uoa0', ...options6, guarded }).up,
+      egressTables({
+        tun: 'uoa0',
+        servers: ['eth1'],
+        families: [6],
+        ...options6,
+        marksPerFlow: 3,
+        fwmark: 0x20,
+      }).up,
     ]);
     expect(downScript(changes)).toContain('sysctl -q -w net.ipv6.conf.eth1.force_forwarding=0');
   });
@@ -356,9 +363,15 @@ describe('IPv6', () => {
       { name, family: 6 as const },
     ]);
     expect(scripts(changes).map(({ up }) => up)).toEqual([
-      natRules({ tun: 'uoa0', ...both, guarded }).up,
-      markRules({ tun: 'uoa0', servers: ['eth1'], families: [4, 6], ...both, marksPerFlow: 3, fwmark: 0x20 })
-        .up,
+      natTables({ tun: 'uoa0', ...both, guarded }).up,
+      egressTables({
+        tun: 'uoa0',
+        servers: ['eth1'],
+        families: [4, 6],
+        ...both,
+        marksPerFlow: 3,
+        fwmark: 0x20,
+      }).up,
     ]);
   });
 
@@ -367,7 +380,7 @@ describe('IPv6', () => {
       plan({ nat: 'external', services: [], localAddresses: [] }, { ...facts6, clients: [] }),
     );
     expect(marks.up).toBe(
-      markRules({
+      egressTables({
         ...{ tun: 'uoa0', servers: ['eth1'], families: [4, 6], services: [], marksPerFlow: 3, fwmark: 0x20 },
         localAddresses: ['10.10.2.1', 'fd00:2::1', '2001:db8::10'],
       }).up,

@@ -1,21 +1,21 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { oneLine } from '../../../../src/host/plan/nft.js';
-import { type IngressRules, ingressRules } from '../../../../src/host/plan/nft-ingress.js';
-import { load, obstacle, rulesIn } from '../../support/nft.js';
+import { type IngressOptions, ingressTables } from '../../../../src/host/plan/nft-ingress.js';
+import { countRules, load, obstacle, rulesOf } from '../../support/nft.js';
 
-const four: IngressRules = {
+const four: IngressOptions = {
   tun: 'uoa0',
   loadBalancers: [{ prefix: '10.10.1.0/24', interface: 'eth0' }],
   addresses: ['10.10.1.2'],
   fwmark: 0x20,
   errorsOnly: false,
 };
-const six: IngressRules = {
+const six: IngressOptions = {
   ...four,
   loadBalancers: [{ prefix: 'fd00:1::/64', interface: 'eth0' }],
   addresses: ['fd00:1::2', 'fd00:1::3'],
 };
-const both: IngressRules = {
+const both: IngressOptions = {
   ...four,
   loadBalancers: [
     ...four.loadBalancers,
@@ -25,18 +25,13 @@ const both: IngressRules = {
   addresses: [...four.addresses, ...six.addresses],
 };
 
-/** The rules of the chain with this number, without what declares it. */
-function rulesOf(rules: IngressRules, chain: number): string[] {
-  const text = ingressRules(rules).up.split(`\tchain in_${chain} {\n`)[1]?.split('\n\t}')[0] ?? '';
-  return text
-    .split('\n')
-    .slice(1)
-    .map(line => line.trim());
-}
+/** The rules of the chain with this number. */
+const arriving = (options: IngressOptions, chain: number): string[] =>
+  rulesOf(ingressTables(options), `in_${chain}`);
 
 describe('the rules for what comes in', () => {
   it('IPv4: both carriers from the load balancers, errors from anybody', () => {
-    expect(rulesOf(four, 0)).toEqual([
+    expect(arriving(four, 0)).toEqual([
       'ip saddr 10.10.1.0/24 ip daddr { 10.10.1.2 } ip protocol { 17, 248 } fwd ip to 192.0.2.253 device "uoa0"',
       'ip daddr { 10.10.1.2 } icmp type { 3, 11, 12 } fwd ip to 192.0.2.253 device "uoa0"',
     ]);
@@ -45,7 +40,7 @@ describe('the rules for what comes in', () => {
   it('IPv6: behind a mark, later fragments are of destination options', () => {
     const to = 'ip6 daddr { fd00:1::2, fd00:1::3 }';
     const forward = 'fwd ip6 to 2001:db8::253 device "uoa0"';
-    expect(rulesOf(six, 0)).toEqual([
+    expect(arriving(six, 0)).toEqual([
       `ip6 saddr fd00:1::/64 ${to} meta l4proto { 17, 248 } ${forward}`,
       `ip6 saddr fd00:1::/64 ${to} frag nexthdr 60 ${forward}`,
       `${to} icmpv6 type { 1, 2, 3, 4 } ${forward}`,
@@ -53,21 +48,21 @@ describe('the rules for what comes in', () => {
   });
 
   it('both: each interface has what comes by it, and nothing of the other family', () => {
-    expect(rulesOf(both, 0)).toEqual([...rulesOf(four, 0), ...rulesOf(six, 0)]);
-    expect(rulesOf(both, 1)).toEqual(
-      rulesOf(six, 0).map(rule => rule.replace('fd00:1::/64', '2001:db8:9::1/128')),
+    expect(arriving(both, 0)).toEqual([...arriving(four, 0), ...arriving(six, 0)]);
+    expect(arriving(both, 1)).toEqual(
+      arriving(six, 0).map(rule => rule.replace('fd00:1::/64', '2001:db8:9::1/128')),
     );
-    expect(ingressRules(both).up).toContain('hook ingress device "eth1.100" priority 0;');
-    expect(ingressRules(both).up).not.toContain('chain in_2');
+    expect(ingressTables(both).up).toContain('hook ingress device "eth1.100" priority 0;');
+    expect(ingressTables(both).up).not.toContain('chain in_2');
   });
 
   it('errors alone, where routing brings the rest', () => {
-    expect(rulesOf({ ...six, errorsOnly: true }, 0)).toEqual(rulesOf(six, 0).slice(-1));
+    expect(arriving({ ...six, errorsOnly: true }, 0)).toEqual(arriving(six, 0).slice(-1));
   });
 
   it('no rules for a family that has load balancers or services alone', () => {
-    expect(rulesOf({ ...both, addresses: four.addresses }, 0)).toEqual(rulesOf(four, 0));
-    expect(rulesOf({ ...four, addresses: both.addresses }, 0)).toEqual(rulesOf(four, 0));
+    expect(arriving({ ...both, addresses: four.addresses }, 0)).toEqual(arriving(four, 0));
+    expect(arriving({ ...four, addresses: both.addresses }, 0)).toEqual(arriving(four, 0));
   });
 });
 
@@ -76,23 +71,23 @@ describe('nft itself', () => {
   beforeEach(({ skip }) => skip(why !== undefined, why));
   const devices = ['eth0', 'eth1.100', 'uoa0'];
 
-  it.each<[string, IngressRules]>([
+  it.each<[string, IngressOptions]>([
     ['IPv4', four],
     ['IPv6', six],
     ['both', both],
     ['errors alone', { ...both, errorsOnly: true }],
   ])('takes the rules for %s, once and again, and takes them away without a trace', (_, rules) => {
-    const { up, down } = ingressRules(rules);
+    const { up, down } = ingressTables(rules);
     const { status, stderr, there, gone } = load({ up, down }, devices);
     expect({ status, stderr, gone }).toEqual({ status: 0, stderr: '', gone: '' });
-    expect(rulesIn(there)).toBe(rulesIn(up));
+    expect(countRules(there)).toBe(countRules(up));
   });
 
   it('takes them on one line, as its own session gets them', () => {
-    const { up, down, owned } = ingressRules(both);
+    const { up, down, owned } = ingressTables(both);
     const { status, stderr, there } = load({ up: oneLine(up), down }, devices);
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
-    expect(rulesIn(there)).toBe(rulesIn(up));
+    expect(countRules(there)).toBe(countRules(up));
     for (const { text } of owned.tables) expect(text).toContain('flags owner');
   });
 });

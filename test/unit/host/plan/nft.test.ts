@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import type { Change } from '../../../../src/host/plan/change.js';
-import { chain, oneLine, owned, table } from '../../../../src/host/plan/nft.js';
+import { chain, oneLine, scriptsOrOwned, tableFor } from '../../../../src/host/plan/nft.js';
 import { downScript, upScript } from '../../../../src/host/plan/script.js';
 
 const HOOK = 'type filter hook ingress device "eth0" priority 0';
-const ordinary = table('netdev', 'uoa_uoa0', [chain('in_0', HOOK, ['counter'])]);
-const made = owned([ordinary]);
+const ordinary = tableFor('uoa0', 'netdev', [chain('in_0', HOOK, ['counter'])]);
+const made = scriptsOrOwned([ordinary]);
 const { owned: _, ...lasting } = made;
 const { up, down } = lasting;
 const [flagged] = made.owned.tables;
