@@ -8,28 +8,30 @@
  */
 // biome-ignore format: a table
 const FLOORS = {
-  'errors.ts':     '',
-  'version.ts':    'node',
+  'errors.ts':          '',
+  'version.ts':         'node',
 
-  'codec':         'errors.ts',
-  'flow':          'errors.ts codec',
-  'role':          'errors.ts codec flow',
+  'codec':              '',
+  'flow':               'codec',
+  'role':               'codec flow',
+  'role/real-server':   'codec flow role',
+  'role/load-balancer': 'codec flow role',
 
-  'io':            'errors.ts codec node npm:node-gyp-build',
-  'dataplane':     'errors.ts codec flow role io node',
+  'io':                 'codec node npm:node-gyp-build',
+  'dataplane':          'codec flow role/* io node',
 
-  'host':          'errors.ts codec flow io/namespace.ts node npm:ip-address',
-  'host/facts':    'errors.ts codec flow host node',
-  'host/plan':     'errors.ts codec flow host host/facts',
-  'host/apply':    'errors.ts codec flow io/native.ts io/namespace.ts host host/facts host/plan node',
-  'host/advice':   'host host/facts host/plan node',
+  'host':               'errors.ts codec flow io/namespace.ts node npm:ip-address',
+  'host/facts':         'errors.ts flow host node',
+  'host/plan':          'errors.ts codec flow host host/facts',
+  'host/apply':         'errors.ts codec flow io/native.ts host host/facts host/plan node',
+  'host/advice':        'host host/facts host/plan node',
 
-  'daemon/config': 'errors.ts codec host node npm:convict npm:ip-address npm:yaml',
-  'daemon':        'errors.ts version.ts codec flow role io dataplane host/* daemon/config node npm:winston',
-  'cli':           'errors.ts version.ts codec io/linux.ts io/native.ts host/* daemon/* node npm:commander',
+  'daemon/config':      'codec host node npm:convict npm:ip-address npm:yaml',
+  'daemon':             'errors.ts version.ts codec flow role/* io dataplane host/* daemon/config node npm:winston',
+  'cli':                'errors.ts version.ts codec io/linux.ts io/native.ts host/* daemon/* node npm:commander',
 
-  'bench/micro':   'codec flow role io dataplane node',
-  'bench':         'version.ts codec bench/micro node',
+  'bench/micro':        'codec flow role/* io dataplane',
+  'bench':              'version.ts codec bench/micro node',
 };
 
 const rooms = Object.keys(FLOORS);
