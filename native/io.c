@@ -1,10 +1,10 @@
 /*
- * Thin system calls for uoa-shim: a TUN device, raw sockets, poll and batches of packets.
+ * Thin system calls for uoa-shim: a TUN device, sockets, poll and batches of packets.
  *
- * Every function returns what its system call returned, or -errno. Arguments of a wrong type throw a TypeError, ranges
- * that leave their memory a RangeError. Buffers are typed arrays of the caller, which keeps them alive for the call;
- * nothing is allocated per packet. Only what a system call wants in another form is decoded here: the address to
- * connect to, and the destination in the header of a packet for a raw socket.
+ * Every function returns what its system call returned, or -errno. An argument of a wrong type throws a TypeError, and a
+ * range outside its memory a RangeError. Buffers are typed arrays of the caller. Nothing is allocated per packet. Only
+ * what a system call wants in another form is decoded here: the address to connect to, and the destination in the header
+ * of a packet for a raw socket.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -30,7 +30,7 @@
 
 #include <node_api.h>
 
-/* Younger than some headers that this is compiled with. */
+/* Some headers are older than these. */
 #ifndef SO_NETNS_COOKIE
 #define SO_NETNS_COOKIE 71 /* Linux 5.14 */
 #endif
@@ -44,10 +44,10 @@
 /* Packets of one call at most. */
 #define MAX_BATCH 64
 
-/* Bytes of a virtio_net_hdr_mrg_rxbuf: it keeps the IP header behind it on a 4-byte boundary. */
+/* Bytes of a virtio_net_hdr_mrg_rxbuf. With it the IP header is on a 4-byte boundary. */
 #define VIRTIO_HEADER 12
 
-/* What wait() found. */
+/* What wait() found: something to read, an event, a data descriptor that is broken. */
 #define WAIT_DATA 1
 #define WAIT_EVENT 2
 #define WAIT_BROKEN 4
@@ -115,7 +115,7 @@ static napi_value open_tun(napi_env env, napi_callback_info info) {
   return give_int(env, fd);
 }
 
-/* setTunOffload(fd, flags): 0. What the reader of a TUN can do by itself (TUN_F_... of linux/if_tun.h). */
+/* setTunOffload(fd, flags): 0. The flags say what the reader of the TUN does by itself (TUN_F_...). */
 static napi_value set_tun_offload(napi_env env, napi_callback_info info) {
   int32_t fd, flags;
   if (!read_arguments(env, info, "ii", &fd, &flags)) return NULL;
@@ -136,7 +136,7 @@ static napi_value set_socket_option(napi_env env, napi_callback_info info) {
   return give_result(env, setsockopt(fd, level, name, &value, sizeof value));
 }
 
-/* getSocketOption(fd, level, name): the integer, which has to be 0 or more. */
+/* getSocketOption(fd, level, name): the integer. It must not be negative. */
 static napi_value get_socket_option(napi_env env, napi_callback_info info) {
   int32_t fd, level, name, value = 0;
   if (!read_arguments(env, info, "iii", &fd, &level, &name)) return NULL;
@@ -145,7 +145,7 @@ static napi_value get_socket_option(napi_env env, napi_callback_info info) {
   return give_result(env, result < 0 ? result : value);
 }
 
-/* getSocketOption64(fd, level, name): an unsigned 64-bit option as a BigInt, 0 if the kernel has none such. */
+/* getSocketOption64(fd, level, name): an unsigned 64-bit option as a BigInt, 0 if the kernel does not have it. */
 static napi_value get_socket_option64(napi_env env, napi_callback_info info) {
   napi_value result;
   int32_t fd, level, name;
@@ -177,7 +177,7 @@ static napi_value connect_to(napi_env env, napi_callback_info info) {
   return give_result(env, connect(fd, (struct sockaddr *)&target, sizeof target));
 }
 
-/* openEvent(): an eventfd for waking a thread that blocks in wait(). */
+/* openEvent(): an eventfd, to wake a thread that blocks in wait(). */
 static napi_value open_event(napi_env env, napi_callback_info info) {
   (void)info;
   return give_result(env, eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
@@ -191,7 +191,7 @@ static napi_value signal_event(napi_env env, napi_callback_info info) {
   return give_result(env, write(fd, &one, sizeof one));
 }
 
-/* lockFile(fd): an exclusive flock that goes with the descriptor; EWOULDBLOCK if somebody holds it. */
+/* lockFile(fd): 0. Takes an exclusive flock, which ends with the descriptor; -EWOULDBLOCK if another one holds it. */
 static napi_value lock_file(napi_env env, napi_callback_info info) {
   int32_t fd;
   if (!read_arguments(env, info, "i", &fd)) return NULL;
@@ -205,7 +205,7 @@ static napi_value close_descriptor(napi_env env, napi_callback_info info) {
   return give_result(env, close(fd));
 }
 
-/* adviseHugePages(memory): 0. Asks for pages of 2 MB, as far as the memory holds whole ones (madvise(2)). */
+/* adviseHugePages(memory): 0. Asks for pages of 2 MB where the memory holds whole ones (madvise(2)). */
 static napi_value advise_huge_pages(napi_env env, napi_callback_info info) {
   struct array memory;
   if (!read_arguments(env, info, "b", &memory)) return NULL;
@@ -250,7 +250,7 @@ static napi_value sleep_for(napi_env env, napi_callback_info info) {
   return give_result(env, nanosleep(&length, NULL));
 }
 
-/* setTimerSlack(nanoseconds): 0. How late a sleep of this thread may end (prctl(2)). */
+/* setTimerSlack(nanoseconds): 0. From then on a sleep of this thread ends so late at most (prctl(2)). */
 static napi_value set_timer_slack(napi_env env, napi_callback_info info) {
   int32_t slack;
   if (!read_arguments(env, info, "i", &slack)) return NULL;
@@ -293,7 +293,7 @@ struct batch {
   struct array memory, offsets, lengths, results;
 };
 
-/* Whether all of it is inside its arrays; throws a RangeError if not. */
+/* Whether all of the batch is inside its arrays; throws a RangeError if not. */
 static bool check_batch(napi_env env, const struct batch *batch) {
   const int32_t *offset = batch->offsets.data, *length = batch->lengths.data;
   size_t count = (size_t)batch->count;
@@ -334,8 +334,8 @@ static void set_messages(const struct batch *batch, struct mmsghdr *message, str
 }
 
 /*
- * read(2) and write(2) past libc's functions, which are points where a thread may be cancelled: in a process of several
- * threads they get ready for that before and after each packet.
+ * read(2) and write(2) without libc's functions. Those are cancellation points (pthreads(7)): in a process of several
+ * threads they prepare for a cancellation before each packet, and stop that after it.
  */
 static ssize_t read_packet(int fd, void *packet, size_t size) { return syscall(SYS_read, fd, packet, size); }
 static ssize_t write_packet(int fd, const void *packet, size_t length) { return syscall(SYS_write, fd, packet, length); }
@@ -388,7 +388,7 @@ static napi_value write_batch(napi_env env, napi_callback_info info) {
   return give_int(env, failed);
 }
 
-/* Where a packet goes, as its header has it: AF_UNSPEC if it is too short for one. Gives the address's size. */
+/* Writes the destination in a packet's header, AF_UNSPEC if it is too short for one, and gives the address's size. */
 static socklen_t set_target(struct sockaddr_storage *target, const uint8_t *packet, size_t length) {
   *target = (struct sockaddr_storage){.ss_family = AF_UNSPEC};
   if (length >= 40 && packet[0] >> 4 == 6) {
@@ -437,7 +437,7 @@ static napi_value send_batch(napi_env env, napi_callback_info info) {
       if (sent < 0 && error == EINTR) continue;
     }
     for (int32_t k = 0; k < sent; k++) result[i++] = 0;
-    if (sent <= 0) { /* the one at i failed; the rest still deserve their try */
+    if (sent <= 0) { /* the packet at i failed; go on with the next */
       result[i++] = -error;
       failed++;
     }
@@ -464,7 +464,7 @@ static const struct {
     {"writeBatch", write_batch}, {"sendBatch", send_batch},
 };
 
-/* The headers' numbers, which differ between architectures, and our own. */
+/* The headers' numbers, some of which differ between architectures, and our own. */
 #define CONSTANT(name) {#name, name}
 static const struct {
   const char *name;

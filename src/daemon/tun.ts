@@ -1,7 +1,7 @@
 /** Opens the TUN, and says what to do where that fails. */
 import { ExitCode, OperatorError } from '../errors.js';
 import { native } from '../io/native.js';
-import { offloadTun, openTun } from '../io/tun.js';
+import { offloadTun, openTun } from '../io/open-tun.js';
 import type { Config } from './config/index.js';
 
 export interface OwnTun {

@@ -10,7 +10,7 @@ import type { Native } from './native.js';
 
 /** An answer takes some hundred bytes. */
 const ANSWER_BYTES = 4096;
-/** An answer that an earlier query did not wait for comes first. */
+/** Room for answers to earlier queries, which come first: those were sent, but not received. */
 const SPARE_ANSWERS = 4;
 
 export class CtQueries {

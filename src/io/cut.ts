@@ -1,6 +1,6 @@
 /**
- * What the kernel would do for us, done by us where it can't: completing a checksum, cutting a super-packet into its
- * datagrams (linux/net/ipv4/udp_offload.c, __udp_gso_segment).
+ * Completes checksums and cuts super-packets into their datagrams, for where the kernel does not do it
+ * (linux/net/ipv4/udp_offload.c, __udp_gso_segment).
  */
 import { complement, sumLongs, sumWords } from '../codec/checksum.js';
 import * as ipv4 from '../codec/ipv4.js';

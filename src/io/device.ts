@@ -1,6 +1,6 @@
 /**
- * What joins a pipeline to the world: packets come in batches from the host's stack and go out by either of two
- * ways. All packets of a batch live in one arena, which the device makes and the pipeline works in.
+ * The interface between a pipeline and the world. Packets come in batches from the host's stack, and go out to the stack
+ * or to the network. All packets of a batch are in one arena, which is the device's.
  */
 import type { Packet } from '../codec/packet.js';
 import type { Arena } from './arena.js';

@@ -1,4 +1,4 @@
-/** Sends packets that something is left to be done to, to where nobody does it: as whole datagrams. */
+/** Sends packets to where only whole datagrams are taken: cuts super-packets, and completes checksums. */
 import { Checksum, type Packet } from '../codec/packet.js';
 import type { ByteOffset } from '../codec/units.js';
 import type { Arena } from './arena.js';
@@ -11,9 +11,10 @@ export type Send = (datagrams: PieceList) => number;
 
 export class Finisher {
   private readonly datagrams = new PieceList(MAX_BATCH);
+  /** Where the next datagram of a super-packet is written. */
   private scratch: ByteOffset;
 
-  /** `headerLength` zero bytes go in front of each datagram: an empty virtio header, or none. */
+  /** Each datagram has `headerLength` zero bytes in front: an empty virtio header, or none. */
   constructor(
     private readonly arena: Arena,
     private readonly headerLength: number,

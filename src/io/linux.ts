@@ -1,6 +1,6 @@
 /**
- * Linux's numbers, from the headers that the addon was compiled with: some of them differ between architectures. Where
- * they are explained: socket(7), ip(7), ipv6(7), packet(7), netlink(7), linux/if_tun.h.
+ * Linux's numbers, as the addon found them in the headers: some of them differ between architectures. They are explained
+ * in socket(7), ip(7), ipv6(7), packet(7), netlink(7) and linux/if_tun.h.
  */
 import { constant } from './native.js';
 

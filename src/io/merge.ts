@@ -1,6 +1,7 @@
 /**
- * Neighbours of one flow become one super-packet: one write() for all of them, and one way through the stack. Only
- * datagrams whose checksums are known to be right, because a super-packet's are made anew; the order of packets stays.
+ * Neighbours of one flow become one super-packet, which costs one write() and one way through the stack for all of them.
+ * Their order stays. Only datagrams whose checksums are known to be right are merged: a super-packet gets a new one, and
+ * so would a wrong one become right.
  */
 import { fold, sumWords } from '../codec/checksum.js';
 import { MAX_PACKET } from '../codec/ip-header.js';
@@ -17,7 +18,7 @@ const MAX_DATAGRAMS = 64;
 export class Merger {
   constructor(private readonly arena: Arena) {}
 
-  /** Merges what can be merged in `packets`, in place: the list gets shorter. */
+  /** Merges neighbours in place: the list gets shorter, and the packets that stay on it longer. */
   merge(packets: PacketList): void {
     const { items, count } = packets;
     if (count < 2) return;
@@ -40,7 +41,8 @@ export class Merger {
   /** Whether `next` may go behind the `datagrams` that are in `last` already. */
   private takes(last: Packet, next: Packet, datagrams: number): boolean {
     if (datagrams === MAX_DATAGRAMS || !isPlain(next)) return false;
-    // All but the last one are of one size: a shorter one, like a super-packet from elsewhere, is complete.
+    // All but the last datagram are of one size. So nothing goes behind a shorter one, nor behind the sender's own
+    // super-packet, whose last datagram may be shorter.
     if (datagrams === 1 ? !isPlain(last) : payloadBytes(last) !== datagrams * last.segment) return false;
     const payload = payloadBytes(next);
     if (payload === 0 || payload > (datagrams === 1 ? payloadBytes(last) : last.segment)) return false;
@@ -65,7 +67,7 @@ function payloadBytes(packet: Packet): number {
   return packet.end - packet.udp - udp.HEADER;
 }
 
-/** All of both headers but lengths, checksums and IPv4's identification. */
+/** Whether both have the same headers, but for lengths, checksums and IPv4's identification. */
 function areAlike(a: Packet, b: Packet): boolean {
   const { view } = a;
   if (a.v6 !== b.v6 || view.getInt32(a.udp) !== view.getInt32(b.udp)) return false;
@@ -96,7 +98,7 @@ function append(last: Packet, next: Packet): void {
   last.end += payloadBytes(next);
 }
 
-/** Makes the headers right for all that is in the packet now. */
+/** Writes the lengths and checksums of a packet that others were appended to. */
 function seal(packet: Packet): void {
   const { view, v6, start, end, udp: header } = packet;
   if (v6) view.setUint16(start + ipv6.PAYLOAD_LENGTH, end - start - ipv6.HEADER);

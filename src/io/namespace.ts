@@ -1,4 +1,4 @@
-/** This process's network namespace. */
+/** Which network namespace this process is in. */
 import { AF_INET, SO_NETNS_COOKIE, SOCK_DGRAM, SOL_SOCKET } from './linux.js';
 import { native as addon, check, type Native } from './native.js';
 

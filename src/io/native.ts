@@ -5,49 +5,52 @@
 import { createRequire } from 'node:module';
 import { constants } from 'node:os';
 import { fileURLToPath } from 'node:url';
+import type { Ticks } from '../codec/units.js';
 
 export interface Native {
-  /** A TUN without packet information, with a virtio-net header (codec/virtio.ts): descriptor. */
+  /** Attaches to a TUN without packet information and with virtio-net headers (codec/virtio.ts). Its descriptor. */
   openTun(name: string): number;
-  /** What the reader of a TUN can do by itself: TUN_F_... (linux/if_tun.h). */
+  /** Says what the reader of a TUN does by itself: TUN_F_... bits. */
   setTunOffload(fd: number, flags: number): number;
+  /** A non-blocking socket's descriptor. */
   openSocket(domain: number, type: number, protocol: number): number;
   setSocketOption(fd: number, level: number, name: number, value: number): number;
   /** The option's value, 0 or more. */
   getSocketOption(fd: number, level: number, name: number): number;
   /** An option of 64 bits; 0 if the kernel has none such. */
   getSocketOption64(fd: number, level: number, name: number): bigint;
-  /** To the address at `at` in `words` (codec/addresses.ts). */
+  /** Connects to the address at `at` in `words` (codec/addresses.ts). */
   connectTo(fd: number, words: Int32Array, at: number, port: number): number;
+  /** An eventfd. */
   openEvent(): number;
   signalEvent(fd: number): number;
-  /** Exclusive flock, without waiting; it goes with the descriptor. */
+  /** Takes an exclusive flock without waiting. It ends with the descriptor. */
   lockFile(fd: number): number;
   closeDescriptor(fd: number): number;
-  /** Asks for pages of 2 MB. */
+  /** Asks for pages of 2 MB (madvise(2)). */
   adviseHugePages(memory: Uint8Array): number;
-  /** Waits for either descriptor, and drains the event: WAIT_... bits. */
+  /** Waits until a descriptor is readable, and drains the event: WAIT_... bits, 0 after the time-out or a signal. */
   wait(dataFd: number, eventFd: number, timeoutMs: number): number;
-  /** Monotonic milliseconds, their low 32 bits: ticks. */
-  clock(): number;
+  /** The time now. */
+  clock(): Ticks;
   sleep(microseconds: number): number;
-  /** How late, in nanoseconds, a sleep of this thread may end. */
+  /** Says how late a sleep of this thread may end. */
   setTimerSlack(nanoseconds: number): number;
-  /** Sends `length` bytes: how many went. */
+  /** Sends `length` bytes. How many went. */
   sendMessage(fd: number, memory: Uint8Array, length: number): number;
-  /** Receives up to `length` bytes: how many came. */
+  /** Receives up to `length` bytes. How many came. */
   receiveMessage(fd: number, memory: Uint8Array, length: number): number;
-  /** Reads packets, each of up to its length in bytes; `results` are how many it has. How many packets came. */
+  /** Reads packets, each of up to its length in bytes. Results are how many bytes each has. How many packets came. */
   readBatch(fd: number, ...batch: Batch): number;
-  /** The same from a socket, by one call. */
+  /** Receives packets from a socket by one system call, likewise. */
   receiveBatch(fd: number, ...batch: Batch): number;
-  /** Writes packets; `results` are 0 or -errno. How many failed. */
+  /** Writes packets. Results are 0 or -errno. How many failed. */
   writeBatch(fd: number, ...batch: Batch): number;
-  /** The same for IP packets through raw sockets, one for each family, to the destinations in their headers. */
+  /** Sends IP packets through raw sockets, one for each family, to the destinations in their headers; likewise. */
   sendBatch(fd4: number, fd6: number, ...batch: Batch): number;
 }
 
-/** `count` pieces of `memory`, MAX_BATCH at most, by offset and length in bytes; each gets its result. */
+/** `count` pieces of `memory`, MAX_BATCH at most, each by its offset and length in bytes and with a result. */
 export type Batch = [
   memory: Uint8Array,
   offsets: Int32Array,
@@ -68,16 +71,19 @@ const addon = load(fileURLToPath(new URL('../..', import.meta.url)));
 
 export const native: Native = addon;
 
-/** The addon's number of that name. */
+/** The addon's number of that name. Throws an Error if it has none. */
 export function constant(name: string): number {
   const value = addon.constants[name];
   if (value === undefined) throw new Error(`the addon has no ${name}: it was built from other sources`);
   return value;
 }
 
+/** No descriptor: `wait` leaves it out, every other call gives -EBADF. */
+export const NO_FD = -1;
+
 const NAMES = new Map(Object.entries(constants.errno).map(([name, number]) => [number, name]));
 
-/** A failed system call, as Node's own errors have it: `code` is the errno's name. */
+/** A failed system call. Its `code` is the errno's name, as in Node's own errors. */
 export class SystemCallError extends Error {
   readonly code: string;
 
@@ -88,7 +94,7 @@ export class SystemCallError extends Error {
   }
 }
 
-/** Passes a result on, or throws the SystemCallError it stands for. */
+/** Gives a result back, or throws it as a SystemCallError if it is a -errno. */
 export function check(call: string, result: number): number {
   if (result < 0) throw new SystemCallError(call, -result);
   return result;

@@ -1,4 +1,4 @@
-/** Virtio headers in front of packets: what they say, and what is said by them. */
+/** The virtio headers in front of packets, read and written. */
 import { HOST_IS_LITTLE_ENDIAN } from '../codec/host-order.js';
 import { Checksum, type Packet } from '../codec/packet.js';
 import * as udp from '../codec/udp.js';

@@ -1,9 +1,9 @@
 /**
- * A TUN device and raw sockets as a pipeline's device.
+ * A TUN and raw sockets as a pipeline's device.
  *
- * The TUN speaks virtio-net headers. With offloads, what comes from it may be a super-packet of many datagrams, or
- * lack its checksum; it goes back to the stack as it is, and is finished by us where it leaves by a raw socket, which
- * does not do that. Neighbours of one flow on their way into the stack are merged.
+ * Each packet of the TUN has a virtio-net header. With offloads, a packet that comes from the TUN may be a super-packet
+ * of many datagrams, or lack its checksum. The stack takes such a packet back as it is. A raw socket does not, so it is
+ * finished before (finisher.ts). Neighbours of one flow that go to the stack are merged (merge.ts).
  */
 import { constants } from 'node:os';
 import { BATCH } from '../codec/batch.js';
@@ -15,41 +15,16 @@ import { Arena } from './arena.js';
 import type { Device } from './device.js';
 import { Finisher } from './finisher.js';
 import { checkBatch, checkTunHeader } from './limits.js';
-import { TUN_F_CSUM, TUN_F_USO4, TUN_F_USO6, WAIT_BROKEN, WAIT_DATA } from './linux.js';
+import { WAIT_BROKEN, WAIT_DATA } from './linux.js';
 import { type PacketList, PieceList } from './lists.js';
 import { Merger } from './merge.js';
 import { Moderation } from './moderation.js';
-import { check, type Native, SystemCallError } from './native.js';
+import { check, type Native } from './native.js';
 import { parseWithHeader, writeHeader } from './offload.js';
 import { RawSockets } from './raw.js';
 
-const BUSY_RETRIES = 20;
-const BUSY_PAUSE_MS = 50;
-
-/** The default of 50 µs is as long as the pauses themselves. */
+/** How late a pause may end. Linux's default is 50 us, as long as the longest pause. */
 const TIMER_SLACK_NS = 1000;
-
-/**
- * Attaches to the TUN `name`, making it if need be: its descriptor. A predecessor's exit can keep it busy for a
- * moment, so EBUSY is tried again for a second.
- */
-export function openTun(native: Native, name: string): number {
-  for (let attempt = 0; ; attempt++) {
-    const fd = native.openTun(name);
-    if (fd >= 0) return fd;
-    const error = new SystemCallError(`open TUN ${name}`, -fd);
-    if (error.code !== 'EBUSY' || attempt === BUSY_RETRIES) throw error;
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, BUSY_PAUSE_MS);
-  }
-}
-
-/**
- * Lets the TUN bring super-packets and leave checksums to us, or not; false if this kernel can't (before Linux 6.2).
- * All of it or nothing: the kernel takes USO only with checksums, and IPv4 only with IPv6.
- */
-export function offloadTun(native: Native, fd: number, wanted: boolean): boolean {
-  return native.setTunOffload(fd, wanted ? TUN_F_CSUM | TUN_F_USO4 | TUN_F_USO6 : 0) >= 0;
-}
 
 export interface TunDeviceOptions {
   tunFd: number;
@@ -57,9 +32,9 @@ export interface TunDeviceOptions {
   wakeFd: number;
   /** SO_MARK of what is emitted. */
   fwmark: number;
-  /** Whether neighbours of one flow become one write. */
+  /** Whether neighbours of one flow are merged on their way to the stack. */
   merges: boolean;
-  /** How long a packet may wait under load for neighbours to be merged with, in microseconds; 0: none does. */
+  /** How long a packet may wait under load for others to be merged with, in microseconds. 0: not at all. */
   coalesceUs: number;
 }
 
@@ -71,12 +46,14 @@ export class TunDevice implements Device {
   private readonly toStack: Finisher;
   private readonly merger = new Merger(this.arena);
   private readonly moderation: Moderation;
-  /** Where packets are read to, header and all, and how many bytes they may have. */
+  /** Where packets are read to, and how many bytes each may have; headers included. */
   private readonly slots = new PieceList(BATCH);
+  /** The last packets that were written, headers included. */
   private readonly written = new PieceList(BATCH);
-  /** The kernel refused a super-packet once: from then on it gets datagrams. */
+  /** Set once the kernel has refused a super-packet: from then on it gets datagrams. */
   private wantsDatagrams = false;
 
+  /** The TUN's descriptor stays the caller's. Throws a SystemCallError, or an Error if the addon's limits do not fit. */
   constructor(
     private readonly native: Native,
     private readonly options: TunDeviceOptions,
@@ -85,7 +62,7 @@ export class TunDevice implements Device {
     checkBatch(BATCH);
     this.raw = new RawSockets(native, options.fwmark);
     this.moderation = new Moderation(options.coalesceUs);
-    // Where that is refused, pauses are longer, and nothing else.
+    // If that fails, pauses are longer and nothing else changes.
     if (options.coalesceUs > 0) native.setTimerSlack(TIMER_SLACK_NS);
     this.toNetwork = new Finisher(this.arena, 0, datagrams => this.emitAdded(datagrams));
     this.toStack = new Finisher(this.arena, VIRTIO_HEADER, datagrams => this.write(datagrams));
@@ -110,7 +87,7 @@ export class TunDevice implements Device {
     return count;
   }
 
-  /** Lets neighbours of the next packet come, unless the role has work to do meanwhile. */
+  /** Lets more packets come, unless the role has work to do meanwhile (`timeoutMs` is 0). */
   private pause(timeoutMs: number): void {
     const { pauseUs } = this.moderation;
     if (pauseUs > 0 && timeoutMs > 0) this.native.sleep(pauseUs);
@@ -139,7 +116,7 @@ export class TunDevice implements Device {
     return refused === 0 ? 0 : this.deliverRefused(packets, refused);
   }
 
-  /** Super-packets that the kernel did not take are cut, now and from now on. */
+  /** Cuts the super-packets that the kernel did not take, and all from now on. */
   private deliverRefused(packets: PacketList, refused: number): number {
     const { items, count } = packets;
     packets.count = 0;

@@ -9,7 +9,7 @@ import { DESTINATION_AT, Mark, Packet, SOURCE_AT } from '../../codec/packet.js';
 import * as uoa from '../../codec/uoa.js';
 import { formatEndpoint, parseAddress } from '../../host/addresses.js';
 import { AF_PACKET, ETH_P_ALL, SOCK_RAW } from '../../io/linux.js';
-import { check, native } from '../../io/native.js';
+import { check, NO_FD, native } from '../../io/native.js';
 
 const ends = process.argv.slice(2, 4).map(text => parseAddress(text)[3]);
 
@@ -23,7 +23,7 @@ const packet = new Packet(new ArrayBuffer(65536));
 const fd = check('open packet socket', native.openSocket(AF_PACKET, SOCK_RAW, ALL_PROTOCOLS));
 process.stdout.write('ready\n');
 for (;;) {
-  native.wait(fd, -1, -1);
+  native.wait(fd, NO_FD, -1);
   const length = native.receiveMessage(fd, packet.bytes, packet.bytes.length);
   // The same packets pass the TUN, where they have no such header: there they are skipped.
   if (length < ETHERNET_HEADER || packet.view.getUint16(ETHERTYPE) !== IPV4) continue;

@@ -126,14 +126,14 @@ function essence(bytes: Uint8Array): string {
 
 const place = new Place();
 
-describe('neighbours that become one', () => {
+describe('merging', () => {
   const merge = (packets: readonly Unfinished[]): Unfinished[] => {
     const list = place.list(packets);
     new Merger(place.arena).merge(list);
     return place.read(list);
   };
 
-  it('are the same datagrams in the same order, once the kernel has cut them', () => {
+  it('gives super-packets that the kernel cuts into the same datagrams in the same order', () => {
     let merged = 0;
     fc.assert(
       fc.property(batch, packets => {
@@ -143,11 +143,11 @@ describe('neighbours that become one', () => {
       }),
       { numRuns: 400 },
     );
-    // It is not nothing that is looked at.
+    // Enough was merged to be looked at.
     expect(merged).toBeGreaterThan(500);
   });
 
-  it('are alike in all that a super-packet has only once, and what stays alone stays as it is', () => {
+  it('merges only what is alike in all that a super-packet has once', () => {
     fc.assert(
       fc.property(batch, packets => {
         let next = 0;
@@ -186,7 +186,7 @@ describe('neighbours that become one', () => {
     );
   });
 
-  it('are merged as far as they go: neighbours that are alike never stay two', () => {
+  it('leaves no two neighbours that are alike', () => {
     fc.assert(
       fc.property(like, fc.array(fc.boolean(), { minLength: 2, maxLength: BATCH }), (alike, states) => {
         fc.pre(!alike.hasOptions);
@@ -215,8 +215,8 @@ const supers: fc.Arbitrary<Unfinished> = fc
 
 const put = (packet: Unfinished): Packet => place.put(packet);
 
-describe('what the kernel would do for us', () => {
-  it('a super-packet is cut into the datagrams that the kernel makes of it', () => {
+describe('finishing in place of the kernel', () => {
+  it('cuts a super-packet into the datagrams that the kernel makes of it', () => {
     fc.assert(
       fc.property(supers, fc.nat(3), (whole, shift) => {
         const packet = put(whole);
@@ -235,7 +235,7 @@ describe('what the kernel would do for us', () => {
     );
   });
 
-  it('a checksum that was left to it is the same as one made at once', () => {
+  it('completes a checksum to the same as one that was made at once', () => {
     fc.assert(
       fc.property(fc.oneof(arbitrary.datagram4(40), arbitrary.datagram6), fields => {
         const { udpChecksum: _, ...rest } = fields;
@@ -248,7 +248,7 @@ describe('what the kernel would do for us', () => {
     );
   });
 
-  it('any list is sent as the datagrams that it stands for, in their order', () => {
+  it('sends any list as the datagrams that it stands for, in their order', () => {
     const sent: string[] = [];
     const finishers = [0, 12].map(
       room =>
@@ -279,7 +279,7 @@ describe('what the kernel would do for us', () => {
 
 // ---- rewriting what is unfinished ----------------------------------------------------------------------------
 
-describe('a checksum that is left to the kernel stays right for it', () => {
+describe('a checksum that the kernel is to complete stays right', () => {
   /** What the kernel makes of the packet as it is now. */
   function finished(packet: Packet): string[] {
     const bytes = packet.bytes.slice(packet.start, packet.end);
@@ -292,7 +292,7 @@ describe('a checksum that is left to the kernel stays right for it', () => {
   const named = (address: string, number: number) =>
     address.includes(':') ? `[${address}]:${number}` : `${address}:${number}`;
 
-  it.each([4, 6] as const)('with other addresses and ports, IPv%i', family => {
+  it.each([4, 6] as const)('when addresses and ports are replaced, IPv%i', family => {
     const fieldsHere = family === 4 ? arbitrary.datagram4(40) : arbitrary.datagram6;
     fc.assert(
       fc.property(
@@ -321,7 +321,7 @@ describe('a checksum that is left to the kernel stays right for it', () => {
     );
   });
 
-  it('with a mark in it, and without it again', () => {
+  it('when a mark is inserted and stripped again', () => {
     fc.assert(
       fc.property(
         arbitrary.toBeMarked,
@@ -351,7 +351,7 @@ describe('a checksum that is left to the kernel stays right for it', () => {
     );
   });
 
-  it('in the other family, as each of its datagrams by itself would be', () => {
+  it('when a super-packet is translated to the other family, as for each of its datagrams alone', () => {
     const translated = (whole: Unfinished, ends: string[]): string[] => {
       const packet = put(whole);
       if (packet.v6) toIpv4(packet, int32(...ends), 0);

@@ -62,7 +62,7 @@ describe.skipIf(endianness() === 'BE')('Conntrack', () => {
     expect(fake.sends).toEqual([times(BATCH, 'get'), ['get']]);
   });
 
-  it('sends nothing where there is nothing on the lists', () => {
+  it('sends nothing where its lists are empty', () => {
     const { fake, conntrack } = make();
     conntrack.sendQueries();
     conntrack.sendReleases();
@@ -89,7 +89,7 @@ describe.skipIf(endianness() === 'BE')('Conntrack', () => {
     expect([find(4), find(8)]).toEqual([5004, 5008]);
   });
 
-  it('knows nothing while it cannot ask, and asks again', () => {
+  it('has no answers while requests cannot be sent, and has them afterwards', () => {
     const { fake, query, find } = make(0);
     fake.sendFails = true;
     expect([query(0), find(0)]).toEqual([[undefined], undefined]);
@@ -97,7 +97,7 @@ describe.skipIf(endianness() === 'BE')('Conntrack', () => {
     expect([query(0), find(0)]).toEqual([[5000], 5000]);
   });
 
-  it('sets the marks of a batch by one message, and takes the kernel’s errors off the socket', () => {
+  it('sets the marks of a batch by one message, and leaves no error of the kernel on the socket', () => {
     const { kernel, fake, conntrack } = make(0, 1, 3);
     for (const n of [0, 1, 2, 3]) conntrack.addRelease(tupleOf(n));
     expect(fake.sends).toEqual([]);
@@ -137,7 +137,7 @@ describe.skipIf(endianness() === 'BE')('Conntrack', () => {
     expect(kernel.closed).toEqual(open);
   });
 
-  it('is not made without a netlink socket: the error says so', () => {
+  it('throws where it gets no netlink socket', () => {
     const kernel = new FakeKernel();
     kernel.openSocket = () => -1;
     expect(() => new Conntrack(kernel, CT_MARK)).toThrow(SystemCallError);

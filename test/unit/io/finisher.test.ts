@@ -32,8 +32,8 @@ function make(room: number) {
 
 const lengths = (sent: string[][]) => sent.map(batch => batch.length);
 
-describe('what leaves us for where nobody finishes it', () => {
-  it('goes as one list, cut and completed, in its order', () => {
+describe('Finisher', () => {
+  it('sends whole datagrams as one list, in their order', () => {
     const packets = [
       single({ ...USUAL, payload: [1] }),
       superPacket({ ...USUAL, payload: payloadOf(250, 2) }, 100),
@@ -47,7 +47,7 @@ describe('what leaves us for where nobody finishes it', () => {
     expect(lengths(sent)).toEqual([8]);
   });
 
-  it('has zeros in front, as many as asked for, be it cut or not', () => {
+  it('puts as many zeros in front of each datagram as are asked for', () => {
     const packets = [
       single({ ...USUAL, payload: [1] }, Checksum.partial),
       superPacket({ ...USUAL, payload: payloadOf(250, 2) }, 100),
@@ -58,7 +58,7 @@ describe('what leaves us for where nobody finishes it', () => {
     expect(sent).toEqual([packets.flatMap(datagramsOf).map(bytes => '00'.repeat(12) + toHex(bytes))]);
   });
 
-  it('goes 64 at a time', () => {
+  it('sends 64 datagrams at a time', () => {
     const { sent, finish } = make(0);
     finish([superPacket({ ...USUAL, payload: payloadOf(130, 1) }, 1)]);
     expect(lengths(sent)).toEqual([64, 64, 2]);
@@ -66,7 +66,7 @@ describe('what leaves us for where nobody finishes it', () => {
     expect(lengths(sent)).toEqual([64, 64, 2, 64]);
   });
 
-  it('goes in parts where there is no room for all of it', () => {
+  it('sends in parts what has no room as a whole', () => {
     // Four of 60 kB: the room is for two.
     const packets = [1, 2, 3, 4].map(seed =>
       superPacket({ ...USUAL, payload: payloadOf(60_000, seed) }, 20_000),
@@ -77,7 +77,7 @@ describe('what leaves us for where nobody finishes it', () => {
     expect(sent.flat()).toEqual(packets.flatMap(datagramsOf).map(bytes => '00'.repeat(12) + toHex(bytes)));
   });
 
-  it('is counted where it is refused, part by part', () => {
+  it('adds up what is refused of each part', () => {
     const { finish } = make(0);
     expect(finish([superPacket({ ...USUAL, payload: payloadOf(130, 1) }, 1)], 5)).toBe(15);
     expect(finish([], 5)).toBe(0);
@@ -86,11 +86,11 @@ describe('what leaves us for where nobody finishes it', () => {
 
 describe('a super-packet that is cut', () => {
   it.each([
-    ['several and a shorter one', 250, 100, [100, 100, 50]],
-    ['whole ones alone', 200, 100, [100, 100]],
-    ['one that is shorter than a whole one', 30, 100, [30]],
-    ['one byte each', 3, 1, [1, 1, 1]],
-  ])('gives %s', (_, length, segment, expected) => {
+    ['several whole payloads and a shorter one', 250, 100, [100, 100, 50]],
+    ['whole payloads alone', 200, 100, [100, 100]],
+    ['one payload that is shorter than a whole one', 30, 100, [30]],
+    ['payloads of one byte', 3, 1, [1, 1, 1]],
+  ])('becomes datagrams with %s', (_, length, segment, expected) => {
     const place = new Place();
     for (const [usual, headers] of [
       [USUAL, 28],
@@ -104,7 +104,7 @@ describe('a super-packet that is cut', () => {
     }
   });
 
-  it('has identifications that count up, over the end of theirs', () => {
+  it('gives datagrams whose IPv4 identifications count up, from 65535 to 0', () => {
     const place = new Place();
     const packet = place.put(superPacket({ ...USUAL, payload: payloadOf(300, 1) }, 100));
     const ids = [0, 1, 2].map(i => {

@@ -45,8 +45,8 @@ const shape = (packets: readonly Unfinished[]) => packets.map(packet => datagram
 describe.each([
   ['IPv4', USUAL4],
   ['IPv6', USUAL6],
-])('neighbours in %s', (_, usual) => {
-  it('become one packet, whose checksum is left to the kernel', () => {
+])('neighbours of one flow, %s,', (_, usual) => {
+  it('become one packet with a checksum for the kernel to complete', () => {
     const payloads = [payloadOf(100, 1), payloadOf(100, 2), payloadOf(40, 3)];
     const [whole, ...rest] = merge(payloads.map((payload, i) => good({ ...usual, payload, id: 7 + i })));
     expect(rest).toEqual([]);
@@ -54,7 +54,7 @@ describe.each([
     expect(toHex(whole.bytes)).toBe(toHex(partial(datagram({ ...usual, id: 7, payload: payloads.flat() }))));
   });
 
-  it('whose checksums are known become one, be they there or not', () => {
+  it('become one where each checksum is right or is to be completed', () => {
     const states = [Checksum.partial, Checksum.good, Checksum.partial];
     expect(shape(merge(states.map(state => single(usual, state))))).toEqual([3]);
   });
@@ -63,11 +63,11 @@ describe.each([
     ['in front', [Checksum.full, Checksum.good, Checksum.good], [1, 2]],
     ['in the middle', [Checksum.good, Checksum.full, Checksum.good], [1, 1, 1]],
     ['behind', [Checksum.good, Checksum.partial, Checksum.full], [2, 1]],
-  ])('a checksum that nobody has looked at stays alone, %s', (_, states, expected) => {
+  ])('stay apart from one whose checksum was not verified, %s', (_, states, expected) => {
     expect(shape(merge(states.map(state => single(usual, state))))).toEqual(expected);
   });
 
-  it('a wrong checksum stays wrong', () => {
+  it('stay as they are where checksums are wrong', () => {
     const broken = single({ ...usual, udpChecksum: 0x1234 });
     const result = merge([good(usual), broken, broken, good(usual)]);
     expect(result.map(({ bytes }) => toHex(bytes))).toEqual(
@@ -90,7 +90,7 @@ describe.each([
     isV6 ? ['an extension header', { extensions: [hopByHop()] }] : ['an option', { options: [1, 1, 1, 1] }],
   ];
 
-  it.each(differences)('with %s stay apart', (_, difference) => {
+  it.each(differences)('stay apart where one has %s', (_, difference) => {
     expect(shape(merge([good(usual), good({ ...usual, ...difference })]))).toEqual([1, 1]);
     // And what is behind it, too: nothing is merged over what is between.
     expect(shape(merge([good(usual), good({ ...usual, ...difference }), good(usual)]))).toEqual(
@@ -99,12 +99,12 @@ describe.each([
     );
   });
 
-  it('with the same options or extension headers stay apart, too', () => {
+  it('stay apart where they have options or extension headers, even the same', () => {
     const more = isV6 ? { extensions: [destinationOptions([5, 2, 0, 0])] } : { options: [1, 1, 1, 1] };
     expect(shape(merge([good({ ...usual, ...more }), good({ ...usual, ...more })]))).toEqual([1, 1]);
   });
 
-  it('with bytes behind the payload, where UDP options are (RFC 9868), stay apart and as they are', () => {
+  it('stay apart where one has bytes behind its payload: UDP options (RFC 9868)', () => {
     const bytes = datagram({ ...usual, payload: payloadOf(100, 1) });
     // The UDP header counts 4 of them no longer.
     const header = bytes.length - 108;
@@ -120,20 +120,20 @@ describe.each([
       );
   });
 
-  it('behind a smaller one begin anew', () => {
+  it('begin another super-packet behind a smaller datagram', () => {
     const sizes = [100, 100, 40, 40, 100, 30, 30];
     const packets = sizes.map((size, i) => good({ ...usual, payload: payloadOf(size, i + 1) }));
     expect(shape(merge(packets))).toEqual([3, 1, 2, 1]);
   });
 
-  it('leave super-packets of the kernel as they are', () => {
+  it('stay apart from super-packets of the kernel', () => {
     const whole = superPacket({ ...usual, payload: payloadOf(300, 1) }, 100);
     const result = merge([good(usual), whole, whole, good(usual)]);
     expect(shape(result)).toEqual([1, 3, 3, 1]);
     for (const i of [1, 2]) expect(toHex(result[i].bytes)).toBe(toHex(whole.bytes));
   });
 
-  it('are 64 at most', () => {
+  it('become super-packets of 64 datagrams at most', () => {
     const packets = Array.from({ length: 130 }, (_, i) => good({ ...usual, payload: [i] }));
     const result = merge(packets, 4096);
     expect(shape(result)).toEqual([64, 64, 2]);
@@ -142,7 +142,7 @@ describe.each([
     );
   });
 
-  it('have 65535 bytes together at most', () => {
+  it('become super-packets of 65535 bytes at most', () => {
     const headers = isV6 ? 48 : 28;
     const room = 65535 - headers;
     const two = [room - 1000, 1000].map((size, i) => good({ ...usual, payload: payloadOf(size, i + 1) }));
@@ -155,8 +155,11 @@ describe.each([
   });
 });
 
-it('families stay apart, and a datagram without a checksum gets one', () => {
+it('neighbours of different families stay apart', () => {
   expect(shape(merge([good(USUAL4), good(USUAL6), good(USUAL6), good(USUAL4)]))).toEqual([1, 2, 1]);
+});
+
+it('a super-packet of datagrams without a checksum has one', () => {
   const [whole] = merge([good({ ...USUAL4, udpChecksum: 0 }), good({ ...USUAL4, udpChecksum: 0 })]);
   expect(datagramsOf(whole).map(toHex)).toEqual([0, 1].map(id => toHex(datagram({ ...USUAL4, id }))));
 });
@@ -167,7 +170,7 @@ it('first fragments of one flow stay apart', () => {
   expect(merge(pieces).map(({ bytes }) => toHex(bytes))).toEqual(pieces.map(({ bytes }) => toHex(bytes)));
 });
 
-it('a list of none or one stays as it is', () => {
+it('a list of no packet or one stays as it is', () => {
   expect(merge([])).toEqual([]);
   expect(merge([good(USUAL4)])).toEqual([good(USUAL4)]);
 });

@@ -15,7 +15,7 @@ function pauseAt(rate: number, limit = 50): number {
 }
 
 describe('a pause between reads', () => {
-  it('is as long as most of a batch takes to come, up to the limit', () => {
+  it('is as long as three quarters of a batch take to come, up to the limit', () => {
     expect(pauseAt(240_000)).toBe(50);
     expect(pauseAt(480_000)).toBeGreaterThanOrEqual(25);
     expect(pauseAt(480_000)).toBeLessThanOrEqual(26);
@@ -23,17 +23,17 @@ describe('a pause between reads', () => {
     expect(pauseAt(240_000, 1000)).toBeLessThanOrEqual(51);
   });
 
-  it('is none while it would bring next to nothing', () => {
+  it('is 0 while the longest would bring fewer than 4 packets', () => {
     expect([0, 2000, 50_000, 79_000].map(rate => pauseAt(rate))).toEqual([0, 0, 0, 0]);
     expect(pauseAt(90_000)).toBe(50);
     expect(pauseAt(90_000, 20)).toBe(0);
   });
 
-  it('is none without a limit', () => {
+  it('is 0 where the limit is 0', () => {
     expect(pauseAt(480_000, 0)).toBe(0);
   });
 
-  it('is none as long as a batch comes full: there is more', () => {
+  it('is 0 after a full batch: more packets are waiting', () => {
     const moderation = new Moderation(50);
     load(moderation, 240_000);
     moderation.note(BATCH, 1100);
@@ -53,7 +53,7 @@ describe('a pause between reads', () => {
     expect(moderation.pauseUs).toBe(50);
   });
 
-  it('is not troubled by the clock going round', () => {
+  it('is the same where ticks turn negative', () => {
     const moderation = new Moderation(50);
     load(moderation, 240_000, { begin: 2 ** 31 - 50 });
     expect(moderation.pauseUs).toBe(50);

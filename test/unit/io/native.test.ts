@@ -3,22 +3,21 @@ import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import * as linux from '../../../src/io/linux.js';
-import { check, constant, native } from '../../../src/io/native.js';
+import { check, constant, NO_FD, native } from '../../../src/io/native.js';
 
 const { EBADF, EINVAL } = constants.errno;
-const NO_FD = -1;
 
-describe('arguments of the addon', () => {
+describe('an argument of the addon', () => {
   const four = new Int32Array(4);
   const bytes = new Uint8Array(100);
 
   it.each([
-    ['too few', () => Reflect.apply(native.closeDescriptor, native, [])],
+    ['none', () => Reflect.apply(native.closeDescriptor, native, [])],
     ['a text for a number', () => Reflect.apply(native.closeDescriptor, native, ['3'])],
     ['a number for a text', () => Reflect.apply(native.openTun, native, [3])],
     ['words for bytes', () => Reflect.apply(native.writeBatch, native, [NO_FD, four, four, four, four, 0])],
     ['bytes for words', () => Reflect.apply(native.writeBatch, native, [NO_FD, bytes, bytes, four, four, 0])],
-  ])('are refused by a TypeError: %s', (_, call) => {
+  ])('of a wrong type throws a TypeError: %s', (_, call) => {
     expect(call).toThrow(TypeError);
   });
 
@@ -34,7 +33,7 @@ describe('arguments of the addon', () => {
       new Array<number>(linux.MAX_BATCH + 1).fill(1),
       linux.MAX_BATCH + 1,
     ],
-  ])('of a batch are refused by a RangeError: %s', (_, offsets, lengths, count) => {
+  ])('outside its memory throws a RangeError: %s', (_, offsets, lengths, count) => {
     const results = new Int32Array(Math.max(count, 1));
     const call = (batch: typeof native.writeBatch) => () =>
       batch(NO_FD, bytes, Int32Array.from(offsets), Int32Array.from(lengths), results, count);
@@ -43,13 +42,13 @@ describe('arguments of the addon', () => {
     expect(call((fd, ...rest) => native.sendBatch(fd, fd, ...rest))).toThrow(RangeError);
   });
 
-  it('of a batch are refused by a RangeError where results have no place', () => {
+  it('with fewer results than packets throws a RangeError', () => {
     const two = new Int32Array(2);
     expect(() => native.writeBatch(NO_FD, bytes, two, two, new Int32Array(1), 2)).toThrow(RangeError);
   });
 });
 
-describe('batches', () => {
+describe('a batch', () => {
   let directory: string;
   let fd: number;
 
@@ -63,7 +62,7 @@ describe('batches', () => {
     rmSync(directory, { recursive: true, force: true });
   });
 
-  it('are written a packet at a time, and lengths stay what they were', () => {
+  it('is written a packet at a time, and its lengths stay as they are', () => {
     const lengths = Int32Array.of(2, 3);
     const results = Int32Array.of(99, 99, 99);
     const memory = Uint8Array.from([1, 2, 3, 4, 5, 6, 7, 8]);
@@ -75,14 +74,14 @@ describe('batches', () => {
     expect([...readFileSync(join(directory, 'file'))]).toEqual([1, 2, 5, 6, 7]);
   });
 
-  it('have the errno of each packet that was not written', () => {
+  it('has the errno of each packet that was not written', () => {
     const results = new Int32Array(2);
     const both = Int32Array.of(1, 1);
     expect(native.writeBatch(NO_FD, new Uint8Array(4), both, both, results, 2)).toBe(2);
     expect([...results]).toEqual([-EBADF, -EBADF]);
   });
 
-  it('are read up to the end, no packet longer than it may be', () => {
+  it('is read up to the end, no packet longer than it may be', () => {
     native.writeBatch(fd, Uint8Array.of(1, 2, 3), Int32Array.of(0), Int32Array.of(3), new Int32Array(1), 1);
     const reader = openSync(join(directory, 'file'), 'r');
     const memory = new Uint8Array(20).fill(0xa5);
@@ -97,13 +96,13 @@ describe('batches', () => {
     expect([memory[10], memory[11], memory[0], memory[1]]).toEqual([1, 2, 3, 0xa5]);
   });
 
-  it('that cannot be read give an errno', () => {
+  it('that cannot be read gives an errno', () => {
     const one = Int32Array.of(1);
     expect(native.readBatch(NO_FD, new Uint8Array(4), one, one, one, 1)).toBe(-EBADF);
     expect(native.receiveBatch(NO_FD, new Uint8Array(4), one, one, one, 1)).toBe(-EBADF);
   });
 
-  it('of IP packets go on behind one that is too short for a header: it has EINVAL', () => {
+  it('of IP packets is sent in spite of a packet without a whole header, which gets EINVAL', () => {
     const memory = new Uint8Array(80).fill(0x45, 0, 40).fill(0x60, 40);
     const offsets = Int32Array.of(0, 0, 40, 40);
     const results = new Int32Array(4);
@@ -112,8 +111,8 @@ describe('batches', () => {
   });
 });
 
-describe('waiting', () => {
-  it('ends with an event, once', () => {
+describe('wait', () => {
+  it('ends with an event, and drains it', () => {
     const fd = check('eventfd', native.openEvent());
     expect(native.wait(NO_FD, fd, 0)).toBe(0);
     native.signalEvent(fd);
@@ -123,28 +122,30 @@ describe('waiting', () => {
     native.closeDescriptor(fd);
   });
 
-  it('sees data, and a descriptor that is none', () => {
+  it('tells data from a descriptor that is closed', () => {
     const fd = check('eventfd', native.openEvent());
     native.signalEvent(fd);
     expect(native.wait(fd, NO_FD, -1)).toBe(linux.WAIT_DATA);
     native.closeDescriptor(fd);
     expect(native.wait(fd, NO_FD, -1)).toBe(linux.WAIT_BROKEN);
   });
+});
 
-  it('has a clock of whole numbers of 32 bits', () => {
+describe('clock', () => {
+  it('gives whole numbers of 32 bits that count up', () => {
     const now = native.clock();
     expect(now).toBe(now | 0);
     expect((native.clock() - now) | 0).toBeGreaterThanOrEqual(0);
   });
 });
 
-describe('the addon’s numbers', () => {
-  it('are those of the headers, and never missing', () => {
+describe('the numbers of the addon', () => {
+  it('are all there, with the values of the headers', () => {
     for (const [name, value] of Object.entries(linux)) expect(value, name).toEqual(expect.any(Number));
     expect(linux).toMatchObject({ AF_INET: 2, SOCK_DGRAM: expect.any(Number), IPPROTO_IPV6: 41, IP_MTU: 14 });
   });
 
-  it('are asked for by name: another one is an error that names it', () => {
+  it('that it does not have are an error with their name', () => {
     expect(() => constant('SO_NOTHING')).toThrow('the addon has no SO_NOTHING');
   });
 });

@@ -28,21 +28,21 @@ const PARTIAL = /*       */ '01 00 0000 0000 1400 0600 0000';
 const SUPER = /*         */ '01 05 1c00 7805 1400 0600 0000';
 const SUPER6 = /*        */ '01 05 3000 e803 2800 0600 0000';
 
-describeHere('the header that comes with a packet', () => {
+describeHere('parseWithHeader', () => {
   it.each([
     ['nothing to do', NOTHING, Checksum.full, 0],
     ['a checksum that was found right', GOOD, Checksum.good, 0],
     ['a checksum to be completed', PARTIAL, Checksum.partial, 0],
     ['a super-packet of 1400 bytes a datagram', SUPER, Checksum.partial, 1400],
     ['one of 1000 bytes in IPv6', SUPER6, Checksum.partial, 1000],
-    ['TCPv4 that is to be cut, which is none of ours', '01 01 2800 b405 1400 1000 0000', Checksum.partial, 0],
     [
-      'both flags: what is unfinished was not looked at',
-      '03 00 0000 0000 1400 0600 0000',
+      'a super-packet of TCPv4, which is taken for one packet',
+      '01 01 2800 b405 1400 1000 0000',
       Checksum.partial,
       0,
     ],
-  ])('is taken off: %s', (_, header, checksum, segment) => {
+    ['both flags, of which NEEDS_CHECKSUM counts', '03 00 0000 0000 1400 0600 0000', Checksum.partial, 0],
+  ])('gives a packet its checksum’s state and segment: %s', (_, header, checksum, segment) => {
     const { packet, bytes, end } = place(header);
     const before = toHex(bytes);
     parseWithHeader(packet, AT, end - AT);
@@ -50,17 +50,17 @@ describeHere('the header that comes with a packet', () => {
     expect(toHex(bytes)).toBe(before);
   });
 
-  it.each([0, 1, 11, 12])('makes a packet of %i bytes with it malformed', length => {
+  it.each([0, 1, 11, 12])('gives a malformed packet where header and packet have %i bytes', length => {
     const { packet } = place(NOTHING);
     parseWithHeader(packet, AT, length);
     expect(packet.kind).toBe(Kind.malformed);
   });
 });
 
-describeHere('the header that goes with a packet', () => {
+describeHere('writeHeader', () => {
   it.each([
     ['nothing to do', Checksum.full, 0, USUAL, NOTHING],
-    ['a right checksum, of which the kernel wants to hear nothing', Checksum.good, 0, USUAL, NOTHING],
+    ['a right checksum, which needs no word to the kernel', Checksum.good, 0, USUAL, NOTHING],
     ['a checksum to be completed', Checksum.partial, 0, USUAL, PARTIAL],
     [
       'a checksum behind options',
@@ -71,7 +71,7 @@ describeHere('the header that goes with a packet', () => {
     ],
     ['a super-packet of 1400 bytes a datagram', Checksum.partial, 1400, USUAL, SUPER],
     ['one of 1000 bytes in IPv6', Checksum.partial, 1000, USUAL6, SUPER6],
-  ])('is put in front: %s', (_, checksum, segment, fields, header) => {
+  ])('writes 12 bytes in front of the packet and no others: %s', (_, checksum, segment, fields, header) => {
     const { bytes, packet, end } = place(NOTHING, fields);
     bytes.fill(0xa5, 0, BEHIND);
     packet.parse(BEHIND, end, checksum, segment);

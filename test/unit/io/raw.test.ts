@@ -49,7 +49,7 @@ describe('raw sockets', () => {
   it('that may not be marked are an error, and none stays open', () => {
     const kernel = new FakeKernel();
     kernel.setSocketOption = () => -constants.errno.EPERM;
-    expect(() => new RawSockets(kernel, FWMARK)).toThrow('mark raw socket: EPERM');
+    expect(() => new RawSockets(kernel, FWMARK)).toThrow('set SO_MARK of raw socket: EPERM');
     expect(kernel.sockets.size).toBe(0);
   });
 

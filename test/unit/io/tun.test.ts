@@ -4,7 +4,7 @@ import { BATCH } from '../../../src/codec/batch.js';
 import { Checksum, Packet } from '../../../src/codec/packet.js';
 import { WAIT_BROKEN } from '../../../src/io/linux.js';
 import { PacketList } from '../../../src/io/lists.js';
-import { offloadTun, openTun, TunDevice } from '../../../src/io/tun.js';
+import { TunDevice } from '../../../src/io/tun.js';
 import { deviceContract } from '../support/device-contract.js';
 import { FakeKernel } from '../support/fake-kernel.js';
 import {
@@ -74,14 +74,14 @@ describe.each([
   });
 });
 
-describe('what is delivered', () => {
-  it('goes with a header each, and all else as it is', () => {
+describe('deliver', () => {
+  it('writes each packet with an empty virtio header where nothing is merged', () => {
     const { kernel, deliver } = make(false);
     expect(deliver(one(1, USUAL, Checksum.full), one(2), one(3, USUAL6))).toBe(0);
     expect(kernel.written).toEqual([EMPTY + written(1), EMPTY + written(2), EMPTY + written(3, USUAL6)]);
   });
 
-  it('is merged if it may be', () => {
+  it('writes neighbours of one flow as a super-packet, with a virtio header that says so', () => {
     const { kernel, deliver } = make(true);
     expect(deliver(one(1), one(2), one(3), one(4, USUAL6))).toBe(0);
     expect(kernel.written).toHaveLength(2);
@@ -93,56 +93,76 @@ describe('what is delivered', () => {
     expect(kernel.written[1]).toBe(EMPTY + written(4, USUAL6));
   });
 
-  it('is cut where the kernel refuses super-packets, then and from then on', () => {
-    const { kernel, deliver } = make(true);
-    kernel.refuses = packet => (isSuper(packet) ? -constants.errno.EINVAL : 0);
-    expect(deliver(one(1), one(2), one(3, USUAL6), one(4, USUAL6), one(5, USUAL, Checksum.full))).toBe(0);
-    // What the kernel took is in already: the order changes this once.
-    expect(kernel.written).toEqual([
-      EMPTY + written(5),
-      EMPTY + written(1),
-      EMPTY + written(2, USUAL, 1),
-      EMPTY + written(3, USUAL6),
-      EMPTY + written(4, USUAL6),
-    ]);
+  describe('of a kernel that refuses super-packets', () => {
+    /** A device whose kernel has done so once. */
+    function refused() {
+      const { kernel, deliver } = make(true);
+      let supers = 0;
+      kernel.refuses = packet => {
+        if (!isSuper(packet)) return 0;
+        supers++;
+        return -constants.errno.EINVAL;
+      };
+      const datagrams = [one(1), one(2), one(3, USUAL6), one(4, USUAL6), one(5, USUAL, Checksum.full)];
+      expect(deliver(...datagrams)).toBe(0);
+      const first = kernel.written.splice(0);
+      return { kernel, deliver, first, supers: () => supers };
+    }
 
-    kernel.written.length = 0;
-    let supers = 0;
-    kernel.refuses = packet => (isSuper(packet) ? ++supers : 0);
-    const whole = superPacket({ ...USUAL, payload: [...payloadOf(100, 1), ...payloadOf(100, 2)] }, 100);
-    expect(deliver(one(1), one(2), whole, one(3, USUAL6, Checksum.partial))).toBe(0);
-    expect(kernel.written).toEqual([
-      EMPTY + written(1),
-      EMPTY + written(2),
-      EMPTY + written(1),
-      EMPTY + written(2, USUAL, 1),
-      EMPTY + written(3, USUAL6),
-    ]);
-    expect(supers).toBe(0);
+    it('writes the datagrams of those that were refused, behind those that were not', () => {
+      expect(refused().first).toEqual([
+        EMPTY + written(5),
+        EMPTY + written(1),
+        EMPTY + written(2, USUAL, 1),
+        EMPTY + written(3, USUAL6),
+        EMPTY + written(4, USUAL6),
+      ]);
+    });
+
+    it('writes datagrams alone from then on, in their order', () => {
+      const { kernel, deliver, supers } = refused();
+      const before = supers();
+      const whole = superPacket({ ...USUAL, payload: [...payloadOf(100, 1), ...payloadOf(100, 2)] }, 100);
+      expect(deliver(one(1), one(2), whole, one(3, USUAL6, Checksum.partial))).toBe(0);
+      expect(kernel.written).toEqual([
+        EMPTY + written(1),
+        EMPTY + written(2),
+        EMPTY + written(1),
+        EMPTY + written(2, USUAL, 1),
+        EMPTY + written(3, USUAL6),
+      ]);
+      expect(supers()).toBe(before);
+    });
   });
 
-  it('is lost where the kernel refuses it for another reason, and counted', () => {
+  it('counts a super-packet that is refused for want of buffers, and goes on with super-packets', () => {
     const { kernel, deliver } = make(true);
     kernel.refuses = packet => (isSuper(packet) ? -constants.errno.ENOBUFS : 0);
     expect(deliver(one(1), one(2), one(3, USUAL6))).toBe(1);
     expect(kernel.written).toEqual([EMPTY + written(3, USUAL6)]);
-    kernel.refuses = () => -constants.errno.EINVAL;
-    expect(deliver(one(3, USUAL6))).toBe(1);
-    // Neither was a reason to do without super-packets.
     kernel.refuses = () => 0;
     expect(deliver(one(1), one(2))).toBe(0);
     expect(kernel.written).toHaveLength(2);
   });
 
-  it('counts what is refused once it is cut', () => {
+  it('counts a datagram that is refused as invalid, and goes on with super-packets', () => {
+    const { kernel, deliver } = make(true);
+    kernel.refuses = () => -constants.errno.EINVAL;
+    expect(deliver(one(3, USUAL6))).toBe(1);
+    kernel.refuses = () => 0;
+    expect(deliver(one(1), one(2))).toBe(0);
+    expect(kernel.written).toHaveLength(1);
+  });
+
+  it('counts each datagram of a super-packet that is refused once it is cut', () => {
     const { kernel, deliver } = make(true);
     kernel.refuses = () => -constants.errno.EINVAL;
     expect(deliver(one(1), one(2), one(3, USUAL6))).toBe(3);
   });
 });
 
-describe('what is emitted', () => {
-  it('goes as whole datagrams without a header', () => {
+describe('emit', () => {
+  it('sends whole datagrams without a header, and writes nothing to the TUN', () => {
     const { kernel, emit } = make();
     const whole = superPacket({ ...USUAL, payload: payloadOf(250, 1) }, 100);
     const packets = [one(1), whole, one(2, USUAL6, Checksum.partial)];
@@ -152,8 +172,8 @@ describe('what is emitted', () => {
   });
 });
 
-describe('what is received', () => {
-  it('comes without its header, which says what is left to be done', () => {
+describe('receive', () => {
+  it('parses packets behind their virtio headers, with the checksum’s state and segment that those say', () => {
     const { kernel, device, packets } = make();
     const whole = superPacket({ ...USUAL, payload: payloadOf(250, 1) }, 100);
     kernel.toRead.push(
@@ -187,48 +207,21 @@ describe('a pause before reading', () => {
     return kernel.sleeps;
   }
 
-  it('is made under load', () => {
+  it('is made under load, as long as is configured', () => {
     expect(sleepsUnderLoad(50, 100)).toEqual([50]);
   });
 
-  it('is not made when there is something else to do meanwhile', () => {
+  it('is not made while the role has work to do', () => {
     expect(sleepsUnderLoad(50, 0)).toEqual([]);
   });
 
-  it('is not made at all where no packet is to wait', () => {
+  it('is not made where it is configured to be 0', () => {
     expect(sleepsUnderLoad(0, 100)).toEqual([]);
   });
 });
 
-describe('the TUN', () => {
-  it('is asked for all offloads together, or for none', () => {
-    const kernel = new FakeKernel();
-    expect([offloadTun(kernel, 5, true), offloadTun(kernel, 5, false)]).toEqual([true, true]);
-    expect(kernel.offloads).toEqual([0x61, 0]);
-  });
-
-  it('that cannot offload says so', () => {
-    const kernel = new FakeKernel();
-    kernel.offloadAnswer = -constants.errno.EINVAL;
-    expect(offloadTun(kernel, 5, true)).toBe(false);
-  });
-
-  it('is opened once its last user has left it', () => {
-    const kernel = new FakeKernel();
-    kernel.openAnswers.push(-constants.errno.EBUSY, 7);
-    expect(openTun(kernel, 'uoa0')).toBe(7);
-  });
-
-  it('that cannot be opened is an error with its name and errno, at once', () => {
-    const kernel = new FakeKernel();
-    kernel.openAnswers.push(-constants.errno.EPERM);
-    expect(() => openTun(kernel, 'uoa0')).toThrow('open TUN uoa0: EPERM');
-    expect(kernel.openAnswers).toEqual([]);
-  });
-
-  it('that is gone ends receiving with an error', () => {
-    const { kernel, device, packets } = make();
-    kernel.wait = () => WAIT_BROKEN;
-    expect(() => device.receive(packets, 100)).toThrow('the TUN device is gone');
-  });
+it('receive throws when the TUN is gone', () => {
+  const { kernel, device, packets } = make();
+  kernel.wait = () => WAIT_BROKEN;
+  expect(() => device.receive(packets, 100)).toThrow('the TUN device is gone');
 });
