@@ -1,4 +1,4 @@
-/** Where the host's set-up says what it does. */
+/** The log that the host's set-up writes to. */
 export interface HostLog {
   info(message: string): void;
   warn(message: string): void;

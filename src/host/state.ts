@@ -41,7 +41,7 @@ export interface SysctlUndo {
 export interface LocalRule {
   family: Family;
   priority: number;
-  /** Which program made it, as `ip -d rule` has it: kernel, unless somebody moved it. */
+  /** Which program made it, as `ip -d rule` has it: kernel, unless the rule was moved. */
   protocol: string;
 }
 

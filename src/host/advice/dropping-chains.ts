@@ -10,6 +10,7 @@ import { sampleAddress } from '../facts/sample-address.js';
 import { type Family, familyOf } from '../family.js';
 import { distinct } from '../plan/change.js';
 
+/** Whose datagrams are to pass. */
 export interface FirewallQuestion {
   tun: string;
   loadBalancers: readonly { prefix: string }[];
@@ -19,6 +20,7 @@ export interface FirewallQuestion {
 export interface DroppingChain {
   /** Such as `inet filter forward`. */
   chain: string;
+  /** A command that lets the datagrams pass. */
   remedy: string;
 }
 
@@ -35,7 +37,7 @@ export async function forwardDroppers(
   const found = fromLoadBalancers(question, facts).flatMap(datagram =>
     firewall
       .droppers('forward', { ...datagram, oifname: question.tun })
-      .map(chain => dropper(chain, 'FORWARD', [datagram.iifname, question.tun], datagram.family)),
+      .map(chain => dropper(chain, 'FORWARD', datagram.family, datagram.iifname, question.tun)),
   );
   const legacy = fromLoadBalancers(question, facts).map(async ({ iifname, family }) =>
     (await dropsByLegacy(family)) ? [legacyDropper(iifname, question.tun, family)] : [],
@@ -43,7 +45,7 @@ export async function forwardDroppers(
   return distinct([...found, ...(await Promise.all(legacy)).flat()], ({ remedy }) => remedy);
 }
 
-/** Chains that let the load balancers in, and would keep out what comes from the TUN. */
+/** Chains that let the load balancers in, but drop what comes from the TUN. */
 export function inputDroppers(
   question: FirewallQuestion,
   facts: RealServerFacts,
@@ -54,7 +56,7 @@ export function inputDroppers(
     return firewall
       .droppers('input', { ...datagram, iifname: question.tun, saddr: CLIENT[datagram.family] })
       .filter(chain => !before.includes(nameOf(chain)))
-      .map(chain => dropper(chain, 'INPUT', [question.tun], datagram.family));
+      .map(chain => dropper(chain, 'INPUT', datagram.family, question.tun));
   });
   return distinct(found, ({ remedy }) => remedy);
 }
@@ -70,7 +72,10 @@ function fromLoadBalancers(
     return services
       .filter(({ address }) => familyOf(address) === family)
       .map(({ address, from }) => ({
-        ...{ family, iifname: facts.towardsLb[i].name, saddr, daddr: address },
+        family,
+        iifname: facts.towardsLb[i].name,
+        saddr,
+        daddr: address,
         dport: from || ANY_PORT,
       }));
   });
@@ -80,9 +85,8 @@ function nameOf({ family, table, name }: Chain): string {
   return `${family} ${table} ${name}`;
 }
 
-/** `ways`: the interface that it comes by, and the one that it goes by if it is forwarded. */
-function dropper(chain: Chain, standard: string, ways: readonly string[], family: Family): DroppingChain {
-  const [iif, oif] = ways;
+/** `standard`: iptables' name of such a chain. `oif`: the interface that a forwarded datagram leaves by. */
+function dropper(chain: Chain, standard: string, family: Family, iif: string, oif?: string): DroppingChain {
   const isIptables = chain.table === 'filter' && chain.name === standard && chain.family !== 'inet';
   const out = oif === undefined ? '' : isIptables ? ` -o ${oif}` : ` oifname ${oif}`;
   return {

@@ -2,11 +2,10 @@
 import { run } from '../command.js';
 import { Firewall } from '../facts/firewall.js';
 import type { RealServerFacts } from '../facts/real-server.js';
+import type { Steering } from '../plan/real-server-options.js';
 import { type FirewallQuestion, forwardDroppers } from './dropping-chains.js';
 
-export type Steering = 'policy-routing' | 'nft-ingress';
-
-/** What speaks against each of them here. */
+/** The reasons against each of them on this host. */
 export type SteeringObstacles = Record<Steering, string[]>;
 
 export async function steeringObstacles(

@@ -1,8 +1,9 @@
-/** What on this host keeps the shim from working, or works otherwise than without it, and the remedy. */
+/** Warnings about what keeps the shim from working on this host, or works differently with it, each with a remedy. */
 import { readdirSync } from 'node:fs';
 import { Firewall } from '../facts/firewall.js';
 import type { RealServerFacts } from '../facts/real-server.js';
 import { hasDestinationNat, readRuleset } from '../facts/ruleset.js';
+import type { Steering } from '../plan/real-server-options.js';
 import { interfaceKey, readSysctl } from '../sysctl.js';
 import {
   type DroppingChain,
@@ -10,7 +11,6 @@ import {
   forwardDroppers,
   inputDroppers,
 } from './dropping-chains.js';
-import type { Steering } from './steering-advice.js';
 
 export async function realServerWarnings(
   question: FirewallQuestion,
@@ -38,7 +38,7 @@ function notLetIn(tun: string): (dropping: DroppingChain) => string {
     `to allow it: ${remedy}`;
 }
 
-/** Without a NAT there is nothing to mark: the shim stands beside rules that somebody else makes. */
+/** An external NAT is not the shim's to make. Without any there are no flows to mark. */
 export async function loadBalancerWarnings(nat: 'managed' | 'external'): Promise<string[]> {
   if (nat === 'managed') return [];
   const ruleset = await readRuleset();
@@ -46,7 +46,7 @@ export async function loadBalancerWarnings(nat: 'managed' | 'external'): Promise
   return ['loadBalancer.nat is external, but nftables has no DNAT rule: no flow will get a mark'];
 }
 
-/** Interfaces apart from the LBs' with strict rp_filter: direct clients behind them are dropped. */
+/** A warning about interfaces with strict rp_filter, those towards the LBs apart: direct clients there are dropped. */
 function strictInterfaces(facts: RealServerFacts, tun: string): string[] {
   const ours = new Set(['all', 'default', 'lo', tun, ...facts.towardsLb.map(({ name }) => name)]);
   const strict = readdirSync('/proc/sys/net/ipv4/conf')

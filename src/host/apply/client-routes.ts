@@ -1,11 +1,11 @@
 /**
- * Routes to single clients, in the table of the replies, with the MTU that the network told of: so a service's sockets
- * cut their datagrams, or get EMSGSIZE, as they would without the TUN. The kernel can't do that by itself: it looks up
- * what an ICMP error is about without the ports (ipv4_sk_update_pmtu, ip6_update_pmtu), and finds another table.
+ * Routes to single clients, in the table of the replies, with the MTU that an ICMP error reported. With them a service's
+ * sockets fragment their datagrams, or get EMSGSIZE, as they would without the TUN. The kernel can't do that by itself: it
+ * looks up the route of an ICMP error's packet without the ports (ipv4_sk_update_pmtu, ip6_update_pmtu), and so finds
+ * another table.
  *
- * They are bounded, forgotten after a while, and go with the TUN.
+ * Their number is bounded, they are forgotten after a while, and they go with the TUN.
  */
-
 import * as ipv4 from '../../codec/ipv4.js';
 import * as ipv6 from '../../codec/ipv6.js';
 import { PrefixList } from '../../flow/prefixes.js';
@@ -17,22 +17,22 @@ import type { ReplyTable } from '../plan/host-plan.js';
 
 /** RFC 1191, 6.3. */
 const LIFETIME_MS = 600_000;
-const SWEEP_MS = 30_000;
-/** Errors come in bursts: one run of `ip` for all of them. */
+const SWEEP_INTERVAL_MS = 30_000;
+/** Errors come in bursts: one run of `ip` serves all of them. */
 const GATHERING_MS = 5;
-const MOST = 4096;
+const MAX_ROUTES = 4096;
 const MIN_PATH_MTU: Readonly<Record<Family, number>> = { 4: ipv4.MIN_PATH_MTU, 6: ipv6.MIN_PATH_MTU };
 
 export class ClientRoutes {
-  /** When each client's route was made, the oldest first. */
-  private readonly since = new Map<string, number>();
+  /** When each client's route was made, as performance.now() has it; the oldest first. */
+  private readonly madeAtMs = new Map<string, number>();
   private readonly pending: string[] = [];
   private timer: NodeJS.Timeout | undefined;
   private turn: Promise<void> = Promise.resolve();
   private readonly sweeper: NodeJS.Timeout;
 
   private replies!: ReplyTable;
-  /** Of `replies.sources`, in their order. */
+  /** The prefixes of `replies.sources`, in the same order. */
   private prefixes!: PrefixList;
 
   constructor(
@@ -40,28 +40,28 @@ export class ClientRoutes {
     private readonly log: HostLog,
   ) {
     this.configure(replies);
-    this.sweeper = setInterval(() => this.sweep(), SWEEP_MS).unref();
+    this.sweeper = setInterval(() => this.sweep(), SWEEP_INTERVAL_MS).unref();
   }
 
-  /** For routes made from now on. */
+  /** Takes another reply table, for routes made from now on. */
   configure(replies: ReplyTable): void {
     this.replies = replies;
     this.prefixes = new PrefixList(replies.sources.map(({ prefix }) => parsePrefix(prefix)));
   }
 
-  /** The path to a client (text) takes no more than `mtu` bytes. */
+  /** Makes the route for a client (text) whose path takes no more than `mtu` bytes. */
   set(client: string, mtu: number): void {
     const { tun, table, sources } = this.replies;
     const source = sources[this.prefixes.match(parseAddress(client), 0)]?.source;
     if (source === undefined) return;
-    this.since.delete(client);
-    this.since.set(client, performance.now());
+    this.madeAtMs.delete(client);
+    this.madeAtMs.set(client, performance.now());
     const bytes = Math.max(mtu, MIN_PATH_MTU[familyOf(client)]);
     this.do(`route replace ${client} dev ${tun} table ${table} src ${source} mtu ${bytes}`);
-    if (this.since.size > MOST) this.forget(this.since.keys().next().value as string);
+    if (this.madeAtMs.size > MAX_ROUTES) this.forget(this.madeAtMs.keys().next().value as string);
   }
 
-  /** Stops making routes; those that there are go with the TUN. */
+  /** Stops making routes. Those that are there go with the TUN. */
   async close(): Promise<void> {
     clearInterval(this.sweeper);
     clearTimeout(this.timer);
@@ -71,14 +71,14 @@ export class ClientRoutes {
 
   private sweep(): void {
     const oldest = performance.now() - LIFETIME_MS;
-    for (const [client, since] of this.since) {
-      if (since > oldest) return;
+    for (const [client, madeAtMs] of this.madeAtMs) {
+      if (madeAtMs > oldest) return;
       this.forget(client);
     }
   }
 
   private forget(client: string): void {
-    this.since.delete(client);
+    this.madeAtMs.delete(client);
     this.do(`route del ${client} dev ${this.replies.tun} table ${this.replies.table}`);
   }
 

@@ -1,6 +1,6 @@
 /**
- * Making a plan's changes, undoing them, and going from one plan to another by the difference. Every change is
- * logged, and written down for `cleanup`, before it is made.
+ * Makes a plan's changes, undoes them, and goes from one plan to another by the difference. Every change is logged, and
+ * its undo is written down for `cleanup`, before it is made.
  */
 import { ExitCode, OperatorError } from '../../errors.js';
 import { commandFailed, complaint, type Outcome, run } from '../command.js';
@@ -38,8 +38,8 @@ export class HostSetup {
   }
 
   /**
-   * Makes the host what `changes` says: first what is new, then without what is no longer wanted, be it ours or a
-   * killed predecessor's. Throws at the first change that fails; `down` then undoes the others.
+   * Makes the changes that are new, then undoes those that are no longer wanted, ours or a killed predecessor's. Throws at
+   * the first change that fails. `down` then undoes the others.
    */
   change(changes: readonly Change[]): Promise<void> {
     return withHostLock(() => this.changeTo(changes));
@@ -61,7 +61,7 @@ export class HostSetup {
 
   /** Undoes everything. Safe to call twice. */
   async down(): Promise<void> {
-    await this.close(() => true); // the way in: made last, closed first
+    await this.close(() => true); // the way in: opened last, closed first
     await withHostLock(async () => {
       await undoAll(this.tun, this.journal.entries, this.log);
       this.journal.close();
@@ -81,18 +81,13 @@ export class HostSetup {
   }
 
   private async makeIt(change: Change): Promise<void> {
-    if (change.kind === 'tun') return; // the process has it already: that is how it lives as long as we do
-    if (
-      change.kind === 'sysctl' &&
-      readSysctl(change.key) === change.value &&
-      !this.journal.isShared(change.key)
-    )
-      return;
+    if (change.kind === 'tun') return; // the process holds it already, and it goes with the process
+    if (change.kind === 'sysctl' && this.isSet(change.key, change.value)) return;
     if (change.kind === 'nft' && change.owned !== undefined) await this.makeOwned(change, change.owned);
     else await this.makeLasting(change);
   }
 
-  /** Makes a table that goes with the process; where nft or the kernel can't, one that has to be undone. */
+  /** Makes tables that go with the process. If nft or the kernel can't, makes tables that have to be undone. */
   private async makeOwned(change: NftChange & Change, owned: OwnedTables): Promise<void> {
     this.say(ownedCommand(owned), change.reason);
     const owner = this.owners.get(owned.id) ?? new TableOwner(this.log);
@@ -112,15 +107,12 @@ export class HostSetup {
 
   private async makeLasting(change: Exclude<Change, { kind: 'tun' }>): Promise<void> {
     this.say(upCommand(change), change.reason);
-    // What another shim has made already is undone by the last of us, and so is noted in any case.
-    const isNoted = (key: string): boolean => this.journal.entries.some(entry => entry.key === key);
-    const undos = undosOf(change);
-    const ours = undos.filter(({ key }) => !isNoted(key) && !this.journal.isShared(key));
-    for (const undo of undos) this.journal.note(undo);
+    // The undo of a change that another shim has made is noted as well: the last shim undoes it.
+    const ours = undosOf(change).filter(undo => this.journal.note(undo) && !this.journal.isShared(undo.key));
     if (change.kind === 'sysctl') return this.set(change.key, change.value);
     const outcome = await (change.kind === 'ip' ? run('ip', change.up) : run('nft', ['-f', '-'], change.up));
     if (outcome.status === 0) return;
-    // It did not happen, or had happened before us: it is not ours to undo.
+    // The change did not happen, or was there before us. Neither is ours to undo.
     for (const { key } of ours) this.journal.strike(key);
     if (change.kind === 'nft') throw nftFailed(['-f', '-'], outcome);
     if (EXISTS.test(outcome.stderr) || (ours.length === 0 && MISSING.test(outcome.stderr))) return;
@@ -140,18 +132,23 @@ export class HostSetup {
     }
   }
 
+  /** Whether a setting has this value without any shim. */
+  private isSet(key: string, value: string): boolean {
+    return readSysctl(key) === value && !this.journal.isShared(key);
+  }
+
   private set(key: string, value: string): void {
     try {
       writeSysctl(key, value);
     } catch (error) {
-      // Conntrack's settings come with its first user, which is a later change of the same plan.
+      // Conntrack's settings appear with its first user, which is a later change of the same plan.
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
       this.log.warn(`host: there is no ${key} yet`);
     }
   }
 }
 
-/** The kernel may lack a hook or an expression that the rules need. */
+/** The error for nft. The kernel may lack a hook or an expression that the rules need. */
 function nftFailed(args: readonly string[], outcome: Outcome): OperatorError {
   const failed = commandFailed('nft', args, outcome);
   if (!/not supported|No such file/.test(outcome.stderr)) return failed;

@@ -36,7 +36,7 @@ function tryLockFile(path: string): Lock | undefined {
       closeSync(fd);
       return undefined;
     }
-    // A holder that was just leaving may have removed the file between our opening and locking it.
+    // A holder that was just ending may have removed the file between our opening and locking it.
     if (fstatSync(fd).ino === statSync(path, { throwIfNoEntry: false })?.ino) return holding(fd, path);
     closeSync(fd);
   }

@@ -1,9 +1,9 @@
 /**
- * A conversation with one `nft -i`. The tables that it makes with `flags owner` are its own: nobody else can change
- * them, and they go when it ends. It ends when its stdin closes, that is with us at the latest, however we end.
+ * A session with one `nft -i`. It owns the tables that it makes with `flags owner`: no other process can change them, and
+ * they go when it ends. It ends when its stdin closes, so at the latest when this process ends, in whatever way.
  *
- * To nft one line is one transaction. It says nothing when all went well, so a question follows each line: once
- * that is answered, the line is through, and what is on stderr was said against it.
+ * To nft one line is one transaction. It prints nothing if that succeeds, so a question follows each line. When the answer
+ * comes, the line is done, and what is on stderr are its errors.
  */
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { Socket } from 'node:net';
@@ -12,7 +12,7 @@ import { type Outcome, PLAIN_ENVIRONMENT } from '../command.js';
 import { oneLine } from '../plan/nft.js';
 
 const QUESTION = 'describe udp dport';
-/** A whole line; builds of nft's that echo what they read put a prompt before that. */
+/** A whole line: builds of nft that echo their input print a prompt and the question before it. */
 const ANSWER = /^payload expression.*\n/m;
 const TIMEOUT_MS = 10_000;
 
@@ -26,9 +26,9 @@ export class NftSession {
 
   constructor() {
     this.child = spawn('nft', ['-i'], {
-      // Its own session: a Ctrl-C is for us alone, and we end it when its turn has come.
+      // In a session of its own it gets no Ctrl-C: this process ends it when its turn has come.
       detached: true,
-      // It keeps a history in its home, and would complain about a terminal that it doesn't know.
+      // It writes a history file in HOME, and prints an error for a terminal that it doesn't know.
       env: { ...process.env, ...PLAIN_ENVIRONMENT, HOME: '/dev/null', TERM: 'dumb' },
     });
     const { child } = this;
@@ -44,15 +44,15 @@ export class NftSession {
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       this.stderr += text;
     });
-    // It goes with us, and doesn't keep us.
+    // It does not keep this process from ending.
     child.unref();
     for (const stream of child.stdio) if (stream instanceof Socket) stream.unref();
   }
 
-  /** Runs a script as one transaction; one script at a time. */
+  /** Runs a script as one transaction. To be called for one script at a time. */
   async run(script: string): Promise<Outcome> {
     const line = oneLine(script);
-    // nft's line editor would drop these without a word.
+    // nft's line editor drops other characters silently.
     if (/[^\x20-\x7e]/.test(line)) return failure('nft -i takes nothing but ASCII');
     this.stdout = '';
     this.stderr = '';
@@ -67,15 +67,15 @@ export class NftSession {
     const end = await Promise.race([answer, this.ended]);
     clearTimeout(timeout);
     await nextTurn(); // stderr was written first, but may be read last
-    // Not the rest: it repeats the line, which may be very long.
+    // The other lines repeat the script, which may be very long.
     const errors = this.stderr.split('\n').filter(text => /\berror\b/i.test(text));
     if (end !== undefined) errors.push(`nft ended: ${end}`);
     return errors.length > 0 ? failure(errors.join('\n')) : SUCCESS;
   }
 
-  /** Ends it; its tables are gone then. */
+  /** Ends it, and its tables with it. */
   async close(): Promise<void> {
-    this.child.kill('SIGKILL'); // not by an end of stdin: it might be stopped
+    this.child.kill('SIGKILL'); // an end of stdin would not reach a stopped process
     await this.ended;
   }
 }

@@ -4,23 +4,24 @@
  */
 import type { Family } from '../family.js';
 import { interfaceKey, readSysctl } from '../sysctl.js';
-import type { Originals } from './host.js';
+import type { Originals } from './originals.js';
 
 export interface Forwarding {
   family: Family;
   interface: string;
-  /** undefined: it is on. `before` is undefined where this kernel has no such switch. */
+  /** Absent if it is on. `key` is the switch. `before` is undefined if this kernel has no such switch. */
   off?: { key: string; before: string | undefined };
 }
 
+/** Whether an interface forwards packets of a family, our own changes apart. */
 export function readForwarding(name: string, family: Family, originals: Originals): Forwarding {
-  const how = { family, interface: name };
+  const entry = { family, interface: name };
   if (family === 4) {
     const key = interfaceKey(name, 'forwarding');
-    return originals.sysctl(key) === '0' ? { ...how, off: { key, before: '0' } } : how;
+    return originals.sysctl(key) === '0' ? { ...entry, off: { key, before: '0' } } : entry;
   }
-  if (readSysctl(interfaceKey('all', 'forwarding', 6)) === '1') return how;
+  if (readSysctl(interfaceKey('all', 'forwarding', 6)) === '1') return entry;
   const key = interfaceKey(name, 'force_forwarding', 6);
-  if (readSysctl(key) === undefined) return { ...how, off: { key, before: undefined } };
-  return originals.sysctl(key) === '0' ? { ...how, off: { key, before: '0' } } : how;
+  if (readSysctl(key) === undefined) return { ...entry, off: { key, before: undefined } };
+  return originals.sysctl(key) === '0' ? { ...entry, off: { key, before: '0' } } : entry;
 }

@@ -1,11 +1,13 @@
-/** What a load balancer's plan wants to know of the host. */
+/** The facts that the load balancer's planner needs. */
 import { ExitCode, OperatorError } from '../../errors.js';
 import { FAMILIES, type Family, familyFlag, familyOf } from '../family.js';
 import { NF_CONNTRACK_ACCT } from '../sysctl.js';
 import { type Forwarding, readForwarding } from './forwarding.js';
-import { type Facts, Originals, readFacts, readJson, readLocalRoutes, readRoute } from './host.js';
+import { type Facts, hostFamilies, readFacts } from './host.js';
+import { Originals } from './originals.js';
+import { readJson, readLocalRoutes, readRoute } from './routes.js';
 
-/** An interface with the families of the services that come or go there. */
+/** An interface, and whether it forwards each family of the services. */
 export interface ServingInterface {
   name: string;
   forwarding: readonly Forwarding[];
@@ -14,8 +16,9 @@ export interface ServingInterface {
 export interface LoadBalancerFacts extends Facts {
   /** The real servers' side. */
   servers: ServingInterface[];
-  /** The clients' side; only asked for where we make the NAT. */
+  /** The clients' side. Empty if the shim does not make the NAT. */
   clients: ServingInterface[];
+  /** The setting: whether the kernel counts a flow's packets. */
   conntrackAcct: string;
   /** Whether IPv6 is forwarded by switches of the interfaces (Linux 6.17), and not on the whole host. */
   forwardsEach6: boolean;
@@ -29,6 +32,7 @@ export interface LoadBalancerQuestion {
   services: readonly { vip: string; realServers: readonly { address: string }[] }[];
 }
 
+/** Throws an OperatorError if an interface is neither configured nor found. */
 export async function readLoadBalancerFacts(question: LoadBalancerQuestion): Promise<LoadBalancerFacts> {
   const originals = new Originals(question.tun);
   const families = FAMILIES.filter(family => question.services.some(({ vip }) => familyOf(vip) === family));
@@ -46,7 +50,10 @@ export async function readLoadBalancerFacts(question: LoadBalancerQuestion): Pro
   };
 }
 
-/** nft takes rules for interfaces that are not there (Linux 6.16 and later), and nothing would ever go by them. */
+/**
+ * Throws an OperatorError if a configured interface is missing. nft would take rules for it (Linux 6.16 and later), which
+ * no packet would ever match.
+ */
 export async function requireInterfaces(configured: LoadBalancerQuestion['interface']): Promise<void> {
   for (const name of [configured.clients, configured.servers])
     if (name !== '') await readJson(['link', 'show', 'dev', name]);
@@ -80,7 +87,9 @@ async function clientSide(
 ): Promise<string[]> {
   if (configured.clients !== '') return [configured.clients];
   const vips = new Set(services.map(({ vip }) => vip));
-  const holders = (await readLocalRoutes()).filter(({ dst, dev }) => vips.has(dst) && dev !== 'lo');
+  const holders = (await readLocalRoutes(hostFamilies())).filter(
+    ({ dst, dev }) => vips.has(dst) && dev !== 'lo',
+  );
   const defaults = await Promise.all(
     families.map(family => readJson<{ dev?: string }>([familyFlag(family), 'route', 'show', 'default'])),
   );

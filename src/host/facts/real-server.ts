@@ -1,4 +1,4 @@
-/** What a real server's plan wants to know of the host. */
+/** The facts that the real server's planner needs. */
 import { ExitCode, OperatorError } from '../../errors.js';
 import type { Prefix } from '../../flow/prefixes.js';
 import { parsePrefix } from '../addresses.js';
@@ -6,17 +6,20 @@ import { type Family, familyFlag, familyOf } from '../family.js';
 import type { LocalRule } from '../state.js';
 import { interfaceKey, readSysctl, UDP_EARLY_DEMUX } from '../sysctl.js';
 import { type Forwarding, readForwarding } from './forwarding.js';
-import { type Facts, hostFamilies, Originals, readFacts, readJson, readRoute } from './host.js';
+import { type Facts, hostFamilies, readFacts } from './host.js';
+import { Originals } from './originals.js';
 import { type ReplySource, readReplySources } from './reply-sources.js';
+import { readJson, readRoute } from './routes.js';
 import { sampleAddress } from './sample-address.js';
 
 /** An interface on which load balancers are reached. */
 export interface LbInterface {
   name: string;
   family: Family;
+  /** In bytes. */
   mtu: number;
   forwarding: Forwarding;
-  /** IPv4 only: IPv6 has no such thing. */
+  /** Of IPv4 only: IPv6 has no such setting. */
   rpFilter: string;
 }
 
@@ -25,7 +28,7 @@ export interface RealServerFacts extends Facts {
   replySources: readonly ReplySource[];
   /** Of each family of the host. */
   localRules: readonly LocalRule[];
-  /** Effective for an interface is the larger of its own rp_filter and this one. */
+  /** For an interface the larger of its own rp_filter and this one is in effect. */
   allRpFilter: string;
   /** Whether the kernel looks for a UDP packet's socket before it routes the packet. */
   udpEarlyDemux: string;
@@ -40,6 +43,7 @@ export interface RealServerQuestion {
   interface: string;
 }
 
+/** Throws an OperatorError if there is no way to a load balancer, or no local rule. */
 export async function readRealServerFacts(question: RealServerQuestion): Promise<RealServerFacts> {
   const originals = new Originals(question.tun);
   const facts = await readFacts();
@@ -69,7 +73,10 @@ export async function readRealServerFacts(question: RealServerQuestion): Promise
 
 async function readLocalRule(family: Family): Promise<LocalRule> {
   const rules = await readJson<{ priority: number; table?: string; protocol?: string }>([
-    ...['-d', familyFlag(family), 'rule', 'show'],
+    '-d',
+    familyFlag(family),
+    'rule',
+    'show',
   ]);
   const local = rules.find(({ table }) => table === 'local');
   if (local === undefined)
@@ -82,19 +89,21 @@ async function readLocalRule(family: Family): Promise<LocalRule> {
 }
 
 interface Way {
+  /** The interface. */
   name: string;
+  /** In bytes. */
   mtu: number;
   source: string | undefined;
 }
 
 /** The way to a prefix: by `configured` if that names an interface, else by the route. */
 async function readWay(prefix: string, configured: string, own: readonly Prefix[]): Promise<Way> {
-  const probe = sampleAddress(parsePrefix(prefix), own);
-  const route = await readRoute(probe, configured);
+  const address = sampleAddress(parsePrefix(prefix), own);
+  const route = await readRoute(address, configured);
   const name = configured || route?.dev;
   if (name === undefined)
     throw new OperatorError(
-      `no route to the load balancers ${prefix} (ip route get ${probe}); name the interface in realServer.interface`,
+      `no route to the load balancers ${prefix} (ip route get ${address}); name the interface in realServer.interface`,
       ExitCode.failed,
     );
   const [link] = await readJson<{ mtu: number }>(['link', 'show', 'dev', name]);

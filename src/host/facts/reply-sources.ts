@@ -1,28 +1,29 @@
 /**
- * Where sockets without an address of their own answer from: the source that the host's routes give, which the table of
- * the replies has to give as well. Clients that came without a load balancer would be answered by a stranger otherwise.
+ * The source of answers from sockets without an address of their own: the host's routes give it. The table of the replies
+ * has to give the same, or clients that came without a load balancer would get answers from an address that they did not
+ * ask.
  */
 import type { Prefix } from '../../flow/prefixes.js';
 import { parsePrefix } from '../addresses.js';
 import { type Family, familyFlag, familyOf } from '../family.js';
-import { type JsonRoute, readJson, readRoute } from './host.js';
+import { type JsonRoute, readJson, readRoute } from './routes.js';
 import { sampleAddress } from './sample-address.js';
 
-/** Datagrams to these addresses (text, a prefix) get this source. */
+/** Datagrams to the addresses of this prefix get this source. Both are text. */
 export interface ReplySource {
   prefix: string;
   source: string;
 }
 
-/** Everything that no other prefix has. */
+/** The prefix of all destinations that no other prefix holds. */
 export const EVERYWHERE: Readonly<Record<Family, string>> = { 4: '0.0.0.0/0', 6: '::/0' };
 
-/** Hosts with more routes than these are routers, and answer from one address. */
-const MOST_ROUTES = 64;
+/** A host with more routes is a router. It answers from one address. */
+const MAX_ROUTES = 64;
 
 /**
- * The sources by the routes of the table main, those that differ from what goes for everywhere; `towardsLb` is what
- * that is on a host without a default route.
+ * The source for everywhere by the routes of the table main, and those that differ from it. On a host without a default
+ * route the source for everywhere is `towardsLb`. `own` are the host's addresses.
  */
 export async function readReplySources(
   family: Family,
@@ -36,7 +37,7 @@ export async function readReplySources(
   const hasDefault = routes.some(({ dst }) => dst === 'default');
   const everywhere = (hasDefault ? await sourceOf(EVERYWHERE[family], own) : undefined) ?? towardsLb;
   const others = routes.filter(({ dst }) => dst !== 'default').map(({ dst }) => dst);
-  if (others.length > MOST_ROUTES) others.length = 0;
+  if (others.length > MAX_ROUTES) others.length = 0;
   const sources = await Promise.all(
     others.map(async prefix => ({ prefix, source: await sourceOf(prefix, own) })),
   );
@@ -52,12 +53,13 @@ function readMain(family: Family): Promise<JsonRoute[]> {
   return readJson<JsonRoute>([familyFlag(family), 'route', 'show', 'table', 'main']);
 }
 
-/** Link-local addresses are no sources for anybody but the neighbours. */
+/** Undefined for a link-local address: only neighbours could answer that. */
 async function sourceOf(prefix: string, own: readonly Prefix[]): Promise<string | undefined> {
   const { prefsrc } = (await readRoute(sampleAddress(parsePrefix(prefix), own))) ?? {};
   return prefsrc === undefined || /^fe[89ab]/i.test(prefsrc) ? undefined : prefsrc;
 }
 
+/** Those of a family. */
 export function sourcesOfFamily(sources: readonly ReplySource[], family: Family): ReplySource[] {
   return sources.filter(({ source }) => familyOf(source) === family);
 }

@@ -40,7 +40,7 @@ export async function readRuleset(): Promise<RulesetObject[] | undefined> {
   }
 }
 
-/** Whether some rule changes the destination of packets. What can't be told may do so. */
+/** Whether some rule changes the destination of packets. An unknown statement counts as one. */
 export function hasDestinationNat(objects: readonly RulesetObject[]): boolean {
   return objects.some(({ rule }) => rule?.expr.some(isDestinationNat) ?? false);
 }

@@ -2,6 +2,9 @@
 import { type Family, familyOf } from '../family.js';
 import type { TunOptions } from './tun-device.js';
 
+/** How load balancers' packets get into the TUN. */
+export type Steering = 'policy-routing' | 'nft-ingress';
+
 export interface RealServerPlanOptions {
   tun: TunOptions;
   routing: {
@@ -9,7 +12,7 @@ export interface RealServerPlanOptions {
     table: number;
     priority: number;
     localPriority: number;
-    steering: 'policy-routing' | 'nft-ingress';
+    steering: Steering;
   };
   /** The SO_MARK of what the shim sends. */
   fwmark: number;
