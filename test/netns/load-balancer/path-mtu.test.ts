@@ -76,10 +76,9 @@ describe.skipIf(missing() !== undefined).each(named)('a narrow path to a real se
   const app = () => (v6 ? bench.apps6[0] : bench.apps[0]);
   const errors = async (from: number) =>
     (await bench.clients.unasked(from)).filter(({ event }) => event === 'error');
-  const tooBig = (from: number) =>
-    outside.events
-      .slice(from)
-      .filter(({ icmp }) => icmp && (v6 ? icmp.type === 2 : icmp.type === 3 && icmp.code === 4));
+  const isTooBig = ({ icmp }: Seen) =>
+    icmp !== undefined && (v6 ? icmp.type === 2 : icmp.type === 3 && icmp.code === 4);
+  const tooBig = (from: number) => outside.events.slice(from).filter(isTooBig);
 
   /** A datagram that arrives, with its echo: whom the application saw, and the packets it took. */
   async function passes(from: string, payload: string): Promise<{ seen: AppEvent; packets: Seen[] }> {
@@ -146,7 +145,7 @@ describe.skipIf(missing() !== undefined).each(named)('a narrow path to a real se
     expect(await bench.received(0, from)).toEqual([]);
 
     // In terms of what it sent itself.
-    const [error] = tooBig(from.outside);
+    const error = await outside.event('the error', isTooBig, from.outside);
     expect(error.destination).toBe(mark(whose).client);
     expect(error.icmp).toMatchObject({ checksumGood: true, value: NARROW });
     expect(error.icmp?.quoted).toMatchObject({
