@@ -9,7 +9,7 @@ import {
 } from '../../../src/host/addresses.js';
 import { familyOf } from '../../../src/host/family.js';
 
-test('addresses as words', () => {
+test('text of addresses and prefixes is parsed to words', () => {
   expect(parseAddress('10.0.0.1')).toEqual([0, 0, 0xffff, 0x0a000001]);
   expect(parseAddress('255.255.255.255')).toEqual([0, 0, 0xffff, -1]);
   expect(parseAddress('2001:db8::7')).toEqual([0x20010db8, 0, 0, 7]);
@@ -17,11 +17,11 @@ test('addresses as words', () => {
   expect(parsePrefix('fd00:1::/64').length).toBe(64);
 });
 
-test('the family of addresses and prefixes', () => {
+test('the family is found by the text', () => {
   expect(['10.0.0.1', '10.0.0.0/8', 'fd00::1', '::/0'].map(familyOf)).toEqual([4, 4, 6, 6]);
 });
 
-test('text of words of either family, and back', () => {
+test('words of either family are formatted to text that parses to the same words', () => {
   const address = fc.oneof(fc.ipV4(), fc.ipV6());
   fc.assert(
     fc.property(address, fc.nat(65535), (text, port) => {
@@ -32,7 +32,7 @@ test('text of words of either family, and back', () => {
   );
 });
 
-test('what is no endpoint', () => {
+test('text that is no endpoint parses to undefined', () => {
   for (const text of [
     '',
     '10.0.0.1',

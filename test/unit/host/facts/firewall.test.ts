@@ -40,18 +40,18 @@ const drops = (fw: Firewall, datagram: Partial<FirstDatagram> = {}): boolean =>
   fw.droppers('forward', { ...DATAGRAM, ...datagram }).length > 0;
 
 describe('a chain', () => {
-  it('without rules does what its policy says', () => {
+  it('without rules drops by its policy', () => {
     expect(drops(firewall('accept', []))).toBe(false);
     expect(drops(firewall('drop', []))).toBe(true);
   });
 
-  it('is named where it drops', () => {
+  it('that drops is named', () => {
     expect(firewall('drop', []).droppers('forward', DATAGRAM)).toMatchObject([
       { family: 'inet', table: 'host', name: 'c' },
     ]);
   });
 
-  it('of another hook or family has no say', () => {
+  it('of another hook or family does not count', () => {
     expect(firewall('drop', []).droppers('input', DATAGRAM)).toEqual([]);
     const ip6 = Firewall.of([
       { chain: { family: 'ip6', table: 't', name: 'c', hook: 'forward', policy: 'drop' } },
@@ -64,11 +64,11 @@ describe('a chain', () => {
     ['drop', [COUNTER, DROP]],
     ['reject', [{ reject: { type: 'icmpx', expr: 'admin-prohibited' } }]],
     ['iptables’ REJECT', [COUNTER, { xt: { type: 'target', name: 'REJECT' } }]],
-  ])('may end with %s for all', (_, last) => {
+  ])('that ends with %s drops what nothing accepted before', (_, last) => {
     expect(drops(firewall('accept', [last]))).toBe(true);
   });
 
-  it('follows jumps, and comes back from them', () => {
+  it('is walked with its jumps and returns', () => {
     const jump = [{ jump: { target: 'sub' } }];
     expect(drops(firewall('accept', [jump], { sub: [[DROP]] }))).toBe(true);
     expect(drops(firewall('drop', [jump, [ACCEPT]], { sub: [[{ return: null }], [DROP]] }))).toBe(false);
@@ -76,7 +76,7 @@ describe('a chain', () => {
     expect(drops(firewall('drop', [[{ goto: { target: 'sub' } }], [ACCEPT]], { sub: [] }))).toBe(true);
   });
 
-  it('that jumps to itself has an end', () => {
+  it('that jumps to itself is left after some jumps, and its policy counts', () => {
     expect(
       drops(firewall('drop', [[{ jump: { target: 'sub' } }]], { sub: [[{ jump: { target: 'sub' } }]] })),
     ).toBe(true);
@@ -90,7 +90,7 @@ describe('a rule', () => {
     ['the interface', match(meta('iifname'), 'eth0')],
     ['one of several interfaces', match(meta('iifname'), { set: ['eth0', 'eth1'] })],
     ['the beginning of its name', match(meta('iifname'), 'eth*')],
-    ['the way out', match(meta('oifname'), 'uoa0')],
+    ['the interface that it leaves by', match(meta('oifname'), 'uoa0')],
     ['the protocol', match(meta('l4proto'), 'udp')],
     ['the protocol in the header', match(payload('ip', 'protocol'), 'udp')],
     ['the port', match(payload('udp', 'dport'), 53)],
@@ -98,10 +98,10 @@ describe('a rule', () => {
     ['a prefix', match(payload('ip', 'saddr'), { prefix: { addr: '10.10.1.0', len: 24 } })],
     ['another address', match(payload('ip', 'saddr'), '192.0.2.1', '!=')],
     ['a new flow', match({ ct: { key: 'state' } }, ['new', 'established'], 'in')],
-    ['what can’t be told', match({ fib: { result: 'oif' } }, 'eth0')],
-    ['a set of its own', match(payload('ip', 'saddr'), '@allowed')],
-    ['something of iptables’', { xt: { type: 'match', name: 'comment' } }],
-  ])('that asks for %s lets it through', (_, expression) => {
+    ['an unknown match', match({ fib: { result: 'oif' } }, 'eth0')],
+    ['a named set', match(payload('ip', 'saddr'), '@allowed')],
+    ['an unknown match of iptables', { xt: { type: 'match', name: 'comment' } }],
+  ])('that accepts by %s accepts the datagram', (_, expression) => {
     expect(accepts(expression)).toBe(true);
   });
 
@@ -113,11 +113,11 @@ describe('a rule', () => {
     ['IPv6', match(payload('ip6', 'saddr'), 'fd00::1')],
     ['established flows', match({ ct: { key: 'state' } }, ['established', 'related'], 'in')],
     ['established flows, by iptables', { xt: { type: 'match', name: 'conntrack' } }],
-  ])('that asks for %s does not', (_, expression) => {
+  ])('that accepts by %s does not accept the datagram', (_, expression) => {
     expect(accepts(expression)).toBe(false);
   });
 
-  it('that can’t be told does not count against it', () => {
+  it('that drops by an unknown match does not drop the datagram', () => {
     expect(drops(firewall('accept', [[match({ fib: { result: 'oif' } }, 'missing'), DROP]]))).toBe(false);
   });
 });

@@ -18,7 +18,7 @@ afterEach(() => programs.remove());
 
 const ip = (answers: Record<string, string>): void => programs.add('ip', answers);
 
-describe('the facts', () => {
+describe('the load balancer’s facts', () => {
   /** No such interfaces, and no TUN of that name, are on the host that this runs on. */
   const question: LoadBalancerQuestion = {
     tun: 'uoa-nowhere',
@@ -74,7 +74,7 @@ describe('the facts', () => {
       }),
     ]);
 
-  it('servers by the routes to them, clients by where the VIPs and the default route are', async () => {
+  it('have the servers’ interfaces by the routes to them, the clients’ by where the VIPs and the default route are', async () => {
     ip(answers);
     const facts = await readLoadBalancerFacts(question);
     expect(facts).toMatchObject({
@@ -89,7 +89,7 @@ describe('the facts', () => {
     expect(['0', '1']).toContain(facts.conntrackAcct);
   });
 
-  it('IPv6: the same by its own routes, and nothing of IPv4', async () => {
+  it('for IPv6 services have the interfaces by IPv6 routes only', async () => {
     ip(answers6);
     const { servers, clients } = await readLoadBalancerFacts({ ...question, services: [service6] });
     expect(familiesOf(servers)).toEqual([['no-servers-6', 6]]);
@@ -100,7 +100,7 @@ describe('the facts', () => {
     expect(programs.asked()).not.toContain('-j -4 route show default');
   });
 
-  it('both families: every interface is asked about both', async () => {
+  it('for services of both families have the forwarding of both on every interface', async () => {
     ip(answers6);
     const services = [...question.services.slice(1), service6];
     const { servers, clients } = await readLoadBalancerFacts({ ...question, services });
@@ -115,7 +115,7 @@ describe('the facts', () => {
     ]);
   });
 
-  it('configured interfaces need no routes', async () => {
+  it('have configured interfaces without asking for routes', async () => {
     const { '-j -4 route show table local': table4, '-j -6 route show table local': table6 } = answers;
     ip({ '-j -4 route show table local': table4, '-j -6 route show table local': table6 });
     const configured = { clients: 'no-a', servers: 'no-b' };
@@ -128,7 +128,7 @@ describe('the facts', () => {
     );
   });
 
-  it('a configured interface that is not there is a fault that names it', async () => {
+  it('need a configured interface to be there: the fault names it', async () => {
     ip({ '-j link show dev here': JSON.stringify([{ ifname: 'here' }]) });
     await requireInterfaces({ clients: '', servers: '' });
     await requireInterfaces({ clients: 'here', servers: 'here' });
@@ -140,7 +140,7 @@ describe('the facts', () => {
       await expect(requireInterfaces(configured)).rejects.toThrow(/link show dev no-a: /);
   });
 
-  it('beside somebody else’s NAT nobody asks where the clients are', async () => {
+  it('have no clients’ interfaces with an external NAT', async () => {
     ip(answers);
     expect(await readLoadBalancerFacts({ ...question, nat: 'external' })).toMatchObject({
       servers: closed('no-servers-2', 'no-servers-3'),
@@ -149,7 +149,7 @@ describe('the facts', () => {
     expect(programs.asked()).not.toContain('-j -4 route show default');
   });
 
-  it('a real server without a route is a fault that names it', async () => {
+  it('need a route to every real server: the fault names it', async () => {
     ip({ ...answers, '-j -4 route get 10.10.3.2': '[]' });
     await expect(readLoadBalancerFacts(question)).rejects.toThrow(
       /no route to the real server 10\.10\.3\.2 \(ip route get 10\.10\.3\.2\)/,
@@ -162,13 +162,13 @@ describe('the facts', () => {
     );
   });
 
-  it('a real server on the host itself has no interface towards it', async () => {
+  it('need a real server to be another host', async () => {
     const here = JSON.stringify([{ type: 'local', dst: '10.10.2.2', dev: 'lo' }]);
     ip({ ...answers, '-j -4 route get 10.10.2.2': here });
     await expect(readLoadBalancerFacts(question)).rejects.toThrow(/no route to the real server 10\.10\.2\.2/);
   });
 
-  it('without real servers the interface on their side has to be configured', async () => {
+  it('need the interface on the servers’ side configured where there are no real servers', async () => {
     ip(answers);
     for (const services of [[], [{ vip: '198.51.100.10', realServers: [] }]]) {
       const faulty = readLoadBalancerFacts({ ...question, nat: 'external', services });
@@ -177,7 +177,7 @@ describe('the facts', () => {
     }
   });
 
-  it('without a VIP anywhere, nor a default route, the clients’ side has to be configured', async () => {
+  it('need the interface on the clients’ side configured where no interface has a VIP and there is no default route', async () => {
     ip({
       ...answers,
       '-j -4 route show table local': JSON.stringify(local.filter(({ dev }) => dev !== 'no-clients')),

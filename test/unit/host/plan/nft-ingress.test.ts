@@ -29,15 +29,15 @@ const both: IngressOptions = {
 const arriving = (options: IngressOptions, chain: number): string[] =>
   rulesOf(ingressTables(options), `in_${chain}`);
 
-describe('the rules for what comes in', () => {
-  it('IPv4: both carriers from the load balancers, errors from anybody', () => {
+describe('the ingress tables', () => {
+  it('of IPv4 take both carriers from the load balancers, and errors from everywhere', () => {
     expect(arriving(four, 0)).toEqual([
       'ip saddr 10.10.1.0/24 ip daddr { 10.10.1.2 } ip protocol { 17, 248 } fwd ip to 192.0.2.253 device "uoa0"',
       'ip daddr { 10.10.1.2 } icmp type { 3, 11, 12 } fwd ip to 192.0.2.253 device "uoa0"',
     ]);
   });
 
-  it('IPv6: behind a mark, later fragments are of destination options', () => {
+  it('of IPv6 take fragments of destination options as well, which later fragments behind a mark are', () => {
     const to = 'ip6 daddr { fd00:1::2, fd00:1::3 }';
     const forward = 'fwd ip6 to 2001:db8::253 device "uoa0"';
     expect(arriving(six, 0)).toEqual([
@@ -47,7 +47,7 @@ describe('the rules for what comes in', () => {
     ]);
   });
 
-  it('both: each interface has what comes by it, and nothing of the other family', () => {
+  it('of both families have a chain for each interface, with rules for the families that come by it', () => {
     expect(arriving(both, 0)).toEqual([...arriving(four, 0), ...arriving(six, 0)]);
     expect(arriving(both, 1)).toEqual(
       arriving(six, 0).map(rule => rule.replace('fd00:1::/64', '2001:db8:9::1/128')),
@@ -56,11 +56,11 @@ describe('the rules for what comes in', () => {
     expect(ingressTables(both).up).not.toContain('chain in_2');
   });
 
-  it('errors alone, where routing brings the rest', () => {
+  it('take errors alone where routing rules bring the rest', () => {
     expect(arriving({ ...six, errorsOnly: true }, 0)).toEqual(arriving(six, 0).slice(-1));
   });
 
-  it('no rules for a family that has load balancers or services alone', () => {
+  it('have no rules for a family that has only load balancers or only services', () => {
     expect(arriving({ ...both, addresses: four.addresses }, 0)).toEqual(arriving(four, 0));
     expect(arriving({ ...four, addresses: both.addresses }, 0)).toEqual(arriving(four, 0));
   });
@@ -76,14 +76,14 @@ describe('nft itself', () => {
     ['IPv6', six],
     ['both', both],
     ['errors alone', { ...both, errorsOnly: true }],
-  ])('takes the rules for %s, once and again, and takes them away without a trace', (_, rules) => {
+  ])('takes ingress tables for %s, once and again, and takes them away without a trace', (_, rules) => {
     const { up, down } = ingressTables(rules);
     const { status, stderr, there, gone } = load({ up, down }, devices);
     expect({ status, stderr, gone }).toEqual({ status: 0, stderr: '', gone: '' });
     expect(countRules(there)).toBe(countRules(up));
   });
 
-  it('takes them on one line, as its own session gets them', () => {
+  it('takes ingress tables on one line, as an owner’s session sends them', () => {
     const { up, down, owned } = ingressTables(both);
     const { status, stderr, there } = load({ up: oneLine(up), down }, devices);
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' });

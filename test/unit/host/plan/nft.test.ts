@@ -10,20 +10,20 @@ const { owned: _, ...lasting } = made;
 const { up, down } = lasting;
 const [flagged] = made.owned.tables;
 
-describe('a table that goes with the process', () => {
-  it('is the ordinary one but for a flag', () => {
+describe('an owned table', () => {
+  it('has the text of the ordinary one, and a flag', () => {
     expect(flagged.id).toBe('table netdev uoa_uoa0');
     expect(flagged.text).toContain('flags owner');
     expect(up).toBe(`${down}\n${flagged.text.replace('\tflags owner\n', '')}`);
   });
 
-  it('fits a line', () => {
+  it('fits on one line', () => {
     expect(oneLine(flagged.text)).toBe(
       `table netdev uoa_uoa0 { ; flags owner ; chain in_0 { ; ${HOOK}; policy accept; ; counter ; } ; }`,
     );
   });
 
-  it('is in a script as the ordinary one, with a remark', () => {
+  it('is the ordinary one in a script, with a remark', () => {
     const change: Change = { kind: 'nft', ...made, reason: 'the way in' };
     expect(upScript([change])).toContain(`${up}\nEND`);
     expect(upScript([change])).toMatch(/^# the way in\n# .*`flags owner`.*\nnft -f - <</m);
