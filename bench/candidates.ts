@@ -1,4 +1,4 @@
-/** What is measured: each in a place of its own, ready for traffic. */
+/** What is measured: each candidate in a place of its own, ready for traffic. */
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -24,13 +24,13 @@ interface Where {
 interface Kind {
   name: string;
   about: string;
-  /** Measured only when it is asked for. */
+  /** Measured only if `--only` names it. */
   onDemand?: true;
-  /** Starts it in its place; without it there is nothing but the kernel. */
+  /** Starts it in its place. Without this there is only the kernel. */
   start?: (where: Where) => Promise<Program>;
-  /** Runs on the core of sender and receiver too. */
+  /** It may use the core of sender and receiver as well. */
   everywhere?: true;
-  /** Traffic that it has no part in. */
+  /** Traffic that is not sent through it. */
   leaves?: (traffic: Traffic) => boolean;
 }
 
@@ -76,7 +76,7 @@ export class Candidate {
     readonly name: string,
     readonly about: string,
     readonly place: Place,
-    /** What handles the packets; the kernel needs none. */
+    /** The program that handles the packets. The kernel has none. */
     readonly program: Program | undefined,
     private readonly leaves: (traffic: Traffic) => boolean,
   ) {}
@@ -91,7 +91,7 @@ export class Candidate {
     return new Candidate(kind.name, kind.about, place, program, kind.leaves ?? (() => false));
   }
 
-  /** Whose addresses the application sees. */
+  /** Whether the application sees the clients' addresses, and not the LIPs. */
   get showsClients(): boolean {
     return this.program !== undefined;
   }
@@ -106,7 +106,7 @@ export class Candidate {
   }
 }
 
-/** Starts those that are asked for, one after the other. */
+/** Starts the candidates that the options name, one after the other. */
 export async function startCandidates(directory: string, options: Options): Promise<Candidate[]> {
   const unknown = options.only.filter(name => KINDS.every(kind => kind.name !== name));
   if (unknown.length > 0)
@@ -143,10 +143,10 @@ function shim(tun: TunSettings, steering = 'policy-routing'): NonNullable<Kind['
     const config = writeConfig(directory, tun, steering);
     const program = new Program(place.command('rs', [...SHIM, 'run', '--config', config]), cores);
     await program.says('serving as real-server');
-    const mark = new Program(place.command('lb', [programPath('mark'), String(options.flows)]), [
+    const marker = new Program(place.command('lb', [programPath('mark'), String(options.flows)]), [
       options.loadCore,
     ]);
-    await mark.result();
+    await marker.result();
     return program;
   };
 }
@@ -159,7 +159,7 @@ function fsStream(where: Where): Promise<Program> {
   return startLoop(where, [programPath('with-tun'), TUN, process.execPath, FS_STREAM]);
 }
 
-/** Starts what makes the TUN itself, and then makes the routes that the shim would. */
+/** Starts a program that makes the TUN itself, then makes the routes that the shim would make. */
 async function startLoop({ place, directory, cores }: Where, command: string[]): Promise<Program> {
   const program = new Program(place.command('rs', command), cores);
   while (!must(place.command('rs', ['ip', '-br', 'link'])).includes(TUN)) await sleep(10);

@@ -1,4 +1,4 @@
-/** The programs in C, made anew before each run: into bench/build, by `cc`. */
+/** Compiles the C programs into bench/build with `cc`, before each run. */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';

@@ -1,6 +1,6 @@
 /**
- * The way of npm's tuntap2, for comparison: a TUN's descriptor (3, from with-tun) as a stream of Node's fs in either
- * direction. What is done to a packet is what c-loop does: the source becomes the client's.
+ * A TUN as npm's tuntap2 reads and writes it, for comparison: Node's fs streams on its descriptor (3, from with-tun).
+ * Packets are changed as by c-loop: the source becomes the client's.
  */
 import { close, createReadStream, createWriteStream, write } from 'node:fs';
 import { applyChange, applyUdpChange, longChange, wordChange } from '#shim/codec/checksum.js';
@@ -8,7 +8,7 @@ import * as ipv4 from '#shim/codec/ipv4.js';
 import * as udp from '#shim/codec/udp.js';
 
 const DESCRIPTOR = 3;
-const LARGEST = 65536;
+const LARGEST_PACKET = 65536;
 /** 10.98.0.0/16 becomes 198.18.0.0/16. */
 const LIP_NETWORK = 0x0a62;
 const CLIENT_NETWORK = 0xc612;
@@ -31,8 +31,11 @@ function becomesClients(bytes: Buffer): boolean {
   return true;
 }
 
-// Without writev(), which would make one packet of several.
+// writev() would make one packet of several, so the stream gets no such function.
 const output = createWriteStream('', { fd: DESCRIPTOR, autoClose: false, fs: { close, write } });
-createReadStream('', { fd: DESCRIPTOR, autoClose: false, highWaterMark: LARGEST }).on('data', chunk => {
-  if (becomesClients(chunk as Buffer)) output.write(chunk);
-});
+createReadStream('', { fd: DESCRIPTOR, autoClose: false, highWaterMark: LARGEST_PACKET }).on(
+  'data',
+  chunk => {
+    if (becomesClients(chunk as Buffer)) output.write(chunk);
+  },
+);

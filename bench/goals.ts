@@ -1,4 +1,4 @@
-/** What was aimed at, next to what was found. A miss is said, and fails nothing. */
+/** Goals, and what was found. A missed goal is printed; the run does not fail. */
 import type { Measurement } from './measure.js';
 import type { MicroFigure } from './micro/figure.js';
 import { find, type Goal, type LoadFigures, type Results, type SoakFigures } from './results.js';

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** The kernel's own speed and ours, side by side: bench/README.md. */
+/** Measures the kernel's own speed and the shim's, side by side: bench/README.md. */
 import { accessSync, constants, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -7,7 +7,7 @@ import { VERSION } from '#shim/version.js';
 import { type Candidate, startCandidates } from './candidates.js';
 import { compileAll } from './compile.js';
 import { judge } from './goals.js';
-import { PREFIX, removeAllNamespaces, removeForsaken } from './namespaces.js';
+import { PREFIX, removeAllNamespaces, removeLeftovers } from './namespaces.js';
 import { type Options, readOptions } from './options.js';
 import { endAllNow } from './program.js';
 import { report } from './report.js';
@@ -18,10 +18,10 @@ import { measureSetUp } from './set-up.js';
 import { allTraffic } from './traffic.js';
 import { residentBytes } from './usage.js';
 
-const began = Date.now();
+const beganMs = Date.now();
 
 function say(text: string): void {
-  process.stderr.write(`${((Date.now() - began) / 1000).toFixed(0).padStart(5)} s  ${text}\n`);
+  process.stderr.write(`${((Date.now() - beganMs) / 1000).toFixed(0).padStart(5)} s  ${text}\n`);
 }
 
 function demand(options: Options): void {
@@ -35,7 +35,7 @@ async function run(options: Options, directory: string): Promise<Results> {
   const traffic = allTraffic(options);
   const micro = options.micro ? runMicro(options.quick, say) : [];
   say('starting the candidates');
-  removeForsaken();
+  removeLeftovers();
   const candidates = await startCandidates(directory, options);
   const bench: Bench = { candidates, directory, options, say };
   const rssBefore = candidates.map(resident);

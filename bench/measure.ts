@@ -11,13 +11,13 @@ import { cpuNanoseconds } from './usage.js';
 export interface Measurement {
   /** Datagrams received per second. */
   rate: number;
-  /** Of all that were sent, in percent. */
+  /** Percent of the datagrams sent that never came. */
   loss: number;
   sent: number;
   received: number;
-  /** Nanoseconds of CPU per datagram that the candidate's process took; none of it for the kernel. */
+  /** Nanoseconds of CPU that the candidate's process took per datagram; null for the kernel. */
   cpu: number | null;
-  /** Datagrams that came from somebody else than they should, of those that were looked at. */
+  /** Datagrams with a wrong source, of those whose source was checked. */
   strangers: number;
   looks: number;
   socketDrops: number;
@@ -25,6 +25,7 @@ export interface Measurement {
   latency?: { p50: number; p99: number };
 }
 
+/** What the sender prints. */
 interface Sent {
   seconds: number;
   received: number;
@@ -34,21 +35,24 @@ interface Sent {
   strangers: number;
 }
 
+/** What the receiver prints. */
 interface Received {
   looks: number;
   strangers: number;
   socketDrops: number;
+  /** Nanoseconds. */
   p50?: number;
   p99?: number;
 }
 
 export interface Pace {
   seconds: number;
-  /** Datagrams a second; without it as many as are received. */
+  /** Datagrams a second. Without it the sender goes as fast as the receiver. */
   rate?: number;
   latency?: true;
 }
 
+/** Network and port of the sources that the application is to see, as `receive` takes them. */
 const CLIENTS = ['c6120000', '5555'];
 const LIPS = ['0a620000', '40000'];
 
@@ -78,13 +82,13 @@ export async function measure(
     [loadCore],
   );
   await receiver.says('ready');
-  const before = program && cpuNanoseconds(program.pid);
+  const cpuBeforeNs = program && cpuNanoseconds(program.pid);
   const sender = new Program(
     place.command('lb', [programPath('send'), counts, ...senderArguments(traffic, pace, options)]),
     [loadCore],
   );
   const sent = await sender.result<Sent>();
-  const after = program && cpuNanoseconds(program.pid);
+  const cpuAfterNs = program && cpuNanoseconds(program.pid);
   receiver.kill('SIGTERM');
   const received = await receiver.result<Received>();
   return {
@@ -92,7 +96,10 @@ export async function measure(
     loss: (1 - sent.receivedInAll / sent.sentInAll) * 100,
     sent: sent.sentInAll,
     received: sent.receivedInAll,
-    cpu: before === undefined || after === undefined ? null : (after - before) / sent.receivedInAll,
+    cpu:
+      cpuBeforeNs === undefined || cpuAfterNs === undefined
+        ? null
+        : (cpuAfterNs - cpuBeforeNs) / sent.receivedInAll,
     strangers: sent.strangers + received.strangers,
     looks: sent.looks + received.looks,
     socketDrops: received.socketDrops,
@@ -105,11 +112,11 @@ export async function measure(
 function senderArguments(
   { flows, size, burst, sender, answers }: Traffic,
   { seconds, rate }: Pace,
-  { warmUp, window, segmentWindow }: Options,
+  { warmUpSeconds, window, segmentWindow }: Options,
 ): string[] {
   const datagrams = sender === 'sendmmsg' ? window : segmentWindow;
   const pace = rate === undefined ? ['window', datagrams] : ['rate', Math.round(rate)];
   const calls = sender === 'sendmmsg' ? 'plain' : 'segments';
-  const numbers = [flows, size, burst, calls, warmUp, seconds, ...pace];
+  const numbers = [flows, size, burst, calls, warmUpSeconds, seconds, ...pace];
   return [...numbers.map(String), ...(answers ? ['answers'] : [])];
 }

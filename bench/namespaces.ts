@@ -1,11 +1,11 @@
-/** Network namespaces of one candidate, by the part that each plays. */
+/** The network namespaces of one candidate, named by their parts. */
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { must } from './program.js';
 
-/** Of the names of all that a run makes; its process id follows. */
+/** The names of all that a run makes begin with this and its process id. */
 export const PREFIX = 'uoa-bench-';
 const all = new Set<Namespaces<string>>();
 
@@ -53,15 +53,15 @@ export function removeAllNamespaces(): void {
   for (const namespaces of all) namespaces.remove();
 }
 
-/** Takes away what runs of this program that were killed have left: namespaces and temporary directories. */
-export function removeForsaken(): void {
+/** Removes the namespaces and temporary directories that killed runs of this program left behind. */
+export function removeLeftovers(): void {
   for (const { name } of JSON.parse(must(['ip', '-j', 'netns', 'list']) || '[]') as { name: string }[])
-    if (isForsaken(name)) spawnSync('ip', ['netns', 'del', name]);
+    if (isLeftover(name)) spawnSync('ip', ['netns', 'del', name]);
   for (const name of readdirSync(tmpdir()))
-    if (isForsaken(name)) rmSync(join(tmpdir(), name), { recursive: true, force: true });
+    if (isLeftover(name)) rmSync(join(tmpdir(), name), { recursive: true, force: true });
 }
 
-function isForsaken(name: string): boolean {
+function isLeftover(name: string): boolean {
   const pid = new RegExp(`^${PREFIX}(\\d+)-`).exec(name)?.[1];
   return pid !== undefined && !existsSync(`/proc/${pid}`);
 }

@@ -4,19 +4,22 @@ import { parseArgs } from 'node:util';
 export interface Options {
   quick: boolean;
   rounds: number;
-  /** Seconds of one measurement, and of what goes before it without being counted. */
+  /** Length of one measurement. */
   seconds: number;
-  warmUp: number;
+  /** Length of the traffic before it that is not counted. */
+  warmUpSeconds: number;
   soakSeconds: number;
   flows: number;
-  /** Datagrams under way at most: of plain senders, and of those that send super-packets. */
+  /** Datagrams under way at most, from senders that use sendmmsg(). */
   window: number;
+  /** The same, from senders that use UDP_SEGMENT. */
   segmentWindow: number;
   /** Names of candidates and of traffic; empty: all. */
   only: string[];
   traffic: string[];
-  /** For sender and receiver, and for what is measured. */
+  /** The core of sender and receiver. */
   loadCore: number;
+  /** The core of what is measured. */
   shimCore: number;
   micro: boolean;
   /** Whether new flows at the load balancer are measured. */
@@ -71,7 +74,7 @@ export function readOptions(args: string[]): Options {
     quick,
     rounds: whole('rounds', values.rounds ?? (quick ? '2' : '5')),
     seconds: positive('seconds', values.seconds ?? (quick ? '0.3' : '1')),
-    warmUp: quick ? 0.1 : 0.3,
+    warmUpSeconds: quick ? 0.1 : 0.3,
     soakSeconds: whole('soak', values.soak ?? (quick ? '2' : '60')),
     flows: whole('flows', values.flows),
     window,

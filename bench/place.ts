@@ -19,19 +19,19 @@ export class Place extends Namespaces<'lb' | 'rs'> {
   constructor(candidate: string) {
     super(candidate, ['lb', 'rs']);
     this.connect('lb', 'eth0', '10.97.0.1/24', 'rs', 'eth0', `${RIP}/24`);
-    // Every address of these is this host's.
+    // Each of these addresses is the host's own.
     this.ip('lb', `route add local ${LIPS} dev lo`);
     this.ip('rs', 'route add default via 10.97.0.1');
   }
 
-  /** Whether super-packets of the sender's stay whole on their way, as on a NIC that cuts them (UDP segmentation offload). */
+  /** Whether the sender's super-packets stay whole on the veth, as for a NIC that cuts them (UDP segmentation offload). */
   setSegmentation(wanted: boolean): void {
     if (wanted === this.segments) return;
     must(this.command('lb', ['ethtool', '-K', 'eth0', 'tx-udp-segmentation', wanted ? 'on' : 'off']));
     this.segments = wanted;
   }
 
-  /** Packets that found no room in the TUN so far. */
+  /** Packets dropped so far because the TUN's queue was full. */
   tunDrops(): number {
     const [link] = JSON.parse(this.ip('rs', `-j -s link show ${TUN}`));
     return link.stats64.tx.dropped as number;

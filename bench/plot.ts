@@ -23,7 +23,7 @@ const TITLE = 30;
 const TOP = 12;
 const FOOT = 46;
 
-/** Colours that can be read on white and on black; what is ours stands out. */
+/** Colours that can be read on white and on black. The shim's bars stand out. */
 const STYLE = `
     text { font: 12px system-ui, sans-serif; fill: #1f2328 }
     .title { font-weight: 600 }

@@ -1,4 +1,4 @@
-/** Programs that this one starts. They end when it does, however that comes about. */
+/** Programs that the benchmark starts. They end when it ends, in whatever way. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -6,21 +6,21 @@ import { fileURLToPath } from 'node:url';
 /** The command that is measured. */
 export const SHIM = [process.execPath, fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))];
 
-const PATIENCE_MS = 10_000;
+const GUARD_MS = 10_000;
 
 const running = new Set<Program>();
 
 export class Program {
   readonly pid: number;
   readonly ended: Promise<number>;
-  /** What it wrote, to both. */
+  /** What it wrote to stdout and stderr. */
   output = '';
   private readonly child: ChildProcess;
   private isOver = false;
 
   /** Starts `command`, pinned to cores. */
   constructor(command: readonly string[], cores: readonly number[]) {
-    // The kernel ends it if this process is gone.
+    // The kernel ends it when this process ends.
     const [file, ...args] = ['setpriv', '--pdeathsig', 'TERM', 'taskset', '-c', cores.join(), ...command];
     this.child = spawn(file, args, { stdio: ['ignore', 'pipe', 'pipe'] });
     this.pid = this.child.pid ?? 0;
@@ -42,7 +42,7 @@ export class Program {
 
   /** Waits until it has written `text`. */
   async says(text: string): Promise<void> {
-    for (const deadline = Date.now() + PATIENCE_MS; !this.output.includes(text); await sleep(5))
+    for (const deadline = Date.now() + GUARD_MS; !this.output.includes(text); await sleep(5))
       if (this.isOver || Date.now() > deadline)
         throw new Error(`${this.child.spawnargs.join(' ')}: no "${text}" in: ${this.output}`);
   }
@@ -55,10 +55,10 @@ export class Program {
     throw new Error(`${this.child.spawnargs.join(' ')}: exit ${code}: ${this.output}`);
   }
 
-  /** Asks it to end, and insists if it does not. */
+  /** Ends it: SIGTERM, then SIGKILL if that does not help. */
   async end(): Promise<void> {
     this.kill('SIGTERM');
-    const insist = setTimeout(() => this.kill('SIGKILL'), PATIENCE_MS);
+    const insist = setTimeout(() => this.kill('SIGKILL'), GUARD_MS);
     await this.ended.catch(() => -1);
     clearTimeout(insist);
   }
@@ -68,7 +68,7 @@ export class Program {
   }
 }
 
-/** For exit handlers: asks all that still run to end, and gives them a moment. */
+/** For exit handlers: ends the programs that still run, after half a second with SIGKILL. */
 export function endAllNow(): void {
   if (running.size === 0) return;
   for (const program of running) program.kill('SIGTERM');
@@ -76,7 +76,7 @@ export function endAllNow(): void {
   for (const program of running) program.kill('SIGKILL');
 }
 
-/** Runs a command to its end; an Error with what it said if it fails. */
+/** Runs a command to its end. Throws what it said if it fails. */
 export function must(command: readonly string[], input = ''): string {
   const [file, ...args] = command;
   const { status, stdout, stderr, error } = spawnSync(file, args, { input, encoding: 'utf8' });

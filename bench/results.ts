@@ -1,4 +1,4 @@
-/** What a run found out: the shape of its JSON file. */
+/** What a run found: the shape of its JSON file. */
 import { readFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import type { Measurement } from './measure.js';
@@ -9,7 +9,7 @@ import type { Traffic } from './traffic.js';
 export interface LoadFigures {
   candidate: string;
   traffic: string;
-  /** In the order of the rounds, which are those of the other candidates too. */
+  /** In the order of the rounds. All candidates have the same rounds. */
   rounds: Measurement[];
 }
 
@@ -17,14 +17,16 @@ export interface SoakFigures {
   candidate: string;
   traffic: string;
   seconds: number;
-  /** Datagrams a second: asked for, and received. */
+  /** Datagrams a second that were to be sent. */
   rate: number;
+  /** Datagrams a second that were received. */
   received: number;
   sent: number;
   lost: number;
-  /** Of those: found no room in the TUN, in the application's socket. */
+  /** Those of them that the TUN's queue, and the application's socket, had no space for. */
   tunDrops: number;
   socketDrops: number;
+  /** Bytes of memory. */
   rssBefore: number;
   rssAfter: number;
 }
@@ -38,8 +40,9 @@ export interface SetUpFigures {
 export interface SetUpRound {
   /** Flows a second. */
   rate: number;
-  /** In percent: datagrams that never came, and that had a mark. */
+  /** Percent of the datagrams that never came. */
   loss: number;
+  /** Percent of the datagrams that got a mark. */
   marked: number;
   /** Nanoseconds of the shim's CPU per flow. */
   cpu: number | null;
@@ -49,7 +52,7 @@ export interface Goal {
   what: string;
   /** Such as `<= 1.25`. */
   wanted: string;
-  /** What was found; null: not measured. */
+  /** null: not measured. */
   found: number | null;
   unit: string;
   met: boolean | null;

@@ -1,4 +1,4 @@
-/** The order of measurements: in each round every candidate once, so that what changes meanwhile changes for all. */
+/** The order of measurements: each round visits every candidate once, so that changes of the machine reach all. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Candidate } from './candidates.js';
 import { type Measurement, measure } from './measure.js';
@@ -7,13 +7,14 @@ import type { LoadFigures, SoakFigures } from './results.js';
 import type { Traffic } from './traffic.js';
 import { residentBytes } from './usage.js';
 
+/** Datagrams a second. */
 const LATENCY_RATE = 2000;
 const LATENCY: Traffic = { name: 'latency', size: 64, flows: 1, burst: 1, sender: 'sendmmsg' };
 const SOAKED = ['shim', 'c-loop'];
 const SOAK_TRAFFIC = ['plain-64', 'segments-64'];
 const SOAK_SHARE = 0.8;
 const SOAK_TRIALS = 5;
-/** Memory is looked at when nothing goes on. */
+/** Memory is read when the traffic has ended for so long. */
 const REST_MS = 300;
 
 type Say = (text: string) => void;
@@ -22,11 +23,11 @@ export interface Bench {
   candidates: readonly Candidate[];
   directory: string;
   options: Options;
-  /** Tells how far it is. */
+  /** Reports progress. */
   say: Say;
 }
 
-/** As fast as they can. */
+/** The capacity of all candidates. */
 export async function measureLoad(bench: Bench, all: readonly Traffic[]): Promise<LoadFigures[]> {
   const figures: LoadFigures[] = [];
   for (const traffic of all)
@@ -47,11 +48,11 @@ async function measureRounds(
 ): Promise<LoadFigures[]> {
   const takers = candidates.filter(candidate => candidate.takes(traffic));
   const rounds = new Map<Candidate, Measurement[]>(takers.map(candidate => [candidate, []]));
-  // The first one counts for nothing: compilers and caches get to know this traffic.
+  // The first round is not counted: it warms compilers and caches for this traffic.
   for (let round = 0; round <= options.rounds; round++) {
     say(`${traffic.name}: ${round === 0 ? 'warming up' : `round ${round} of ${options.rounds}`}`);
     for (let i = 0; i < takers.length; i++) {
-      // Nobody is always the first, or always behind the same neighbour's heat.
+      // Another candidate goes first each time, so that none always follows the same one.
       const candidate = takers[(i + round) % takers.length];
       const one = await measure(candidate, traffic, pace, directory, options);
       if (round > 0) rounds.get(candidate)?.push(one);
@@ -64,7 +65,7 @@ async function measureRounds(
   }));
 }
 
-/** For long, at a part of what they can. */
+/** A long time at a share of the capacity. */
 export async function measureSoak(bench: Bench, all: readonly Traffic[]): Promise<SoakFigures[]> {
   const figures: SoakFigures[] = [];
   if (bench.options.soakSeconds === 0) return figures;
@@ -83,7 +84,7 @@ async function soak(
   if (program === undefined) throw new Error(`${candidate.name} is no process`);
   const seconds = options.soakSeconds;
   say(`${traffic.name}: ${candidate.name} for ${seconds} s`);
-  // The machine is not as fast as it was some minutes ago: what it can do now, at the worst of several moments.
+  // The machine's speed changes within minutes: the capacity is measured anew, and the lowest of several counts.
   const rates: number[] = [];
   for (let i = 0; i < SOAK_TRIALS; i++)
     rates.push((await measure(candidate, traffic, { seconds: options.seconds }, directory, options)).rate);

@@ -1,4 +1,4 @@
-/** All micro-benchmarks, round after round: a machine may be slow for a while. */
+/** Runs all micro-benchmarks in several rounds, because a machine may be slow for a while. */
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { MicroFigure } from './micro/figure.js';
@@ -7,7 +7,7 @@ import { median } from './statistics.js';
 
 const CHILD = fileURLToPath(new URL('./micro/child.js', import.meta.url));
 
-/** What the compiler makes of it differs from start to start. */
+/** Compiled code differs from start to start. */
 const STARTS = 5;
 
 export function runMicro(isQuick: boolean, say: (text: string) => void): MicroFigure[] {

@@ -1,6 +1,6 @@
 /**
  * New flows through a load balancer: how many a second the kernel's NAT sets up by itself, and how many with a shim that
- * puts a mark on each.
+ * marks each.
  *
  *     clients: send                    LB: nftables, and the shim                    RS: receive
  *     10.98.0.0/16   eth0 10.97.0.1 --- eth0 10.97.0.2 VIP   eth1 10.96.0.1 --- eth0 10.96.0.2 RIP, port 7000
@@ -18,7 +18,7 @@ import { cpuNanoseconds } from './usage.js';
 /** Each flow sends one datagram. */
 const FLOWS = 50_000;
 const QUICK_FLOWS = 10_000;
-const SIZE = 64;
+const PAYLOAD_BYTES = 64;
 
 const CLIENTS = '10.98.0.0/16';
 const VIP = '10.97.0.2';
@@ -33,7 +33,7 @@ const NAT = `table ip nat {
 `;
 
 class Balancer extends Namespaces<'clients' | 'lb' | 'rs'> {
-  /** What marks; the kernel alone has none. */
+  /** Undefined where the kernel is alone. */
   shim: Program | undefined;
   private readonly config: string;
 
@@ -51,11 +51,13 @@ class Balancer extends Namespaces<'clients' | 'lb' | 'rs'> {
     must(this.command('lb', ['sysctl', '-qw', 'net.ipv4.ip_forward=1']));
   }
 
-  translate(): void {
+  /** NAT by nftables alone. */
+  useKernelAlone(): void {
     must(this.command('lb', ['nft', '-f', '-']), NAT);
   }
 
-  async mark({ shimCore }: Options): Promise<void> {
+  /** NAT and marks by the shim. */
+  async useShim({ shimCore }: Options): Promise<void> {
     const services = [{ vip: VIP, port: PORT, realServers: [{ address: RIP, port: PORT }] }];
     const config = {
       role: 'load-balancer',
@@ -67,8 +69,8 @@ class Balancer extends Namespaces<'clients' | 'lb' | 'rs'> {
     await this.shim.says('serving as load-balancer');
   }
 
-  /** How many datagrams it has put a mark on so far. */
-  get marks(): number {
+  /** Marks inserted so far. */
+  get marksInserted(): number {
     if (this.shim === undefined) return 0;
     return JSON.parse(must([...SHIM, 'stats', '--json', '--config', this.config])).marks_inserted;
   }
@@ -87,8 +89,8 @@ export async function measureSetUp(
   mkdirSync(directory);
   const balancers = [new Balancer('kernel', directory), new Balancer('shim', directory)];
   const [kernel, shim] = balancers;
-  kernel.translate();
-  await shim.mark(options);
+  kernel.useKernelAlone();
+  await shim.useShim(options);
   const rounds = balancers.map((): SetUpRound[] => []);
   for (let round = 0; round <= options.rounds; round++) {
     say(`flows at the load balancer: ${round === 0 ? 'warming up' : `round ${round} of ${options.rounds}`}`);
@@ -118,24 +120,24 @@ async function measure(
   const counts = join(directory, 'counts');
   rmSync(counts, { force: true });
   balancer.forgetFlows();
-  const marksBefore = balancer.marks;
+  const marksBefore = balancer.marksInserted;
   const receiver = new Program(balancer.command('rs', [programPath('receive'), counts, '0', '0']), [
     loadCore,
   ]);
   await receiver.says('ready');
   const { shim } = balancer;
-  const before = shim && cpuNanoseconds(shim.pid);
+  const cpuBeforeNs = shim && cpuNanoseconds(shim.pid);
   const flows = quick ? QUICK_FLOWS : FLOWS;
-  const once = [flows, SIZE, 1, 'plain', 0, 0, 'window', window].map(String);
+  const once = [flows, PAYLOAD_BYTES, 1, 'plain', 0, 0, 'window', window].map(String);
   const sender = new Program(balancer.command('clients', [programPath('send'), counts, ...once]), [loadCore]);
   const { seconds, sentInAll, receivedInAll } = await sender.result<Sent>();
-  const cpu = before === undefined ? null : (cpuNanoseconds(shim?.pid ?? 0) - before) / sentInAll;
+  const cpu = cpuBeforeNs === undefined ? null : (cpuNanoseconds(shim?.pid ?? 0) - cpuBeforeNs) / sentInAll;
   receiver.kill('SIGTERM');
   await receiver.result();
   return {
     rate: sentInAll / seconds,
     loss: (1 - receivedInAll / sentInAll) * 100,
     cpu,
-    marked: ((balancer.marks - marksBefore) / sentInAll) * 100,
+    marked: ((balancer.marksInserted - marksBefore) / sentInAll) * 100,
   };
 }

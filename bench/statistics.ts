@@ -16,7 +16,7 @@ export function spread(values: readonly number[]): Spread {
   return { median: median(values), low: Math.min(...values), high: Math.max(...values) };
 }
 
-/** What `a` is to `b`, round by round: the machine's mood changes, and does so for both. */
+/** `a` divided by `b`, round by round: within a round the machine is equally fast for both. */
 export function pairedRatio(a: readonly number[], b: readonly number[]): Spread {
   return spread(a.map((value, i) => value / b[i]));
 }

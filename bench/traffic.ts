@@ -2,9 +2,9 @@
 import type { Options } from './options.js';
 
 /**
- * `cut`: sendmsg() with UDP_SEGMENT, which the sender's kernel cuts into datagrams before they are on the wire: they
- * come one by one, from the fastest sender there is. `segments`: the same, for a NIC that would cut them, so they come as
- * super-packets. `sendmmsg`: as most programs send.
+ * `cut`: sendmsg() with UDP_SEGMENT. The sender's kernel cuts it into datagrams, so they come one by one, from the
+ * fastest sender there is. `segments`: the same, but left whole as for a NIC that would cut it, so super-packets come.
+ * `sendmmsg`: as most programs send.
  */
 export type Sender = 'cut' | 'segments' | 'sendmmsg';
 

@@ -1,7 +1,7 @@
-/** What a process has used so far, out of /proc. */
+/** What a process has used so far, read from /proc. */
 import { readdirSync, readFileSync } from 'node:fs';
 
-/** Nanoseconds on a CPU, of all threads, user and system: as exact as the scheduler has it. */
+/** Nanoseconds of CPU, user and system, of all threads. They are the scheduler's, which are exact. */
 export function cpuNanoseconds(pid: number): number {
   let total = 0;
   for (const thread of readdirSync(`/proc/${pid}/task`))
@@ -9,7 +9,7 @@ export function cpuNanoseconds(pid: number): number {
   return total;
 }
 
-/** Bytes of memory that it holds. */
+/** Bytes of memory that the process holds (RSS). */
 export function residentBytes(pid: number): number {
   const kilobytes = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
   return Number(kilobytes) * 1024;

@@ -1,4 +1,4 @@
-/** Runs the one micro-benchmark that its argument names, and prints what it found as JSON. */
+/** Runs the micro-benchmark that its argument names, and prints the figures as JSON. */
 import { inlineMore } from '#shim/dataplane/compiler.js';
 import { SCENARIOS } from './scenarios.js';
 

@@ -1,4 +1,4 @@
-/** Devices without a kernel: packets of many flows come in a random order, and what goes out is gone. */
+/** Devices without a kernel: packets of many flows come in a random order, and what goes out is discarded. */
 import { BATCH } from '#shim/codec/batch.js';
 import { applyChange, applyUdpChange, longChange } from '#shim/codec/checksum.js';
 import * as ipv4 from '#shim/codec/ipv4.js';
@@ -9,14 +9,14 @@ import { Arena } from '#shim/io/arena.js';
 import type { Device } from '#shim/io/device.js';
 import { type Ends, type Family, makePacket, makePacket6 } from './packets.js';
 
-/** 320,000 packets a second: a tick each so many batches. */
+/** At 320,000 packets a second, a tick (1 ms) passes every so many batches. */
 const BATCHES_PER_TICK = 20;
-/** Where UDP's header and the addresses' last words are: all before those is the same for everybody. */
+/** Offsets of the UDP header and of the addresses' last words. The words before those are the same for all flows. */
 const OFFSETS = {
-  4: { header: ipv4.MIN_HEADER, source: ipv4.SOURCE, destination: ipv4.DESTINATION },
-  6: { header: ipv6.HEADER, source: ipv6.SOURCE + 12, destination: ipv6.DESTINATION + 12 },
+  4: { udp: ipv4.MIN_HEADER, source: ipv4.SOURCE, destination: ipv4.DESTINATION },
+  6: { udp: ipv6.HEADER, source: ipv6.SOURCE + 12, destination: ipv6.DESTINATION + 12 },
 } as const;
-/** Packets made at a time: what a cache holds. */
+/** Packets made at a time. So many fit into a cache. */
 const PREPARED = 4096;
 
 abstract class Feed implements Device {
@@ -25,7 +25,7 @@ abstract class Feed implements Device {
   private batches = 0;
   protected next = 0;
 
-  /** How many packets there are for the next batch, once their bytes are where they belong. */
+  /** Puts the next batch into the arena, and returns the number of its packets. */
   abstract lay(): number;
 
   protected abstract lengthOf(i: number): number;
@@ -59,8 +59,8 @@ abstract class Feed implements Device {
 }
 
 /**
- * Packets without a mark that lie where the last ones lay: what the role has changed in those (an address, a port, the
- * checksums) is written again, so that making a packet costs as little as can be. No marks, then: they move headers.
+ * Packets without a mark, at the place of the ones before. Only what the role changed in those is written again: an
+ * address, a port, the checksums. So making a packet costs little. Marks would move headers, so there are none.
  */
 export class PlainFeed extends Feed {
   private readonly template: DataView;
@@ -68,28 +68,28 @@ export class PlainFeed extends Feed {
   private readonly headerChecksums: Uint16Array;
   private readonly udpChecksums: Uint16Array;
   private readonly isV4: boolean;
-  private readonly header: number;
-  private readonly addressAt: number;
-  private readonly portAt: number;
+  private readonly udpOffset: number;
+  private readonly addressOffset: number;
+  private readonly portOffset: number;
   private readonly first: number;
 
-  /** `side` says which end differs from flow to flow, and is what the role replaces. */
+  /** `side` is the end that differs from flow to flow, and that the role replaces. */
   constructor(
     private readonly order: Uint32Array,
     ends: (flow: number) => Ends,
     side: 'source' | 'destination',
-    payload: number,
+    payloadBytes: number,
     family: Family,
   ) {
     super();
     this.isV4 = family === 4;
-    const template = this.isV4 ? makePacket(ends(0), payload) : makePacket6(ends(0), payload);
+    const template = this.isV4 ? makePacket(ends(0), payloadBytes) : makePacket6(ends(0), payloadBytes);
     this.template = new DataView(template.buffer);
     this.length = template.length;
     this.first = ends(0)[side];
-    this.header = OFFSETS[family].header;
-    this.addressAt = OFFSETS[family][side];
-    this.portAt = this.header + (side === 'source' ? udp.SOURCE_PORT : udp.DESTINATION_PORT);
+    this.udpOffset = OFFSETS[family].udp;
+    this.addressOffset = OFFSETS[family][side];
+    this.portOffset = this.udpOffset + (side === 'source' ? udp.SOURCE_PORT : udp.DESTINATION_PORT);
     this.headerChecksums = new Uint16Array(order.length);
     this.udpChecksums = new Uint16Array(order.length);
     for (let i = 0; i < order.length; i++) this.writeChecksums(i);
@@ -100,7 +100,7 @@ export class PlainFeed extends Feed {
     const { template } = this;
     const change = longChange(this.first, this.first + this.order[i]);
     this.headerChecksums[i] = applyChange(template.getUint16(ipv4.CHECKSUM), change);
-    this.udpChecksums[i] = applyUdpChange(template.getUint16(this.header + udp.CHECKSUM), change);
+    this.udpChecksums[i] = applyUdpChange(template.getUint16(this.udpOffset + udp.CHECKSUM), change);
   }
 
   protected lengthOf(): number {
@@ -108,17 +108,17 @@ export class PlainFeed extends Feed {
   }
 
   lay(): number {
-    const { arena, order, addressAt, portAt, headerChecksums, udpChecksums, first } = this;
-    const { isV4, header } = this;
+    const { arena, order, addressOffset, portOffset, headerChecksums, udpChecksums, first } = this;
+    const { isV4, udpOffset } = this;
     const { view } = arena;
-    const port = this.template.getUint16(portAt);
+    const port = this.template.getUint16(portOffset);
     for (let i = 0; i < BATCH; i++) {
       const k = this.next;
       const offset = arena.packetOffset(i);
-      view.setInt32(offset + addressAt, first + order[k]);
+      view.setInt32(offset + addressOffset, first + order[k]);
       if (isV4) view.setUint16(offset + ipv4.CHECKSUM, headerChecksums[k]);
-      view.setUint16(offset + portAt, port);
-      view.setUint16(offset + header + udp.CHECKSUM, udpChecksums[k]);
+      view.setUint16(offset + portOffset, port);
+      view.setUint16(offset + udpOffset + udp.CHECKSUM, udpChecksums[k]);
       this.next = k + 1 === order.length ? 0 : k + 1;
     }
     this.passTime();
@@ -126,7 +126,7 @@ export class PlainFeed extends Feed {
   }
 }
 
-/** Packets that are made before, some at a time, and copied to where they are handled. */
+/** Packets that are made beforehand, some at a time, and copied into the arena. */
 export class CopyFeed extends Feed {
   private packets: Uint8Array[] = [];
   private made = 0;
@@ -140,7 +140,7 @@ export class CopyFeed extends Feed {
     super();
   }
 
-  /** Makes some packets; false if there were all already. */
+  /** Makes some packets. False if all were made already. */
   prepare(): boolean {
     const some = Math.min(PREPARED, this.count - this.made);
     this.packets = Array.from({ length: some }, (_, i) => this.make(this.made + i));
@@ -149,7 +149,7 @@ export class CopyFeed extends Feed {
     return some > 0;
   }
 
-  /** Up to a batch of those that are prepared. */
+  /** At most a batch of the prepared packets. */
   lay(): number {
     const { arena, packets, next } = this;
     const count = Math.min(BATCH, packets.length - next);

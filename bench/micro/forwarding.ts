@@ -1,5 +1,4 @@
-/** What JavaScript does with a packet of a flow that is known. */
-
+/** The cost in JavaScript of a packet of a known flow. */
 import { BATCH } from '#shim/codec/batch.js';
 import { Packet } from '#shim/codec/packet.js';
 import { Pipeline } from '#shim/dataplane/pipeline.js';
@@ -9,10 +8,10 @@ import type { MicroFigure } from './figure.js';
 import { expectCount, learnFlows, makeKit, nanosecondsEach } from './kit.js';
 import { type Family, shuffled, toClient, toService } from './packets.js';
 
-const PAYLOAD = 64;
+const PAYLOAD_BYTES = 64;
 const PACKETS = 1_000_000;
 
-/** Packets to the service, or replies to clients, each of another flow than the one before. */
+/** Packets to the service, or replies to clients. Each belongs to another flow than the one before. */
 export function forwarding(
   flowCount: number,
   direction: 'inbound' | 'replies',
@@ -24,12 +23,12 @@ export function forwarding(
   const isInbound = direction === 'inbound';
   const makeFeed = () =>
     isInbound
-      ? new PlainFeed(order, toService, 'source', PAYLOAD, family)
-      : new PlainFeed(order, toClient, 'destination', PAYLOAD, family);
+      ? new PlainFeed(order, toService, 'source', PAYLOAD_BYTES, family)
+      : new PlainFeed(order, toClient, 'destination', PAYLOAD_BYTES, family);
 
   const feed = makeFeed();
   const pipeline = new Pipeline(feed, kit.role);
-  const throughPipeline = nanosecondsEach(PACKETS, () => {
+  const pipelineNs = nanosecondsEach(PACKETS, () => {
     for (let left = PACKETS; left > 0; left -= BATCH) pipeline.turn();
   });
   if (kit.counters[Counter.uoa_miss] > 0) throw new Error('flows were not found');
@@ -39,7 +38,7 @@ export function forwarding(
   const packets = Array.from({ length: BATCH }, () => new Packet(buffer, bytes, view));
   const ones = packets.map(packet => [packet]);
   const outbox = { offset: 0, add() {} };
-  const throughRole = nanosecondsEach(PACKETS, () => {
+  const roleNs = nanosecondsEach(PACKETS, () => {
     for (let left = PACKETS; left > 0; left -= BATCH) {
       feed.receive(packets);
       for (let i = 0; i < BATCH; i++) {
@@ -48,12 +47,12 @@ export function forwarding(
       }
     }
   });
-  const feeding = nanosecondsEach(PACKETS, () => {
+  const feedingNs = nanosecondsEach(PACKETS, () => {
     for (let left = PACKETS; left > 0; left -= BATCH) feed.lay();
   });
   const name = `${direction}-${flowCount}${family === 6 ? ', IPv6' : ''}`;
   return [
-    { name: `${name}/pipeline`, value: throughPipeline - feeding, unit: 'ns/packet' },
-    { name: `${name}/parse and role`, value: throughRole - feeding, unit: 'ns/packet' },
+    { name: `${name}/pipeline`, value: pipelineNs - feedingNs, unit: 'ns/packet' },
+    { name: `${name}/parse and role`, value: roleNs - feedingNs, unit: 'ns/packet' },
   ];
 }

@@ -15,7 +15,7 @@ import {
   RPORT,
 } from './packets.js';
 
-/** Set by `--quick`. */
+/** `run-micro.ts` passes `--quick` on. */
 const IS_QUICK = process.argv.includes('quick');
 const SAMPLES = IS_QUICK ? 3 : 9;
 const WARM_UPS = IS_QUICK ? 1 : 2;
@@ -31,7 +31,7 @@ export interface Kit {
   bytes: number;
 }
 
-/** As the daemon makes them: shared memory, in large pages where there are such. */
+/** As the daemon makes them: shared memory, in large pages where the kernel has them. */
 export function makeKit(family: Family = 4): Kit {
   const table = { maxFlows: MAX_FLOWS, timeoutMs: TIMEOUT_MS, routesReplies: true, seed: 1 };
   const memory = new SharedArrayBuffer(FlowTable.byteLength(table));
@@ -56,7 +56,7 @@ export function makeKit(family: Family = 4): Kit {
   };
 }
 
-/** Where the ends of a flow are in `makeEnds`. */
+/** The ends of a flow in `makeEnds`: word indexes. */
 export const LIP = 0;
 export const SERVER = 4;
 export const PORTS = flowPorts(LIP_PORT, RPORT);
@@ -67,7 +67,7 @@ export function makeEnds(family: Family): Int32Array {
   return Int32Array.of(...network, 0, ...network, RIP);
 }
 
-/** Puts flows into the table without any packets. */
+/** Adds flows to the table without packets. */
 export function learnFlows({ flows, family }: Kit, order: Uint32Array): void {
   const ends = makeEnds(family);
   const client = { words: Int32Array.of(...NETWORK[family], 0), port: CLIENT_PORT };
@@ -79,15 +79,15 @@ export function learnFlows({ flows, family }: Kit, order: Uint32Array): void {
   }
 }
 
-/** Milliseconds of CPU that this process has had: what others on the machine do in the meantime is not in there. */
+/** Milliseconds of CPU of this process. Other work on the machine does not count. */
 export function cpuMilliseconds(): number {
   const { user, system } = process.cpuUsage();
   return (user + system) / 1000;
 }
 
 /**
- * Nanoseconds that one of `count` takes when `act` does all of them: the quickest of several goes, after some others. A
- * machine may be slowed down for a moment by what shares its processor, and is never faster than it is.
+ * Nanoseconds for one of `count` when `act` does all of them. The fastest of several samples counts, after some to warm
+ * up: what shares the processor can only slow a sample down.
  */
 export function nanosecondsEach(count: number, act: () => void): number {
   const samples: number[] = [];
@@ -99,7 +99,7 @@ export function nanosecondsEach(count: number, act: () => void): number {
   return Math.min(...samples);
 }
 
-/** Stops a benchmark that does not do what it says. */
+/** Throws if a benchmark does not do what it says. */
 export function expectCount(counters: Counters, name: keyof typeof Counter, least: number): void {
   const found = counters[Counter[name]];
   if (found < least) throw new Error(`${name} is ${found}, not ${least}: this measures something else`);

@@ -1,5 +1,4 @@
 /** The flow table alone. */
-
 import { BATCH } from '#shim/codec/batch.js';
 import { NONE } from '#shim/codec/units.js';
 import { FlowPrefetch } from '#shim/flow/prefetch.js';
@@ -9,7 +8,7 @@ import { LIP_NETWORK, shuffled } from './packets.js';
 
 const LOOKUPS = 1_000_000;
 
-/** Looks flows up, each another one than before: with many of them, in memory that no cache holds. */
+/** Looks up one flow after the other. Many flows lie in memory that no cache holds. */
 export function lookups(flowCount: number): MicroFigure[] {
   const { flows, family } = makeTable(flowCount);
   const order = shuffled(flowCount);
@@ -27,7 +26,7 @@ export function lookups(flowCount: number): MicroFigure[] {
   return [{ name: `lookup-${flowCount}`, value: each, unit: 'ns' }];
 }
 
-/** The same a batch at a time, as the role does it: all of it is looked at ahead, so that misses overlap. */
+/** The same in batches, as the role does it: a batch is prefetched, so that cache misses overlap. */
 export function batchedLookups(flowCount: number): MicroFigure[] {
   const { flows, family } = makeTable(flowCount);
   const order = shuffled(flowCount);

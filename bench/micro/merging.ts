@@ -12,24 +12,24 @@ const BATCHES = 50_000;
 const HEADER = 20;
 
 export function merging(): MicroFigure[] {
-  return [64, 1200].map(size => ({
-    name: `step/merge ${BATCH}, ${size} B`,
-    value: mergeOne(size),
+  return [64, 1200].map(payloadBytes => ({
+    name: `step/merge ${BATCH}, ${payloadBytes} B`,
+    value: mergeOne(payloadBytes),
     unit: 'ns/packet',
   }));
 }
 
-function mergeOne(size: number): number {
+function mergeOne(payloadBytes: number): number {
   const arena = new Arena();
   const merger = new Merger(arena);
-  const packet = makePacket(toService(1), size);
+  const packet = makePacket(toService(1), payloadBytes);
   const headers = packet.subarray(0, HEADER + 8);
   for (let i = 0; i < BATCH; i++) arena.bytes.set(packet, arena.packetOffset(i));
   const { buffer, bytes, view } = arena;
   const packets = Array.from({ length: BATCH }, () => new Packet(buffer, bytes, view));
   const list = new PacketList();
   const fill = (): void => {
-    // Merging changes the first packet's headers, and no others.
+    // Merging changes only the first packet's headers.
     arena.bytes.set(headers, arena.packetOffset(0));
     list.count = 0;
     for (let i = 0; i < BATCH; i++) {
@@ -38,15 +38,15 @@ function mergeOne(size: number): number {
       list.add(packets[i]);
     }
   };
-  const filling = nanosecondsEach(BATCHES * BATCH, () => {
+  const fillingNs = nanosecondsEach(BATCHES * BATCH, () => {
     for (let left = BATCHES; left > 0; left--) fill();
   });
-  const all = nanosecondsEach(BATCHES * BATCH, () => {
+  const allNs = nanosecondsEach(BATCHES * BATCH, () => {
     for (let left = BATCHES; left > 0; left--) {
       fill();
       merger.merge(list);
     }
   });
   if (list.count !== 1) throw new Error(`${list.count} packets are left: nothing was merged`);
-  return all - filling;
+  return allNs - fillingNs;
 }

@@ -15,7 +15,7 @@ export const LIP_PORT = 40000;
 export const CLIENT_PORT = 5555;
 export const RPORT = 7000;
 
-/** Of the IPv4 header of a packet with a mark in it. */
+/** Bytes of the IPv4 header of a packet with a mark. */
 const MARKED_HEADER = ipv4.MIN_HEADER + 8;
 
 export interface Ends {
@@ -42,26 +42,26 @@ export const NETWORK: Readonly<Record<Family, readonly number[]>> = {
 };
 
 /** A UDP packet by IPv6. */
-export function makePacket6(ends: Ends, payload: number): Uint8Array {
-  const bytes = new Uint8Array(ipv6.HEADER + udp.HEADER + payload).fill(0x61, ipv6.HEADER + udp.HEADER);
+export function makePacket6(ends: Ends, payloadBytes: number): Uint8Array {
+  const bytes = new Uint8Array(ipv6.HEADER + udp.HEADER + payloadBytes).fill(0x61, ipv6.HEADER + udp.HEADER);
   const view = new DataView(bytes.buffer);
   view.setUint8(ipv6.VERSION_CLASS_FLOW, 0x60);
-  view.setUint16(ipv6.PAYLOAD_LENGTH, udp.HEADER + payload);
+  view.setUint16(ipv6.PAYLOAD_LENGTH, udp.HEADER + payloadBytes);
   view.setUint8(ipv6.NEXT_HEADER, udp.PROTOCOL);
   view.setUint8(ipv6.HOP_LIMIT, 63);
-  for (const [at, last] of [
+  for (const [offset, last] of [
     [ipv6.SOURCE, ends.source],
     [ipv6.DESTINATION, ends.destination],
   ])
-    for (const [i, word] of [...NETWORK[6], last].entries()) view.setUint32(at + i * 4, word);
-  writeUdp(view, ipv6.HEADER, ends, payload);
+    for (const [i, word] of [...NETWORK[6], last].entries()) view.setUint32(offset + i * 4, word);
+  writeUdp(view, ipv6.HEADER, ends, payloadBytes);
   return bytes;
 }
 
-/** A UDP packet by IPv4, all its checksums right; with a mark in its header if it names a client. */
-export function makePacket(ends: Ends, payload: number, client?: number): Uint8Array {
+/** A UDP packet by IPv4 with correct checksums, and with a mark in its header if `client` is given. */
+export function makePacket(ends: Ends, payloadBytes: number, client?: number): Uint8Array {
   const header = client === undefined ? ipv4.MIN_HEADER : MARKED_HEADER;
-  const bytes = new Uint8Array(header + udp.HEADER + payload).fill(0x61, header + udp.HEADER);
+  const bytes = new Uint8Array(header + udp.HEADER + payloadBytes).fill(0x61, header + udp.HEADER);
   const view = new DataView(bytes.buffer);
   view.setUint8(ipv4.VERSION_IHL, 0x40 | (header / 4));
   view.setUint16(ipv4.TOTAL_LENGTH, bytes.length);
@@ -75,15 +75,15 @@ export function makePacket(ends: Ends, payload: number, client?: number): Uint8A
     view.setUint32(ipv4.OPTIONS + 4, client);
   }
   view.setUint16(ipv4.CHECKSUM, complement(sumWords(view, 0, header)));
-  writeUdp(view, header, ends, payload);
+  writeUdp(view, header, ends, payloadBytes);
   return bytes;
 }
 
-function writeUdp(view: DataView, header: number, ends: Ends, payload: number): void {
+function writeUdp(view: DataView, header: number, ends: Ends, payloadBytes: number): void {
   view.setUint16(header + udp.SOURCE_PORT, ends.sourcePort);
   view.setUint16(header + udp.DESTINATION_PORT, ends.destinationPort);
-  view.setUint16(header + udp.LENGTH, udp.HEADER + payload);
-  // The sum over the addresses is made from the fixed header's, wherever an option stands.
+  view.setUint16(header + udp.LENGTH, udp.HEADER + payloadBytes);
+  // The addresses are summed in the fixed header, wherever an option stands.
   completeChecksum(view, view.getUint8(0) >>> 4 === 6, 0, header, view.byteLength);
 }
 

@@ -1,4 +1,4 @@
-/** The micro-benchmarks, each of which runs in a process of its own: what one has warmed up is no help to another. */
+/** The micro-benchmarks. Each runs in a process of its own, so that none profits from what another warmed up. */
 import type { MicroFigure } from './figure.js';
 import { forwarding } from './forwarding.js';
 import { lifetime } from './lifetime.js';

@@ -1,4 +1,4 @@
-/** What the single steps of a packet's way cost. */
+/** The cost of single steps of a packet's way. */
 import { strip } from '#shim/codec/marks.js';
 import { Packet } from '#shim/codec/packet.js';
 import { setSource } from '#shim/codec/rewrite.js';
@@ -9,11 +9,11 @@ import { nanosecondsEach } from './kit.js';
 import { CLIENT_NETWORK, makePacket, toService } from './packets.js';
 
 const TIMES = 1_000_000;
-const AT = 128;
-const ACK_AT = 8192;
-const HEADER = 20;
+const OFFSET = 128;
+const ACK_OFFSET = 8192;
+const HEADER_BYTES = 20;
 
-/** Does it a million times. */
+/** Nanoseconds of one call. */
 function each(act: () => void): number {
   return nanosecondsEach(TIMES, () => {
     for (let left = TIMES; left > 0; left--) act();
@@ -28,8 +28,8 @@ export function steps(): MicroFigure[] {
   const marked = makePacket(toService(1), 64, CLIENT_NETWORK + 1);
   const large = makePacket(toService(1), 1200);
 
-  bytes.set(plain, AT);
-  const parsing = each(() => packet.parse(AT, AT + plain.length));
+  bytes.set(plain, OFFSET);
+  const parsing = each(() => packet.parse(OFFSET, OFFSET + plain.length));
   const clients = [
     Int32Array.of(0, 0, 0xffff, CLIENT_NETWORK),
     Int32Array.of(0, 0, 0xffff, CLIENT_NETWORK + 9),
@@ -40,19 +40,19 @@ export function steps(): MicroFigure[] {
     setSource(packet, clients[turn], 0, 5555 + turn);
   });
 
-  const copying = each(() => bytes.set(marked, AT));
+  const copying = each(() => bytes.set(marked, OFFSET));
   const readingMark = each(() => {
-    bytes.set(marked, AT);
-    packet.parse(AT, AT + marked.length);
+    bytes.set(marked, OFFSET);
+    packet.parse(OFFSET, OFFSET + marked.length);
   });
   const stripping = each(() => {
-    bytes.set(marked, AT);
-    packet.parse(AT, AT + marked.length);
+    bytes.set(marked, OFFSET);
+    packet.parse(OFFSET, OFFSET + marked.length);
     strip(packet);
   });
-  bytes.set(marked, AT);
-  packet.parse(AT, AT + marked.length);
-  const acknowledging = each(() => writeAck(packet, packet.view, ACK_AT));
+  bytes.set(marked, OFFSET);
+  packet.parse(OFFSET, OFFSET + marked.length);
+  const acknowledging = each(() => writeAck(packet, packet.view, ACK_OFFSET));
 
   const small = checksumming(packet.view, bytes, plain);
   const whole = checksumming(packet.view, bytes, large);
@@ -68,6 +68,6 @@ export function steps(): MicroFigure[] {
 }
 
 function checksumming(view: DataView, bytes: Uint8Array, packet: Uint8Array): number {
-  bytes.set(packet, AT);
-  return each(() => completeChecksum(view, false, AT, AT + HEADER, AT + packet.length));
+  bytes.set(packet, OFFSET);
+  return each(() => completeChecksum(view, false, OFFSET, OFFSET + HEADER_BYTES, OFFSET + packet.length));
 }
