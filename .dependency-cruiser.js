@@ -73,14 +73,7 @@ export default {
     { from: { pathNot: '^(src|bench)/' }, to: {} },
   ],
   allowedSeverity: 'error',
-  forbidden: [
-    {
-      name: 'no-circular',
-      severity: 'error',
-      from: {},
-      to: { circular: true },
-    },
-  ],
+  forbidden: [{ name: 'no-circular', severity: 'error', from: {}, to: { circular: true } }],
   options: {
     // The native TypeScript compiler cannot parse for other programs yet.
     parser: 'swc',

@@ -1,7 +1,7 @@
 /*
- * The least that a program can do with a TUN: poll, then one read() and one write() a packet, in batches. Between them
- * the source becomes the client's (worked out, not looked up), its checksums by the difference. Replies go the other
- * way, by a raw socket.
+ * The least that a program can do with a TUN: poll, then one read() and one write() a packet, in batches. In between
+ * the source becomes the client's, which is computed and not looked up; checksums are updated incrementally. Replies go
+ * the other way, through a raw socket.
  *
  *     c-loop NAME [uso | queues N]
  *
@@ -36,7 +36,7 @@
 #define TUN_F_USO6 0x40
 #endif
 
-/* Offsets in an IPv4 packet without options; others are not for us. */
+/* Offsets in an IPv4 packet without options. Other packets are left alone. */
 #define PROTOCOL 9
 #define HEADER_CHECKSUM 10
 #define SOURCE 12

@@ -1,5 +1,5 @@
 /*
- * What sender, receiver and loops agree upon: which addresses a flow has, and what stands in front of a payload.
+ * What sender, receiver and loops share: the addresses of a flow, and the beginning of a payload.
  *
  *     flow f:  LIP 10.98.0.1 + f, port 40000  ->  10.97.0.2:7000        its client: 198.18.0.1 + f, port 5555
  */

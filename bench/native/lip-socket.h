@@ -5,7 +5,7 @@
 
 #include "flows.h"
 
-/* Room for what `set_lip` writes, and for a mark behind it. */
+/* Space for what `set_lip` writes and a mark behind it. */
 union lip_control {
   struct cmsghdr header;
   char bytes[CMSG_SPACE(sizeof(struct in_pktinfo)) + CMSG_SPACE(8)];
@@ -14,7 +14,7 @@ union lip_control {
 /* One socket for all flows: their LIPs share a port. */
 int open_lip_socket(void);
 
-/* A socket for one flow, which can only send: it knows its route, so a datagram costs the sender less. */
+/* A socket for one flow. It can only send; it knows its route, so a datagram costs less. */
 int open_flow_socket(uint32_t flow);
 
 /* Lets a message leave from a flow's LIP, and gives the bytes of `control` that are used. */

@@ -1,10 +1,10 @@
 /*
- * The load balancer's part before the measurement: a standalone mark for each flow, until its ACK is here.
+ * The load balancer's part before the measurement: sends a standalone mark for each flow until its ACK comes.
  *
  *     mark FLOWS
  *
- * The kernel takes the option from us and writes it into the IPv4 header (IP_RETOPTS), and hands out ACKs, which are
- * empty datagrams with an option, like any datagram.
+ * The kernel writes the option into the IPv4 header (IP_RETOPTS). ACKs are empty datagrams with an option, and the
+ * kernel delivers them like any datagram.
  */
 #include <poll.h>
 #include <string.h>
@@ -36,7 +36,7 @@ static void send_mark(int fd, uint32_t flow) {
   must((int)sendmsg(fd, &header, 0), "send mark");
 }
 
-/* Takes what ACKs there are: how many were new. */
+/* Takes the ACKs that are here, and returns the number of new ones. */
 static uint32_t take_acks(int fd, uint32_t flows) {
   uint32_t news = 0;
   for (;;) {

@@ -1,11 +1,11 @@
 /*
- * The application: receives datagrams as fast as they come, and says at the end what it saw.
+ * The application: receives datagrams as fast as they come, and prints at the end what it saw.
  *
  *     receive COUNTS NETWORK PORT [answer] [gro] [latency]
  *
- * COUNTS is the file by which the sender follows. Sources are to be NETWORK + 1 + flow (hexadecimal) and PORT: the first
- * datagram of each recvmmsg() is looked at. `answer` sends everything back. `latency` takes down the age of every
- * datagram, and sleeps until one comes; without it there is no sleep: what is measured is not how fast it wakes up.
+ * COUNTS is the file that the sender reads meanwhile. Sources have to be NETWORK + 1 + flow (hexadecimal) and PORT; the
+ * first datagram of each recvmmsg() is checked. `answer` sends everything back. `latency` notes the age of every
+ * datagram, and sleeps until one comes. Without it the program never sleeps, so that waking up is not measured.
  * SIGTERM ends it.
  */
 #define _GNU_SOURCE
@@ -65,7 +65,7 @@ static int open_socket(const struct options *options) {
   return fd;
 }
 
-/* Names are asked for where somebody reads them. */
+/* The kernel writes source addresses only where they are read. */
 static void prepare(const struct options *options) {
   for (int i = 0; i < BATCH; i++) {
     struct msghdr *header = &message[i].msg_hdr;

@@ -4,9 +4,9 @@
  *     send COUNTS FLOWS SIZE BURST plain|segments WARM_UP SECONDS window|rate NUMBER [answers]
  *
  * BURST datagrams of SIZE bytes belong to one flow, the next ones to the next flow, in turns. `plain`: one sendmmsg() a
- * burst. `segments`: one sendmsg() with UDP_SEGMENT. For 0 SECONDS each flow has its turn once. `window N`: as fast as they are received, N of them under way at
- * most, so nothing is sent only to be dropped. `rate N`: N a second, whatever happens to them. The receiver's count is
- * in COUNTS; with `answers`, it is what comes back here that counts.
+ * burst. `segments`: one sendmsg() with UDP_SEGMENT. With 0 SECONDS each flow has its turn once. `window N`: as fast as
+ * they are received, with at most N under way, so nothing is sent only to be dropped. `rate N`: N a second, whatever
+ * happens to them. COUNTS has the receiver's count. With `answers`, what comes back here counts instead.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -23,16 +23,16 @@
 #define MAX_BURST 64
 #define BATCH 64
 #define MOST_SOCKETS 10000
-/* What has not come after so long without any progress never will. */
+/* Without progress for so long, what has not come is lost. */
 #define STALL_NS 300000000u
-/* Less is not worth a sleep. */
+/* The shortest sleep that is worth it. */
 #define SLEEP_NS 100000u
 
 struct options {
   uint32_t flows, size, burst;
   /* shared: one socket for all flows. */
   int segments, answers, shared;
-  uint64_t warm_up, duration; /* ns */
+  uint64_t warm_up_ns, duration_ns;
   uint64_t window, rate;
 };
 
@@ -105,14 +105,14 @@ static void send_burst(const struct options *options, struct state *state) {
   state->sent += options->burst;
 }
 
-/* ---- what has come out ---------------------------------------------------------------------------------- */
+/* ---- what has arrived ------------------------------------------------------------------------------------- */
 
 static char answer[BATCH][2048];
 static struct mmsghdr reply[BATCH];
 static struct iovec reply_piece[BATCH];
 static union lip_control reply_control;
 
-/* Takes the answers that are here; the first of each batch has to be at the LIP that its flow has. */
+/* Takes the answers that are here. The first of each batch has to come to its flow's LIP. */
 static void take_answers(struct state *state) {
   for (int i = 0; i < BATCH; i++) {
     reply_piece[i] = (struct iovec){.iov_base = answer[i], .iov_len = sizeof answer[i]};
@@ -135,7 +135,7 @@ static uint64_t received(const struct options *options, struct state *state) {
   return state->answered;
 }
 
-/* Datagrams under way; those that are lost count until nothing has moved for a while. */
+/* Datagrams under way. Lost ones count until nothing has arrived for STALL_NS. */
 static uint64_t under_way(const struct options *options, struct state *state) {
   uint64_t now_received = received(options, state);
   if (now_received + state->given_up >= state->sent) state->given_up = 0;
@@ -168,9 +168,9 @@ static void wait_until(const struct options *options, struct state *state, uint6
 }
 
 /* Sends for so many nanoseconds; for 0, one burst of each flow. */
-static void send_for(const struct options *options, struct state *state, uint64_t duration) {
+static void send_for(const struct options *options, struct state *state, uint64_t duration_ns) {
   uint64_t start = nanoseconds();
-  for (uint64_t bursts = 0; duration > 0 ? nanoseconds() < start + duration : bursts < options->flows; bursts++) {
+  for (uint64_t bursts = 0; duration_ns > 0 ? nanoseconds() < start + duration_ns : bursts < options->flows; bursts++) {
     if (options->window > 0) wait_for_room(options, state);
     else wait_until(options, state, start + bursts * options->burst * 1000000000u / options->rate);
     send_burst(options, state);
@@ -191,13 +191,13 @@ static struct options read_options(int count, char **argument) {
       .size = (uint32_t)atoi(argument[3]),
       .burst = (uint32_t)atoi(argument[4]),
       .segments = strcmp(argument[5], "segments") == 0,
-      .warm_up = (uint64_t)(atof(argument[6]) * 1e9),
-      .duration = (uint64_t)(atof(argument[7]) * 1e9),
+      .warm_up_ns = (uint64_t)(atof(argument[6]) * 1e9),
+      .duration_ns = (uint64_t)(atof(argument[7]) * 1e9),
       .answers = count > 10 && strcmp(argument[10], "answers") == 0,
   };
   if (strcmp(argument[8], "window") == 0) options.window = strtoul(argument[9], NULL, 10);
   else options.rate = strtoul(argument[9], NULL, 10);
-  /* Sockets that only send are faster each for itself, as long as there may be so many. */
+  /* A socket for each flow sends faster, if there may be so many sockets and none receives. */
   options.shared = options.answers || options.flows > MOST_SOCKETS;
   int fits = options.flows > 0 && options.flows <= MAX_FLOWS && options.size >= sizeof(struct stamp) &&
              options.size <= 2048 && options.burst > 0 && options.burst <= MAX_BURST &&
@@ -215,9 +215,9 @@ int main(int count, char **argument) {
   prepare(&options);
   state.last_progress = nanoseconds();
 
-  if (options.warm_up > 0) send_for(&options, &state, options.warm_up);
+  if (options.warm_up_ns > 0) send_for(&options, &state, options.warm_up_ns);
   uint64_t received_before = received(&options, &state), sent_before = state.sent, begin = nanoseconds();
-  send_for(&options, &state, options.duration);
+  send_for(&options, &state, options.duration_ns);
   uint64_t received_then = received(&options, &state), sent_then = state.sent, end = nanoseconds();
   settle(&options, &state);
 

@@ -1,5 +1,5 @@
 /*
- * Makes a TUN without headers, its descriptor 3, blocking, and becomes another program, which inherits it.
+ * Makes a TUN without headers as descriptor 3, blocking, and becomes another program, which inherits it.
  *
  *     with-tun NAME PROGRAM [ARGUMENT...]
  */
