@@ -44,6 +44,11 @@ def destination_option(client, port):
     return struct.pack("!BBH", OPTION, 2 + len(address), port) + address
 
 
+def opp_header(options, client):
+    """Version (by the client's family), next protocol, length of this header and its options."""
+    return struct.pack("!BBH", (2 if is_ipv6(client) else 1) << 4, UDP, 4 + len(options))
+
+
 def padded(options):
     """A header of IPv6 options but for its first byte: its length, the options, PadN up to a multiple of 8 bytes."""
     missing = -(2 + len(options)) % 8
@@ -136,9 +141,7 @@ def transport(packet, carrier, default_checksum):
     if carrier != "opp":
         return UDP, body
     marked = marked_options(packet)
-    version = 1 if len(packed(packet["mark"]["client"])) == 4 else 2
-    # Version, next protocol, length of this header and its options.
-    return OPP, struct.pack("!BBH", version << 4, UDP, 4 + len(marked)) + marked + body
+    return OPP, opp_header(marked, packet["mark"]["client"]) + marked + body
 
 
 def cut(body, size):

@@ -1,21 +1,20 @@
 #!/usr/bin/env python3
 """Writes the golden vectors next to it: dpvs.json, huawei-elb.json, uoa-shim.json, rfc.json, broken.json.
 
-Byte layouts are spelled out here from the documents that each vector names; nothing is shared with the codec
-under test. Only the standard library is used. `make.py --pcap FILE` writes every packet for other dissectors instead.
+The bytes come from test/support/wire_encode.py, the tests' Python codec; nothing is shared with the codec under test.
+Bytes that the documents state are asserted here. `make.py --pcap FILE` writes every packet for other dissectors instead.
 """
 
-import ipaddress
 import json
 import pathlib
 import struct
 import sys
 
-UDP = 17
-OPP = 248
-HOP_BY_HOP = 0
-FRAGMENT = 44
-DESTINATION_OPTIONS = 60
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / 'support'))
+
+import wire_encode as wire  # noqa: E402
+from wire_encode import DESTINATION_OPTIONS, FRAGMENT, HOP_BY_HOP, OPP, UDP  # noqa: E402
 
 LB4, SERVER4 = '10.10.1.1:40000', '10.10.1.2:7777'
 LB6, SERVER6 = '[2001:db8:1::1]:40000', '[2001:db8:1::2]:7777'
@@ -33,57 +32,35 @@ FROM_CLIENT6 = {'traffic_class': 0xB8, 'flow': 0x12345, 'hops': 61}
 
 def endpoint(text):
     host, port = text.rsplit(':', 1)
-    return ipaddress.ip_address(host.strip('[]')).packed, int(port)
+    return host.strip('[]'), int(port)
 
 
-def checksum(data):
-    """RFC 1071."""
-    if len(data) % 2:
-        data += b'\0'
-    total = sum(struct.unpack(f'!{len(data) // 2}H', data))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
+def host(text):
+    return endpoint(text)[0]
 
 
 def udp(source, destination, payload, checked=True):
-    """RFC 768; the pseudo header for IPv6 is RFC 8200, section 8.1."""
-    (source_address, source_port), (destination_address, destination_port) = endpoint(source), endpoint(destination)
-    length = 8 + len(payload)
-    if len(source_address) == 4:
-        pseudo = source_address + destination_address + struct.pack('!BBH', 0, UDP, length)
-    else:
-        pseudo = source_address + destination_address + struct.pack('!IHBB', length, 0, 0, UDP)
-    ports = struct.pack('!HHH', source_port, destination_port, length)
-    value = (checksum(pseudo + ports + b'\0\0' + payload) or 0xFFFF) if checked else 0
-    return [ports + struct.pack('!H', value), payload]
+    datagram = wire.udp(*endpoint(source), *endpoint(destination), payload, 'good' if checked else 'zero')
+    return [datagram[:8], payload]
 
 
 def ip4(source, destination, protocol, body, options=(), tos=0, ttl=64, id=0, flags=0x4000):
-    """RFC 791. `flags` is the whole 16-bit field: flags and fragment offset."""
+    """`flags` is the whole 16-bit field: flags and fragment offset."""
     joined = b''.join(options)
     assert len(joined) % 4 == 0 and len(joined) <= 40
-    length = 20 + len(joined)
-    total = length + sum(map(len, body))
-
-    def header(value):
-        first = struct.pack('!BBHHHBBH', 0x40 | length // 4, tos, total, id, flags, ttl, protocol, value)
-        return first + endpoint(source)[0] + endpoint(destination)[0]
-
-    return [header(checksum(header(0) + joined)), *options, *body]
+    whole = wire.ipv4(host(source), host(destination), protocol, b''.join(body), joined, tos, ttl, id, flags)
+    return [whole[:20], *options, *body]
 
 
 def ip6(source, destination, next_header, body, traffic_class=0, flow=0, hops=64):
-    """RFC 8200, section 3."""
-    length = sum(map(len, body))
-    first = struct.pack('!IHBB', 6 << 28 | traffic_class << 20 | flow, length, next_header, hops)
-    return [first + endpoint(source)[0] + endpoint(destination)[0], *body]
+    whole = wire.ipv6(host(source), host(destination), next_header, b''.join(body), traffic_class, hops, flow)
+    return [whole[:40], *body]
 
 
 def extension(next_header, data):
-    """RFC 8200, sections 4.3 and 4.6: the length counts units of 8 bytes behind the first 8."""
+    """A header of options that fill whole units of 8 bytes."""
     assert (2 + len(data)) % 8 == 0
-    return bytes([next_header, (2 + len(data)) // 8 - 1]) + data
+    return bytes([next_header]) + wire.padded(data)
 
 
 def padding(length):
@@ -92,34 +69,29 @@ def padding(length):
 
 
 def option(client):
-    """The UOA option: 31, length of the whole, port, address."""
-    address, port = endpoint(client)
-    return struct.pack('!BBH', 31, 4 + len(address), port) + address
+    return wire.option(*endpoint(client))
 
 
 def destination_option(client):
-    """The same in IPv6: the length is that of port and address."""
-    address, port = endpoint(client)
-    return struct.pack('!BBH', 31, 2 + len(address), port) + address
+    return wire.destination_option(*endpoint(client))
 
 
 def opp(options, version, protocol=UDP, length=None):
-    """DPVS' option protocol: version and reserved bits, next protocol, length of header and options."""
+    """The `opp` header with whatever options, and with a protocol and a length that may be wrong."""
     return struct.pack('!BBH', version << 4, protocol, 4 + len(options) if length is None else length) + options
 
 
 def opp_of(client):
-    return opp(option(client), 1 if len(endpoint(client)[0]) == 4 else 2)
+    return wire.opp_header(option(client), host(client)) + option(client)
 
 
 def mark_header(client):
     """A Destination Options header with nothing but the mark, padded to whole units of 8."""
-    mark = destination_option(client)
-    return extension(UDP, mark + padding(-(2 + len(mark)) % 8))
+    return bytes([UDP]) + wire.padded(destination_option(client))
 
 
 # Facts that the documents state as bytes.
-assert checksum(bytes.fromhex('0001f203f4f5f6f7')) == 0x220D  # RFC 1071, section 3
+assert wire.internet_checksum(bytes.fromhex('0001f203f4f5f6f7')) == 0x220D  # RFC 1071, section 3
 assert option(CLIENT4) == bytes.fromhex('1f08 15b3 cb007107')
 assert opp_of(CLIENT4)[:4] == bytes.fromhex('1011 000c')
 assert opp_of(CLIENT6)[:4] == bytes.fromhex('2011 0018')
@@ -603,7 +575,7 @@ def write_json():
     for name, (origin, vectors) in FILES.items():
         names = [entry['name'] for entry in vectors]
         assert len(set(names)) == len(names)
-        path = pathlib.Path(__file__).with_name(f'{name}.json')
+        path = HERE / f'{name}.json'
         path.write_text(json.dumps({'origin': origin, 'vectors': vectors}, indent=2) + '\n')
 
 
