@@ -77,6 +77,13 @@ export class LbBench {
     await eventually('the configuration is re-read', () => count() > before || undefined);
   }
 
+  /** Starts the LB's shim (anew, if it runs) with another configuration: what it knew is forgotten. */
+  async restart(loadBalancer: Json): Promise<void> {
+    if (this.shim.program?.running) await this.shim.stop();
+    this.shim.configure(this.options(loadBalancer));
+    await this.shim.start();
+  }
+
   /** A client's socket that nobody has used: its own address and port. */
   freshClient(): string {
     this.number++;
