@@ -3,7 +3,6 @@ import { afterAll, beforeAll } from 'vitest';
 import { App, type AppEvent } from './apps.js';
 import { Clients } from './lb-clients.js';
 import { client, client6, LbLab, type LbLabOptions, lbOptions, PORT, rsOptions } from './lb-lab.js';
-import { eventually } from './process.js';
 import { Shim, type ShimOptions } from './shim.js';
 import type { Seen, Wire } from './wire.js';
 
@@ -67,14 +66,8 @@ export class LbBench {
   }
 
   /** Gives the LB's shim another configuration, which is in force when this returns. */
-  async reload(loadBalancer: Json): Promise<void> {
-    const { program } = this.shim;
-    if (program === undefined) throw new Error('not running');
-    const count = () => program.log.split('configuration re-read').length;
-    const before = count();
-    this.shim.configure(this.options(loadBalancer));
-    program.signal('SIGHUP');
-    await eventually('the configuration is re-read', () => count() > before || undefined);
+  reload(loadBalancer: Json): Promise<void> {
+    return this.shim.reload(this.options(loadBalancer));
   }
 
   /** Starts the LB's shim (anew, if it runs) with another configuration: what it knew is forgotten. */

@@ -107,6 +107,18 @@ export class Shim {
     });
   }
 
+  /** Gives it another configuration, which is in force when this returns. */
+  async reload(options: ShimOptions): Promise<void> {
+    const { program } = this;
+    if (program === undefined) throw new Error('not running');
+    const count = () => program.log.split('configuration re-read').length;
+    const before = count();
+    this.configure(options);
+    program.signal('SIGHUP');
+    await eventually('the configuration is re-read', () => count() > before || undefined);
+    await this.idle();
+  }
+
   /** Ends it with a signal and gives the exit status, -1 for SIGKILL. */
   async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<number> {
     if (this.program === undefined) throw new Error('not running');

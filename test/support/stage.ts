@@ -49,15 +49,25 @@ export async function exchange({ wire, app }: Ends, packet: PacketSpec = {}): Pr
   return { client, local, answer: await wire.answer(payload, from) };
 }
 
+export interface GroupOptions {
+  lab?: LabOptions;
+  /** Of a shim that runs all the time; without it, tests start their own. */
+  shim?: ShimOptions;
+  /** Before that shim starts: applications, or what happens without it. */
+  prepare?: (stage: Stage) => Promise<void>;
+}
+
 export class Stage {
   lab!: Lab;
   wire!: Wire;
   /** Echoes from a wildcard socket, port 7000. */
   app!: App;
+  /** The shim that runs for the whole group, where there is one. */
+  resident!: Shim;
   private shims: Shim[] = [];
 
   /** For one test. */
-  static async in(act: (stage: Stage) => Promise<void>, options: LabOptions = {}): Promise<void> {
+  static async in(act: (stage: Stage) => Promise<void>, options?: LabOptions): Promise<void> {
     const stage = new Stage();
     try {
       await stage.up(options);
@@ -69,15 +79,24 @@ export class Stage {
   }
 
   /** For a group of tests that leave it as they found it; to be called inside `describe`. */
-  static use(options: LabOptions = {}): Stage {
+  static use({ lab, shim, prepare }: GroupOptions = {}): Stage {
     const stage = new Stage();
-    beforeAll(() => stage.up(options));
+    beforeAll(async () => {
+      await stage.up(lab);
+      await prepare?.(stage);
+      if (shim === undefined) return;
+      stage.resident = new Shim(stage.lab.rs, shim);
+      await stage.resident.start();
+    });
     afterEach(() => stage.clear());
-    afterAll(() => stage.lab?.delete());
+    afterAll(async () => {
+      await stage.resident?.dispose();
+      await stage.lab?.delete();
+    });
     return stage;
   }
 
-  private async up(options: LabOptions): Promise<void> {
+  private async up(options?: LabOptions): Promise<void> {
     this.lab = await Lab.create(options);
     [this.wire, this.app] = await Promise.all([
       Wire.besideLab(this.lab),
