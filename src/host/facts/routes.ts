@@ -21,11 +21,12 @@ export async function readLocalRoutes(families: readonly Family[]): Promise<Json
 
 /**
  * The route to an address (text), by the interface `oif` if that is not empty. Undefined if there is none, or if the
- * address is the host's own.
+ * address is the host's own. It is the route for TCP: of a shim that is running, rules may lead UDP into the TUN.
  */
 export async function readRoute(address: string, oif = ''): Promise<JsonRoute | undefined> {
   const by = oif === '' ? [] : ['oif', oif];
-  const outcome = await run('ip', ['-j', familyFlag(familyOf(address)), 'route', 'get', address, ...by]);
+  const question = ['route', 'get', address, 'ipproto', 'tcp', ...by];
+  const outcome = await run('ip', ['-j', familyFlag(familyOf(address)), ...question]);
   const route = outcome.status === 0 ? (JSON.parse(outcome.stdout) as JsonRoute[])[0] : undefined;
   return route?.dev === undefined || route.type === 'local' ? undefined : route;
 }

@@ -93,6 +93,17 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('steering by %s', steer
   });
 });
 
+describe.skipIf(missing() !== undefined).each(STEERINGS)('a reload, by %s', steering => {
+  it('finds the way to the load balancers again where every port is a service', () =>
+    Stage.in(async stage => {
+      const everyPort = { routing: { steering }, services: [{ address: RIP, port: 'any' }] };
+      const shim = await stage.running(everyPort);
+      await shim.reload(everyPort);
+      await stage.serves();
+      expect(await shim.status()).toMatchObject({ healthy: true, warnings: [] });
+    }));
+});
+
 describe.skipIf(missing() !== undefined)('nft-ingress', () => {
   const INGRESS = { routing: { steering: 'nft-ingress' } };
 

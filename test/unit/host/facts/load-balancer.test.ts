@@ -48,14 +48,14 @@ describe('the load balancer’s facts', () => {
   const answers = {
     '-j -4 route show table local': JSON.stringify(local),
     '-j -6 route show table local': JSON.stringify(local6),
-    '-j -4 route get 10.10.2.2': route('10.10.2.2', 'no-servers-2'),
-    '-j -4 route get 10.10.2.3': route('10.10.2.3', 'no-servers-2'),
-    '-j -4 route get 10.10.3.2': route('10.10.3.2', 'no-servers-3'),
+    '-j -4 route get 10.10.2.2 ipproto tcp': route('10.10.2.2', 'no-servers-2'),
+    '-j -4 route get 10.10.2.3 ipproto tcp': route('10.10.2.3', 'no-servers-2'),
+    '-j -4 route get 10.10.3.2 ipproto tcp': route('10.10.3.2', 'no-servers-3'),
     '-j -4 route show default': JSON.stringify([{ dst: 'default', gateway: '192.0.2.1', dev: 'no-default' }]),
   };
   const answers6 = {
     ...answers,
-    '-j -6 route get fd00:2::2': route('fd00:2::2', 'no-servers-6'),
+    '-j -6 route get fd00:2::2 ipproto tcp': route('fd00:2::2', 'no-servers-6'),
     '-j -6 route show default': JSON.stringify([{ dst: 'default', gateway: 'fe80::1', dev: 'no-default-6' }]),
   };
   const service6 = { vip: '2001:db8::10', realServers: [{ address: 'fd00:2::2' }] };
@@ -150,7 +150,7 @@ describe('the load balancer’s facts', () => {
   });
 
   it('need a route to every real server: the fault names it', async () => {
-    ip({ ...answers, '-j -4 route get 10.10.3.2': '[]' });
+    ip({ ...answers, '-j -4 route get 10.10.3.2 ipproto tcp': '[]' });
     await expect(readLoadBalancerFacts(question)).rejects.toThrow(
       /no route to the real server 10\.10\.3\.2 \(ip route get 10\.10\.3\.2\)/,
     );
@@ -164,7 +164,7 @@ describe('the load balancer’s facts', () => {
 
   it('need a real server to be another host', async () => {
     const here = JSON.stringify([{ type: 'local', dst: '10.10.2.2', dev: 'lo' }]);
-    ip({ ...answers, '-j -4 route get 10.10.2.2': here });
+    ip({ ...answers, '-j -4 route get 10.10.2.2 ipproto tcp': here });
     await expect(readLoadBalancerFacts(question)).rejects.toThrow(/no route to the real server 10\.10\.2\.2/);
   });
 
