@@ -13,10 +13,9 @@ import { describe, expect, it } from 'vitest';
 import { App } from '../../support/apps.js';
 import { DIRECT, LIP, LIP_2, missing, RIP, RIP_2 } from '../../support/netns.js';
 import type { ShimOptions } from '../../support/shim.js';
-import { BEHIND, CLIENT, freshPort, freshText, macOf, STEERINGS, Stage } from '../../support/stage.js';
+import { BEHIND, CLIENT, FAR, freshPort, freshText, macOf, STEERINGS, Stage } from '../../support/stage.js';
 import { mark, text, Wire } from '../../support/wire.js';
 
-const FAR = '203.0.113.9';
 const RS_BEHIND = '10.99.2.1';
 /** On the link of a test's own making. */
 const LIP_3RD = '10.99.3.1';
@@ -25,103 +24,134 @@ const DIRECT_3RD = '10.99.3.7';
 
 describe.skipIf(missing() !== undefined).each(STEERINGS)('addresses, by %s', steering => {
   const routing = { steering };
+  /** What each test configures to begin with. */
+  const serving = (prefix: string, services: Record<string, unknown>[]) => ({
+    ...{ routing, services, loadBalancers: [{ prefix }] },
+  });
+  let behind: Wire;
+  /** Echoes from wildcard sockets, by port; and on port 7005 from bound ones, by address. */
+  const apps: Record<number, App> = {};
+  const bound: Record<string, App> = {};
+  /** What becomes of direct clients, and of the host's own questions, without a shim. */
+  let without: { answers: Record<string, string>; own: string[] };
+  const stage = Stage.use({
+    shim: serving(`${LIP}/32`, [{ address: RIP, port: 7000 }]),
+    prepare: async ({ lab: { rs } }) => {
+      behind = await stage.behind();
+      for (const port of [7001, 7003, 7004]) apps[port] = await App.start(rs, 'echo', port);
+      for (const address of [RIP, RIP_2])
+        bound[address] = await App.start(rs, 'echo', 7005, '--bind', address);
+      without = { answers: await answers(), own: await ownAnswers() };
+    },
+  });
+
+  /** The answers that clients get who come without a load balancer. */
+  async function answers(): Promise<Record<string, string>> {
+    const outcome: Record<string, string> = {};
+    const ask = async (wire: Wire, source: string, destination: string, destinationPort = 7000) => {
+      const packet = { source, sourcePort: 4000, destination, destinationPort };
+      const app = destinationPort === 7005 ? bound[destination] : stage.app;
+      const { client, answer } = await stage.exchange(packet, { wire, app });
+      expect(answer).toMatchObject({ headerChecksumGood: true, udpChecksum: 'good' });
+      outcome[`${source} asks ${destination}:${destinationPort}`] = `${client}, from ${answer.source}`;
+    };
+    for (const source of [DIRECT, FAR])
+      for (const destination of [RIP, RIP_2]) await ask(stage.wire, source, destination);
+    await ask(stage.wire, DIRECT, RIP_2, 7005);
+    for (const destination of [RS_BEHIND, RIP, RIP_2]) await ask(behind, BEHIND, destination);
+    await ask(behind, BEHIND, RIP_2, 7005);
+    return outcome;
+  }
+
+  /** The host asking itself. (A second address's wildcard answers come from the first, shim or not.) */
+  async function ownAnswers(): Promise<string[]> {
+    const outcome: string[] = [];
+    for (const address of [RIP, RIP_2, '127.0.0.1'])
+      for (const more of address === RIP_2 ? [[]] : [[], ['--connect']]) {
+        const asked = await App.query(stage.lab.rs, address, 7000, '--payload', text('own'), ...more);
+        outcome.push([address, more, asked.event, asked.peer, asked.payload, asked.error].join(' '));
+      }
+    return outcome;
+  }
 
   // ---- services ----------------------------------------------------------------------------------------------
 
-  it('serves addresses and port ranges as they are named, and no others', () =>
-    Stage.in(async stage => {
-      const { rs } = stage.lab;
-      const at = async (port: number) => ({ app: await App.start(rs, 'echo', port) });
-      const [first, last, beyond] = [await at(7001), await at(7003), await at(7004)];
-      const shim = await stage.running({
-        routing,
-        services: [
-          { address: RIP, port: 7000 },
-          { address: RIP, port: '7001-7003' },
-          { address: RIP_2, port: 'any' },
-        ],
-      });
+  it('serves addresses and port ranges as they are named, and no others', async () => {
+    const { resident: shim } = stage;
+    await shim.reload(
+      serving(`${LIP}/32`, [
+        { address: RIP, port: 7000 },
+        { address: RIP, port: '7001-7003' },
+        { address: RIP_2, port: 'any' },
+      ]),
+    );
+    const served = await shim.counted(async () => {
       await stage.serves({ destination: RIP, destinationPort: 7000 });
-      await stage.serves({ destination: RIP, destinationPort: 7001 }, first);
-      await stage.serves({ destination: RIP, destinationPort: 7003 }, last);
+      for (const port of [7001, 7003])
+        await stage.serves({ destination: RIP, destinationPort: port }, { app: apps[port] });
       await stage.serves({ destination: RIP_2, destinationPort: 7000 });
-      await stage.serves({ destination: RIP_2, destinationPort: 7004 }, beyond);
-      expect(await shim.stats()).toMatchObject({ uoa_miss: 0, uoa_ack_sent: 10 });
+      await stage.serves({ destination: RIP_2, destinationPort: 7004 }, { app: apps[7004] });
+    });
+    expect(served).toMatchObject({ uoa_ack_sent: 10 });
+    expect(served.uoa_miss).toBeUndefined();
 
-      const counted = await shim.counted(() => stage.doesNotServe({ destinationPort: 7004 }, beyond));
-      expect(counted).toMatchObject({ uoa_got: 1, uoa_none: 1 });
-      expect(Object.keys(counted)).not.toEqual(expect.arrayContaining(['uoa_ack_sent']));
-      expect(Object.keys(counted)).not.toEqual(expect.arrayContaining(['uoa_saved']));
-    }));
+    const beyond = await shim.counted(() =>
+      stage.doesNotServe({ destinationPort: 7004 }, { app: apps[7004] }),
+    );
+    expect(beyond).toMatchObject({ uoa_got: 1, uoa_none: 1 });
+    expect(beyond.uoa_ack_sent).toBeUndefined();
+    expect(beyond.uoa_saved).toBeUndefined();
+  });
 
-  it('a wildcard socket answers marked clients from the address that was asked', () =>
-    Stage.in(async stage => {
-      const behind = await stage.behind();
-      await stage.running({
-        routing,
-        services: [RIP, RIP_2, RS_BEHIND].map(address => ({ address, port: 7000 })),
-      });
-      // The last two are on networks of the RS's own.
-      for (const client of ['198.51.100.7', DIRECT, BEHIND])
-        for (const destination of [RIP, RIP_2, RS_BEHIND]) await stage.serves({ destination }, {}, client);
-      expect(behind.since(0)).toEqual([]);
-    }));
+  it('a wildcard socket answers marked clients from the address that was asked', async () => {
+    await stage.resident.reload(
+      serving(
+        `${LIP}/32`,
+        [RIP, RIP_2, RS_BEHIND].map(address => ({ address, port: 7000 })),
+      ),
+    );
+    const before = behind.now;
+    // The last two are on networks of the RS's own.
+    for (const client of ['198.51.100.7', DIRECT, BEHIND])
+      for (const destination of [RIP, RIP_2, RS_BEHIND]) await stage.serves({ destination }, {}, client);
+    expect(behind.since(before)).toEqual([]);
+  });
 
-  it('a client that asks two addresses from one port is answered from each', () =>
-    Stage.in(async stage => {
-      const { rs } = stage.lab;
-      const first = { app: await App.start(rs, 'echo', 7001, '--bind', RIP) };
-      const second = { app: await App.start(rs, 'echo', 7001, '--bind', RIP_2) };
-      await stage.running({ routing, services: [RIP, RIP_2].map(address => ({ address, port: 7001 })) });
-      const [one, two] = [freshPort(), freshPort()];
-      for (const spec of [{ mark: mark(CLIENT) }, {}, {}]) {
-        const asked = { destinationPort: 7001, ...spec };
-        const a = await stage.exchange({ ...asked, sourcePort: one }, first);
-        expect([a.client, a.answer.source, a.answer.destinationPort]).toEqual([CLIENT, RIP, one]);
-        const b = await stage.exchange({ ...asked, sourcePort: two, destination: RIP_2 }, second);
-        expect([b.client, b.answer.source, b.answer.destinationPort]).toEqual([CLIENT, RIP_2, two]);
+  it('a client that asks two addresses from one port is answered from each', async () => {
+    await stage.resident.reload(
+      serving(
+        `${LIP}/32`,
+        [RIP, RIP_2].map(address => ({ address, port: 7005 })),
+      ),
+    );
+    const lports: Record<string, number> = { [RIP]: freshPort(), [RIP_2]: freshPort() };
+    for (const spec of [{ mark: mark(CLIENT) }, {}, {}])
+      for (const destination of [RIP, RIP_2]) {
+        const asked = { destination, destinationPort: 7005, sourcePort: lports[destination], ...spec };
+        const { client, answer } = await stage.exchange(asked, { app: bound[destination] });
+        expect([client, answer.source, answer.destinationPort]).toEqual([
+          ...[CLIENT, destination, lports[destination]],
+        ]);
       }
-    }));
+  });
 
   it.each<[string, Record<string, unknown>[]]>([
     ['one service address', [{ address: RIP, port: 7000 }]],
     ['services on all addresses', [RIP, RIP_2, RS_BEHIND].map(address => ({ address, port: 7000 }))],
     ['every port of one address', [{ address: RIP, port: 'any' }]],
-  ])('direct clients are answered as without the shim: %s', (_, services) =>
-    Stage.in(async stage => {
-      const behind = await stage.behind();
-      const bound = { app: await App.start(stage.lab.rs, 'echo', 7001, '--bind', RIP_2) };
-      const answers = async () => {
-        const outcome: Record<string, string> = {};
-        const ask = async (wire: Wire, source: string, destination: string, destinationPort = 7000) => {
-          const ends = destinationPort === 7000 ? { wire } : { wire, ...bound };
-          const { client, answer } = await stage.exchange(
-            { source, sourcePort: 4000, destination, destinationPort },
-            ends,
-          );
-          expect(answer).toMatchObject({ headerChecksumGood: true, udpChecksum: 'good' });
-          outcome[`${source} asks ${destination}:${destinationPort}`] = `${client}, from ${answer.source}`;
-        };
-        for (const source of [DIRECT, FAR])
-          for (const destination of [RIP, RIP_2]) await ask(stage.wire, source, destination);
-        await ask(stage.wire, DIRECT, RIP_2, 7001);
-        for (const destination of [RS_BEHIND, RIP, RIP_2]) await ask(behind, BEHIND, destination);
-        await ask(behind, BEHIND, RIP_2, 7001);
-        return outcome;
-      };
-      const without = await answers();
-      await stage.running({ routing, services });
-      expect(await answers()).toEqual(without);
-    }),
-  );
+  ])('direct clients are answered as without the shim: %s', async (_, services) => {
+    await stage.resident.reload(serving(`${LIP}/32`, services));
+    expect(await answers()).toEqual(without.answers);
+  });
 
-  it('an address on lo is a service’s as well', () =>
-    Stage.in(async stage => {
-      await stage.lab.rs.ip('address add 198.51.100.50/32 dev lo');
-      await stage.running({ routing, services: [{ address: '198.51.100.50', port: 7000 }] });
-      await stage.serves({ destination: '198.51.100.50' });
-      await stage.doesNotServe({ destination: RIP });
-    }));
+  it('an address on lo is a service’s as well', async () => {
+    const address = '198.51.100.50';
+    await stage.lab.rs.ip(`address add ${address}/32 dev lo`);
+    await stage.resident.reload(serving(`${LIP}/32`, [{ address, port: 7000 }]));
+    await stage.serves({ destination: address });
+    await stage.doesNotServe({ destination: RIP });
+    await stage.lab.rs.ip(`address del ${address}/32 dev lo`);
+  });
 
   // ---- load balancers ----------------------------------------------------------------------------------------
 
@@ -158,36 +188,28 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('addresses, by %s', ste
       expect(await rs.snapshot()).toEqual(before);
     }));
 
-  it('a prefix of load balancers that holds the host itself and its direct clients', () =>
-    Stage.in(async stage => {
-      // The host asking itself. (A second address's wildcard answers come from the first, shim or not.)
-      const ownAnswers = async () => {
-        const outcome: string[] = [];
-        for (const address of [RIP, RIP_2, '127.0.0.1'])
-          for (const more of address === RIP_2 ? [[]] : [[], ['--connect']]) {
-            const asked = await App.query(stage.lab.rs, address, 7000, '--payload', text('own'), ...more);
-            outcome.push([address, more, asked.event, asked.peer, asked.payload, asked.error].join(' '));
-          }
-        return outcome;
-      };
-      const without = await ownAnswers();
-      const shim = await stage.running({
-        routing,
-        loadBalancers: [{ prefix: '10.99.1.0/24' }],
-        services: [RIP, RIP_2].map(address => ({ address, port: 7000 })),
-      });
-      for (const destination of [RIP, RIP_2])
-        for (const source of [LIP, LIP_2]) await stage.serves({ source, destination });
-      expect(await ownAnswers()).toEqual(without);
-      // One without marks is a load balancer's flow, without a client.
+  it('a prefix of load balancers that holds the host itself and its direct clients', async () => {
+    const { resident: shim } = stage;
+    await shim.reload(
+      serving(
+        '10.99.1.0/24',
+        [RIP, RIP_2].map(address => ({ address, port: 7000 })),
+      ),
+    );
+    for (const destination of [RIP, RIP_2])
+      for (const source of [LIP, LIP_2]) await stage.serves({ source, destination });
+    expect(await ownAnswers()).toEqual(without.own);
+    // One without marks is a load balancer's flow, without a client.
+    const counted = await shim.counted(async () => {
       const { client, answer } = await stage.exchange({ source: DIRECT, sourcePort: 4001 });
       expect([client, answer.source]).toEqual([`${DIRECT}:4001`, RIP]);
-      expect((await shim.stats()).uoa_miss).toBe(1);
-      // A mark naming the host itself, whatever the prefixes say, is not learned.
-      const sourcePort = freshPort();
-      const named = await stage.exchange({ sourcePort, mark: mark(`${RIP_2}:5555`) });
-      expect(named.client).toBe(`${LIP}:${sourcePort}`);
-    }));
+    });
+    expect(counted).toMatchObject({ uoa_miss: 1 });
+    // A mark naming the host itself, whatever the prefixes say, is not learned.
+    const sourcePort = freshPort();
+    const named = await stage.exchange({ sourcePort, mark: mark(`${RIP_2}:5555`) });
+    expect(named.client).toBe(`${LIP}:${sourcePort}`);
+  });
 
   // ---- interfaces --------------------------------------------------------------------------------------------
 
