@@ -23,7 +23,7 @@ const long = fc.oneof(
   fc.constantFrom(0, 0xffff, 0xffff_0000, 0xffff_ffff),
 );
 
-it('sums any bytes like the slow sum', () => {
+it('sumWords sums any bytes like the slow sum', () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 300 }), fc.nat(7), (bytes, start) => {
       const view = new DataView(surrounded(bytes, start, 5));
@@ -32,7 +32,7 @@ it('sums any bytes like the slow sum', () => {
   );
 });
 
-it('sums any bytes by longs like by words, however much there was before', () => {
+it('sumLongs gives what sumWords gives, whatever sum it starts from', () => {
   const start = fc.oneof(fc.integer({ min: 0, max: 0x2_0000 }), fc.constantFrom(0xffff, 0x1_0000));
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 300 }), fc.nat(7), start, (bytes, at, sum) => {
@@ -92,7 +92,7 @@ it('an incremental change of a UDP checksum equals computing it anew', () => {
   );
 });
 
-it('a UDP checksum gets to 0xffff exactly where the computed one is 0', () => {
+it('a changed UDP checksum is 0xffff exactly where the computed one is 0', () => {
   fc.assert(
     fc.property(arbitrary.payload(40), arbitrary.port, (payload, from) => {
       // The last word of the payload is chosen so that everything sums up to 0xffff.

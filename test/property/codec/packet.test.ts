@@ -184,7 +184,7 @@ it('parse never throws on a buffer of exactly the packet, and its offsets stay i
       expect([...seen], `${kind} in ${family}`).toContain(`${family} ${Kind[kind]}`);
 });
 
-it('parse does not look at what lies around the packet', () => {
+it('parse reads nothing outside the packet', () => {
   const seen = (packet: Packet, start: number) => {
     const { kind, mark, carrier, v6, end, transport, udp, option } = packet;
     const hasUdp = kind === Kind.udp || kind === Kind.error;
@@ -207,7 +207,7 @@ it('parse does not look at what lies around the packet', () => {
   );
 });
 
-it('strip never throws on whatever was parsed as UDP, and leaves a packet that parses again', () => {
+it('strip leaves a packet that parses again, whatever was parsed as UDP', () => {
   fc.assert(
     fc.property(anything, bytes => {
       const packet = load(bytes);
@@ -230,7 +230,7 @@ it('strip never throws on whatever was parsed as UDP, and leaves a packet that p
   );
 });
 
-it('eraseMarks comes to an end on whatever was parsed as UDP, and leaves no mark', () => {
+it('eraseMarks ends and leaves no mark, whatever was parsed as UDP', () => {
   fc.assert(
     fc.property(anything, bytes => {
       const packet = load(bytes);
@@ -247,7 +247,7 @@ it('eraseMarks comes to an end on whatever was parsed as UDP, and leaves no mark
   );
 });
 
-it('stripQuoted never throws on whatever was parsed as an error, and leaves one', () => {
+it('stripQuoted leaves an error, whatever was parsed as one', () => {
   let stripped = 0;
   fc.assert(
     fc.property(fc.oneof(error, damaged), bytes => {

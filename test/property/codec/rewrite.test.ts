@@ -72,7 +72,7 @@ function error(quote: Octets, destination?: string): Uint8Array {
 }
 
 describe('marks', () => {
-  it('inserted, they are what the slow builder makes; stripped, the packet is what it was', () => {
+  it('insertMark makes what the slow builder makes, and strip undoes it', () => {
     fc.assert(
       fc.property(arbitrary.toBeMarked, arbitrary.client, ({ fields, carrier }, client) => {
         const before = datagram(fields);
@@ -90,7 +90,7 @@ describe('marks', () => {
     );
   });
 
-  it('one inserted in front of another, and stripped, leave that as it was', () => {
+  it('inserting and stripping a mark leaves another one as it was', () => {
     fc.assert(
       fc.property(
         arbitrary.toBeMarked.filter(({ carrier, fields }) => carrier !== 'opp' && !fields.options?.length),
@@ -107,7 +107,7 @@ describe('marks', () => {
     );
   });
 
-  it('stripped from a packet as it came, they leave it as if they had never been there', () => {
+  it('strip makes a marked packet the one that the slow builder makes without a mark', () => {
     fc.assert(
       fc.property(
         arbitrary.datagram4(12),
@@ -129,7 +129,7 @@ describe('marks', () => {
     );
   });
 
-  it('stripped from among destination options, they leave the others, each at its place modulo 8', () => {
+  it('strip leaves other destination options at their place modulo 8', () => {
     /** Options but padding, with their places modulo 8. */
     function placed(header: Octets): string[] {
       const found: string[] = [];
@@ -167,7 +167,7 @@ describe('marks', () => {
     );
   });
 
-  it('stripped from what an error quotes, it is about the packet as it was before', () => {
+  it('stripQuoted makes an error one about the unmarked packet', () => {
     fc.assert(
       fc.property(
         arbitrary.toBeMarked,
@@ -190,7 +190,7 @@ describe('marks', () => {
 });
 
 describe('addresses', () => {
-  it('changed, the packet is the one that the slow builder makes for them', () => {
+  it('a packet with changed ends is the one that the slow builder makes for them', () => {
     fc.assert(
       fc.property(moving, ({ fields, source, destination, ports: [sourcePort, destinationPort] }) => {
         const packet = load(datagram(fields));
@@ -207,7 +207,7 @@ describe('addresses', () => {
     );
   });
 
-  it('changed in front of a mark or after taking it out, the packet is the same', () => {
+  it('changing ends before or after strip gives the same packet', () => {
     fc.assert(
       fc.property(arbitrary.toBeMarked, arbitrary.client, ({ fields, carrier }, client) => {
         const marked = datagram({ ...fields, carrier, client });
@@ -226,7 +226,7 @@ describe('addresses', () => {
     );
   });
 
-  it('of later fragments follow, and nothing else changes', () => {
+  it('setFragmentAddresses changes the addresses of later fragments and nothing else', () => {
     fc.assert(
       fc.property(
         moving.filter(({ fields }) => (fields.payload?.length ?? 0) > 100),
@@ -245,7 +245,7 @@ describe('addresses', () => {
     );
   });
 
-  it('of errors and what they quote, changed, are what the slow builder makes for them', () => {
+  it('an error with changed ends is the one that the slow builder makes for them', () => {
     fc.assert(
       fc.property(moving, fc.nat(60), ({ fields, source, destination, ports }, behind) => {
         const length = load(datagram(fields)).udp + 8 + behind;
@@ -273,7 +273,7 @@ describe('translated to the other family', () => {
     hasChecksum: fc.boolean(),
   });
 
-  it('and back, a datagram is what the slow builder makes', () => {
+  it('a datagram translated there and back is what the slow builder makes', () => {
     fc.assert(
       fc.property(both, ({ fields, source, destination, hasChecksum }) => {
         const [from, to] = [fields.from, fields.to].map(endpoint);
@@ -296,7 +296,7 @@ describe('translated to the other family', () => {
     );
   });
 
-  it('and back, fragments are what the slow builder makes', () => {
+  it('fragments translated there and back are what the slow builder makes', () => {
     fc.assert(
       fc.property(both, fc.nat(0xffff), ({ fields, source, destination }, id) => {
         const [from, to] = [fields.from, fields.to].map(endpoint);
@@ -318,7 +318,7 @@ describe('translated to the other family', () => {
 });
 
 describe('standalone packets', () => {
-  it('are datagrams that the slow reader takes, and name the client', () => {
+  it('a standalone is a datagram that the slow reader takes, and names the client', () => {
     fc.assert(
       fc.property(arbitrary.toBeMarked, arbitrary.client, ({ fields, carrier }, client) => {
         const packet = load(datagram(fields));
@@ -334,7 +334,7 @@ describe('standalone packets', () => {
     );
   });
 
-  it('are answered by ACKs that go back and echo the mark', () => {
+  it('an ACK goes back to the sender and echoes the mark', () => {
     fc.assert(
       fc.property(arbitrary.toBeMarked, arbitrary.client, ({ fields, carrier }, client) => {
         const packet = load(datagram({ ...fields, carrier, client }));

@@ -22,7 +22,7 @@ const ADDRESSES = [
 ];
 
 describe('addresses', () => {
-  it.each(ADDRESSES)('are read as four words: %s', text => {
+  it.each(ADDRESSES)('readAddress4 and readAddress6 give four words: %s', text => {
     const bytes = address(text);
     const view = new DataView(surrounded(bytes, 3, 2));
     const words = new Int32Array(6).fill(7);
@@ -31,7 +31,7 @@ describe('addresses', () => {
     expect([...words]).toEqual([7, ...int32(text), 7]);
   });
 
-  it('are IPv4 or not', () => {
+  it('isMapped is true of IPv4 addresses alone', () => {
     for (const text of ADDRESSES) expect(isMapped(int32('::', text), 4), text).toBe(!text.includes(':'));
     for (const text of [
       '::fffe:a0a:101',
@@ -43,7 +43,7 @@ describe('addresses', () => {
       expect(isMapped(int32(text), 0), text).toBe(false);
   });
 
-  it('are the same if all four words are', () => {
+  it('sameAddress is true only if all four words are the same', () => {
     for (const one of ADDRESSES)
       for (const other of ADDRESSES)
         expect(sameAddress(int32('::', one), 4, int32(other), 0), `${one}, ${other}`).toBe(one === other);
@@ -54,7 +54,7 @@ describe('addresses', () => {
     }
   });
 
-  it('are copied', () => {
+  it('copyAddress copies four words and nothing else', () => {
     const to = new Int32Array(6).fill(7);
     copyAddress(int32('::', 'fd00:1:2:3:4:5:6:7'), 4, to, 1);
     expect([...to]).toEqual([7, ...int32('fd00:1:2:3:4:5:6:7'), 7]);

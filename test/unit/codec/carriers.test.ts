@@ -16,12 +16,12 @@ import { load, surrounded } from '../support/place.js';
 import { datagram, words } from '../support/wire.js';
 
 describe('the list of carriers', () => {
-  it('has every carrier but `none`', () => {
+  it('the list has every carrier but `none`', () => {
     expect([...CARRIER_NAMES]).toEqual(Object.keys(Carrier).filter(name => name !== 'none'));
     for (const { name, number } of CARRIERS) expect(number).toBe(Carrier[name]);
   });
 
-  it('gives no number twice, and none that a flow record has no bits for', () => {
+  it('the numbers of carriers are distinct and fit into CARRIER_BITS', () => {
     const numbers = CARRIERS.map(({ number }) => number as number);
     expect(new Set(numbers).size).toBe(numbers.length);
     for (const number of numbers) expect(number).toBeLessThan(1 << CARRIER_BITS);
@@ -36,7 +36,7 @@ describe.each(CARRIERS.map(entry => [entry.name, entry] as const))('%s', (name, 
   };
   const families = ([4, 6] as const).filter(family => carrierOfFamily(name, family === 6) === entry.number);
 
-  it('adds as many bytes to a packet as the list says', () => {
+  it('insertMark adds as many bytes as the list says', () => {
     for (const family of families) {
       const packet = load(datagram({ ...ends[family], payload: [1] }), MAX_GROWTH);
       const { start } = packet;
@@ -46,7 +46,7 @@ describe.each(CARRIERS.map(entry => [entry.name, entry] as const))('%s', (name, 
     expect(entry.growth).toBeLessThanOrEqual(MAX_GROWTH);
   });
 
-  it('has a largest standalone of as many bytes as the list says', () => {
+  it('writeStandalone’s largest packet has as many bytes as the list says', () => {
     const lengths = families.map(family => {
       const packet = load(datagram(ends[family]));
       const out = new DataView(surrounded([], 0, MAX_STANDALONE));

@@ -175,7 +175,7 @@ function used(): CtAnswer {
 describeHere('requests', () => {
   const written = (requests: CtRequests) => toHex(requests.bytes.slice(0, requests.length));
 
-  it('IPCTNL_MSG_CT_GET by the reply tuple, byte for byte', () => {
+  it('get writes IPCTNL_MSG_CT_GET with the reply tuple, byte for byte', () => {
     const requests = new CtRequests(1);
     requests.bytes.fill(0xa5);
     requests.get(TUPLE);
@@ -183,7 +183,7 @@ describeHere('requests', () => {
     expect(toHex(requests.bytes.slice(requests.length))).toBe('a5'.repeat(160 - 72));
   });
 
-  it('IPCTNL_MSG_CT_NEW that sets bits of the mark, byte for byte', () => {
+  it('setCtMark writes IPCTNL_MSG_CT_NEW with mark and mask, byte for byte', () => {
     const requests = new CtRequests(1);
     requests.bytes.fill(0xa5);
     requests.setCtMark(TUPLE, 0x120, 0xff0);
@@ -191,7 +191,7 @@ describeHere('requests', () => {
     expect(toHex(requests.bytes.slice(requests.length))).toBe('a5'.repeat(160 - 88));
   });
 
-  it('the same in IPv6, byte for byte', () => {
+  it('get and setCtMark write IPv6 tuples, byte for byte', () => {
     const requests = new CtRequests(1);
     requests.bytes.fill(0xa5);
     requests.get(TUPLE6);
@@ -204,7 +204,7 @@ describeHere('requests', () => {
     expect(toHex(requests.bytes.slice(requests.length))).toBe('a5'.repeat(160 - 112));
   });
 
-  it('stand one behind the other, each with its own length and number', () => {
+  it('requests stand one behind the other, each with its own length and number', () => {
     const requests = new CtRequests(4);
     requests.get(TUPLE);
     requests.setCtMark(TUPLE6, 0x120, 0xff0);
@@ -224,13 +224,13 @@ describeHere('requests', () => {
     expect(requests.count).toBe(1);
   });
 
-  it('find room, as many as they were promised', () => {
+  it('the buffer has room for as many requests as its capacity says', () => {
     const requests = new CtRequests(100);
     for (let i = 0; i < requests.capacity; i++) requests.setCtMark(TUPLE6, -1, -1);
     expect([requests.count, requests.length]).toEqual([100, 100 * 112]);
   });
 
-  it('leave nothing of the one before', () => {
+  it('a request holds nothing of the one before it', () => {
     const requests = new CtRequests(1);
     for (const [tuple, expected] of [
       [TUPLE, GET],
@@ -247,7 +247,7 @@ describeHere('requests', () => {
     }
   });
 
-  it('take all addresses, ports and marks there are', () => {
+  it('requests take extreme addresses, ports and marks', () => {
     const requests = new CtRequests(1);
     for (const [addresses, expected] of [
       [['255.255.255.255', '0.0.0.0'], '08000100ffffffff0800020000000000'],
@@ -266,7 +266,7 @@ describeHere('requests', () => {
     }
   });
 
-  it('are numbered, round and round, and an answer has its request’s number', () => {
+  it('requests are numbered, past 2^31 too, and the answer has its request’s number', () => {
     const requests = new CtRequests(1);
     const answer = new CtAnswer(memory);
     const numbers = [1, 2, 0x7fffffff, -0x80000000, -1, 0].map(next => {
@@ -284,7 +284,7 @@ describeHere('requests', () => {
 });
 
 describeHere('answers', () => {
-  it('a connection: its client, and which connection it is', () => {
+  it('read gives the client and the id of an IPv4 connection', () => {
     const answer = new CtAnswer(memory);
     memory.fill(0xa5);
     expect(read(answer, bytesOf(FOUND))).toBe(0);
@@ -292,7 +292,7 @@ describeHere('answers', () => {
     expect(answer.sequence(AT)).toBe(1);
   });
 
-  it('an IPv6 connection: its client, and which connection it is', () => {
+  it('read gives the client and the id of an IPv6 connection', () => {
     const answer = used();
     expect(read(answer, bytesOf(FOUND6))).toBe(0);
     expect(fieldsOf(answer)).toEqual(CLIENT6);
@@ -300,7 +300,7 @@ describeHere('answers', () => {
     expect(fieldsOf(answer)).toEqual(CLIENT);
   });
 
-  it('a connection without counters, or with attributes that nobody knows yet', () => {
+  it('read passes over attributes that are missing or unknown', () => {
     const without = bytesOf(FOUND.slice(0, -6));
     without.splice(0, 4, ...hex('a4000000'));
     expect(read(new CtAnswer(memory), without)).toBe(0);
@@ -313,7 +313,7 @@ describeHere('answers', () => {
     expect(fieldsOf(answer)).toEqual(CLIENT);
   });
 
-  it('a connection whose nests are not flagged as such, or whose numbers are flagged as in network order', () => {
+  it('read ignores the flags in an attribute’s type', () => {
     const answer = new CtAnswer(memory);
     const plain = bytesOf(
       FOUND.map(([bytes, what]) => [bytes.replace(/80$/, '00').replace(/00 (?=cb)/, '40 '), what]),
@@ -323,7 +323,7 @@ describeHere('answers', () => {
     expect(fieldsOf(answer)).toEqual(CLIENT);
   });
 
-  it('an error: its number, and no client, whoever was found before', () => {
+  it('read gives the errno of an error, and leaves no client of an earlier answer', () => {
     for (const [error, errno] of [
       ['feffffff', 2],
       ['ffffffff', 1],
@@ -338,7 +338,7 @@ describeHere('answers', () => {
     }
   });
 
-  it('an acknowledgement is no connection, and no error', () => {
+  it('read takes an acknowledgement for neither a connection nor an error', () => {
     const answer = used();
     expect(read(answer, bytesOf(DONE))).toBe(-1);
     expect(fieldsOf(answer)).toEqual(NOBODY);
@@ -352,7 +352,7 @@ describeHere('answers', () => {
     ['IPCTNL_MSG_CT_DELETE', '0201'],
     ['IPCTNL_MSG_EXP_NEW of NFNL_SUBSYS_CTNETLINK_EXP', '0002'],
     ['IPCTNL_MSG_CT_NEW of no subsystem', '0000'],
-  ])('another message is none: %s', (_, type) => {
+  ])('read takes no other message for a connection: %s', (_, type) => {
     const answer = used();
     const bytes = bytesOf(FOUND);
     bytes.splice(4, 2, ...hex(type));
@@ -360,7 +360,7 @@ describeHere('answers', () => {
     expect(fieldsOf(answer)).toEqual(NOBODY);
   });
 
-  it('cut off anywhere is none, though the rest of it lies behind', () => {
+  it('read takes no truncated answer for a connection, though the rest lies behind it', () => {
     for (const [whole, from] of [
       [bytesOf(FOUND), 0],
       [bytesOf(FOUND6), 0],
@@ -373,7 +373,7 @@ describeHere('answers', () => {
       }
   });
 
-  it('an error ends where its number does; without one it is none', () => {
+  it('read needs all four bytes of an error’s number', () => {
     const bytes = bytesOf(NOT_THERE).slice(0, 20);
     bytes.splice(0, 4, ...hex('14000000'));
     expect(read(used(), bytes)).toBe(2);
@@ -381,7 +381,7 @@ describeHere('answers', () => {
     for (let length = 16; length < 20; length++) expect(read(used(), bytes, length)).toBe(-1);
   });
 
-  it('none at all (the errno of a receive) is none', () => {
+  it('read takes the errno of a receive for no connection', () => {
     const answer = used();
     for (const length of [0, -11, -105]) expect(answer.read(AT, length)).toBe(-1);
     expect(fieldsOf(answer)).toEqual(NOBODY);
@@ -399,7 +399,7 @@ describeHere('answers', () => {
     ['with CTA_TUPLE_MASTER (14) in place of CTA_TUPLE_ORIG', '3400 0180', '3400 0e80'],
     ['with an attribute of no length in front', '3400 0180', '0000 0180'],
     ['with an attribute past the end in front', '3400 0180', 'ffff 0180'],
-  ])('a connection %s is none', (_, there, instead) => {
+  ])('read takes an answer %s for no connection', (_, there, instead) => {
     const bytes = FOUND.map(([text, what]): Field => [text === there ? instead : text, what]);
     expect(bytes).not.toEqual(FOUND);
     const answer = new CtAnswer(memory);
@@ -411,7 +411,7 @@ describeHere('answers', () => {
     ['with :: as client', '1400 0300 20010db8000000000000000000000007', `1400 0300 ${'0'.repeat(32)}`],
     ['with an address of 15 bytes', '1400 0300', '1300 0300'],
     ['with CTA_IP_V6_DST in place of CTA_IP_V6_SRC', '1400 0300', '1400 0400'],
-  ])('an IPv6 connection %s is none', (_, there, instead) => {
+  ])('read takes an IPv6 answer %s for no connection', (_, there, instead) => {
     const bytes = FOUND6.map(
       ([text, what], i): Field => [i < 10 ? text.replace(there, instead) : text, what],
     );
@@ -419,7 +419,7 @@ describeHere('answers', () => {
     expect(read(new CtAnswer(memory), bytesOf(bytes))).toBe(-1);
   });
 
-  it('an attribute of a type above 255 is not taken for a nested one', () => {
+  it('read takes no attribute of a type above 255 for a nested one', () => {
     // 0x0101 would be CTA_TUPLE_IP inside CTA_TUPLE_ORIG, were a path of types written like that.
     const forged = [...hex('0c00 0101 0800 0100 cb007107'), ...hex('0c00 0201 0600 0200 15b3 0000')];
     const bytes = [...hex('2c000000 0001 0000 01000000 e9590000 02 00 0000'), ...forged];
@@ -507,7 +507,7 @@ describeHere('any bytes', () => {
     return bytesOf(attribute(type, 'any', toHex(data)));
   }
 
-  it('say the same as read the slow way', () => {
+  it('read gives what the slow reader gives', () => {
     let clients = 0;
     fc.assert(
       fc.property(fc.oneof(patched, built), bytes => {
@@ -526,7 +526,7 @@ describeHere('any bytes', () => {
     expect(clients).toBeGreaterThan(100);
   });
 
-  it('never throw, and give no client', () => {
+  it('read of random bytes throws nothing and gives no client', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 4096 }), fc.boolean(), (bytes, isAnswer) => {
         if (isAnswer) bytes.set(hex('00010000 0001').slice(0, bytes.length));

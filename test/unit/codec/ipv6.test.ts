@@ -9,44 +9,44 @@ function find(bytes: Octets, kind = 31): number {
 }
 
 describe('findOption', () => {
-  it('finds nothing in no bytes, and in padding', () => {
+  it('findOption gives NONE for no bytes and for padding', () => {
     for (let length = 0; length < 8; length++) expect(find(padding(length))).toBe(NONE);
     expect(find([0, 0, 0, 1, 0, 1, 1, 31])).toBe(NONE);
   });
 
-  it('finds an option at the start, behind padding and behind others', () => {
+  it('findOption finds an option at the start, behind padding and behind others', () => {
     expect(find(hex('1f 06 15b3 cb007107'))).toBe(0);
     expect(find(hex('00 00 00 1f 06 15b3 cb007107 00'))).toBe(3);
     expect(find(hex('01 02 0000 1f 06 15b3 cb007107'))).toBe(4);
     expect(find(hex('1e 00 00 1e 00 1f 06 15b3 cb007107'))).toBe(5);
   });
 
-  it('finds the first of several, and one of no data', () => {
+  it('findOption finds the first of several options, and one without data', () => {
     expect(find(hex('00 1f 02 0001 1f 02 0002'))).toBe(1);
     expect(find(hex('1f 00'))).toBe(0);
   });
 
-  it('does not end at Pad1, which is IPv4’s END', () => {
+  it('findOption goes on behind Pad1, whose number is IPv4’s END', () => {
     expect(find(hex('00 1f 00'))).toBe(1);
   });
 
-  it('takes no option for another', () => {
+  it('findOption takes no option for another', () => {
     expect(find(hex('1e 02 1f 00'))).toBe(NONE);
     expect(find(hex('9f 00'))).toBe(NONE);
   });
 
-  it('is broken where a length is missing or past the end', () => {
+  it('findOption gives BROKEN where a length is missing or past the end', () => {
     expect(find([31])).toBe(BROKEN);
     expect(find([0, 1])).toBe(BROKEN);
     expect(find([1, 1])).toBe(BROKEN);
     expect(find([30, 3, 31, 0])).toBe(BROKEN);
   });
 
-  it('finds one in front of a broken one', () => {
+  it('findOption finds an option in front of a broken one', () => {
     expect(find(hex('1f 00 1e 09 00'))).toBe(0);
   });
 
-  it('agrees with every length byte in every room', () => {
+  it('findOption takes exactly the lengths that fit', () => {
     for (let room = 2; room <= 40; room++)
       for (let length = 0; length <= 255; length++) {
         const rest = new Array<number>(room - 2).fill(0);
@@ -56,7 +56,7 @@ describe('findOption', () => {
       }
   });
 
-  it('stays inside its range, whatever lies around it', () => {
+  it('findOption reads nothing outside its range', () => {
     const view = new DataView(surrounded(hex('00 1f 06 15b3 cb007107'), 4, 4));
     expect(ipv6.findOption(view, 4, 13, 31)).toBe(5);
     expect(ipv6.findOption(view, 4, 12, 31)).toBe(BROKEN);
@@ -74,7 +74,7 @@ describe('padding', () => {
     ['none behind another option', option, 6],
     ['behind another option', [...option, 0, ...padding(4)], 6],
     ['behind the last of several', [...padding(2), ...option, ...padding(5), ...option, 0], 19],
-  ])('before an option begins where it does: %s', (_, bytes, expected) => {
+  ])('paddingBefore gives where the padding before an option begins: %s', (_, bytes, expected) => {
     const view = new DataView(surrounded([...bytes, 31, 0], 3, 0));
     expect(ipv6.paddingBefore(view, 3, 3 + bytes.length)).toBe(3 + expected);
   });
@@ -86,12 +86,12 @@ describe('padding', () => {
     ['before another option', [0, ...padding(4), ...option, 0], 5],
     ['not what reaches past the end', [0, 0, 1, 7, 0, 0], 2],
     ['not what has no length', [0, 0, 1], 2],
-  ])('behind an option ends where it does: %s', (_, bytes, expected) => {
+  ])('paddingBehind gives where the padding behind an option ends: %s', (_, bytes, expected) => {
     const view = viewOf([9, 9, 9, ...bytes]);
     expect(ipv6.paddingBehind(view, 3, 3 + bytes.length)).toBe(3 + expected);
   });
 
-  it('is written as Pad1 or one PadN', () => {
+  it('writePadding writes Pad1 or one PadN', () => {
     for (let length = 0; length <= 7; length++) {
       const view = new DataView(surrounded(new Array<number>(length).fill(0xa5), 2, 2));
       ipv6.writePadding(view, 2, length);
@@ -101,7 +101,7 @@ describe('padding', () => {
 });
 
 describe('extensionLength', () => {
-  it('counts units of 8 bytes behind the first', () => {
+  it('extensionLength counts units of 8 bytes, the first included', () => {
     for (let units = 0; units <= 255; units++)
       expect(ipv6.extensionLength(viewOf([9, 17, units]), 1)).toBe(8 * (units + 1));
   });

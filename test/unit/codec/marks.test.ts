@@ -93,7 +93,7 @@ describe.each(['IPv4', 'IPv6'] as const)('with an %s client', family => {
   const size = { ipo: family === 'IPv4' ? 8 : 20, opp: family === 'IPv4' ? 12 : 24, dstopt: 0 };
   size.dstopt = family === 'IPv4' ? 16 : 24;
 
-  it.each(WAYS)('insertMark puts it where it belongs, and nothing else changes: $name', way => {
+  it.each(WAYS)('insertMark makes the packet that the slow builder makes: $name', way => {
     const { carrier, fields } = way;
     const room = size[carrier];
     const packet = load(datagram(fields), room + 3);
@@ -105,13 +105,13 @@ describe.each(['IPv4', 'IPv6'] as const)('with an %s client', family => {
     expect(toHex(packet.bytes.slice(0, packet.start))).toBe('a5a5a5');
   });
 
-  it.each(WAYS)('what was inserted is in the view as parsing it would put it there: $name', way => {
+  it.each(WAYS)('insertMark leaves the view as parsing the packet would: $name', way => {
     const packet = load(datagram(way.fields), 24);
     insertMark(packet, Carrier[way.carrier], client);
     expect(viewOf(packet)).toEqual(viewOf(parsedAgain(packet)));
   });
 
-  it.each(WAYS)('strip takes it out and nothing else: $name', ({ carrier, fields }) => {
+  it.each(WAYS)('strip takes out what insertMark put in: $name', ({ carrier, fields }) => {
     const packet = load(datagram({ ...fields, carrier, client: CLIENTS[family] }), 2);
     expect(strip(packet)).toBe(size[carrier]);
     expect(toHex(bytesOf(packet))).toBe(toHex(datagram(fields)));
@@ -125,21 +125,21 @@ describe.each(['IPv4', 'IPv6'] as const)('with an %s client', family => {
 describe('strip', () => {
   const mark = option(CLIENTS.IPv4);
 
-  it('takes the mark out from among other options', () => {
+  it('strip takes the mark out from among other options', () => {
     const packet = load(datagram({ ...plain4, options: [...hex('94040000 01'), ...mark, ...hex('070300')] }));
     expect(packet.mark).toBe(Mark.found);
     strip(packet);
     expect(toHex(bytesOf(packet))).toBe(toHex(datagram({ ...plain4, options: hex('94040000 01 070300') })));
   });
 
-  it('takes out the first mark of two', () => {
+  it('strip takes out the first of two marks', () => {
     const second = option('198.51.100.7:7');
     const packet = load(datagram({ ...plain4, options: [...mark, ...second] }));
     strip(packet);
     expect(toHex(bytesOf(packet))).toBe(toHex(datagram({ ...plain4, options: second })));
   });
 
-  it('takes the opp header out with all that is in it', () => {
+  it('strip takes out the whole opp header, whatever options it holds', () => {
     const body = udp({ address: '10.10.1.1', port: 40000 }, { address: '10.10.1.2', port: 53 }, PAYLOAD);
     for (const options of [[], [1, 1, ...mark, 7, 3, 0], [31, 3, 0], mark.slice(0, 5)]) {
       const packet = load(
@@ -159,7 +159,7 @@ describe('strip', () => {
     }
   });
 
-  it('takes the opp header out of IPv6 with all that is in it', () => {
+  it('strip takes out the whole opp header in IPv6, whatever options it holds', () => {
     const body = udp(endpoint(plain6.from), endpoint(plain6.to), PAYLOAD);
     for (const options of [[], [1, 1, ...mark, 7, 3, 0], [31, 3, 0], mark.slice(0, 5)]) {
       const packet = load(
@@ -171,7 +171,7 @@ describe('strip', () => {
     }
   });
 
-  it('leaves a packet without a mark, or with a broken one in IP, as it was', () => {
+  it('strip changes nothing where there is no mark, or a broken one in IP’s options', () => {
     for (const options of [[], [1, 1, 1, 0], [31, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], [31, 0, 0, 0]]) {
       const whole = datagram({ ...plain4, options });
       const packet = load(whole, 3);
@@ -186,7 +186,7 @@ describe('strip', () => {
     }
   });
 
-  it('leaves what is in front of the packet alone', () => {
+  it('strip writes nothing in front of the packet', () => {
     for (const fields of [
       { ...plain4, carrier: 'ipo' },
       { ...plain6, carrier: 'dstopt' },
@@ -208,12 +208,15 @@ describe('strip of destination options', () => {
     ['behind PadN', [...padding(2), ...mark6]],
     ['between padding of all kinds', [0, ...padding(3), 0, ...mark6, 0, ...padding(2), 0]],
     ['of an IPv4 client, with more padding than it needs', [...mark4, ...padding(7), ...padding(7)]],
-  ])('takes out the header that has nothing but padding beside it: %s', (_, options) => {
-    const packet = load(behind(destinationOptions(options)));
-    const length = packet.udp - packet.optionsHeader;
-    expect(strip(packet)).toBe(length);
-    expect(toHex(bytesOf(packet))).toBe(toHex(datagram(plain6)));
-  });
+  ])(
+    'strip takes out a destination options header that holds only the mark and padding: %s',
+    (_, options) => {
+      const packet = load(behind(destinationOptions(options)));
+      const length = packet.udp - packet.optionsHeader;
+      expect(strip(packet)).toBe(length);
+      expect(toHex(bytesOf(packet))).toBe(toHex(datagram(plain6)));
+    },
+  );
 
   it.each<[string, number[], number[], number]>([
     ['behind it, of an IPv4 client', [...mark4, ...OTHER_OPTION6], OTHER_OPTION6, 8],
@@ -241,7 +244,7 @@ describe('strip of destination options', () => {
     ],
     ['behind it, and broken', [...mark4, 30, 200, 1, 1, 1, 1], [30, 200, 1, 1, 1, 1], 8],
     ['behind it, and another mark', [...mark4, ...mark6, ...padding(2)], [...mark6, ...padding(2)], 8],
-  ])('leaves other options where they were, modulo 8: %s', (_, options, left, removed) => {
+  ])('strip leaves other destination options at their place modulo 8: %s', (_, options, left, removed) => {
     for (const before of [[], [hopByHop(), routing()], [fragmentHeader(0, false)], [destinationOptions()]]) {
       const packet = load(behind(...before, destinationOptions(options)), 3);
       expect(packet.mark).toBe(Mark.found);
@@ -260,7 +263,7 @@ describe('strip of destination options', () => {
     }
   });
 
-  it('never leaves more padding in a row than Linux takes', () => {
+  it('strip leaves no more than 7 bytes of padding in a row', () => {
     for (let front = 0; front <= 7; front++)
       for (let back = 0; back <= 7; back++)
         for (const mark of [mark4, mark6]) {
@@ -277,14 +280,14 @@ describe('strip of destination options', () => {
         }
   });
 
-  it('takes out the one right before UDP, of two headers', () => {
+  it('strip takes out the header right before UDP, and leaves the other', () => {
     const first = destinationOptions(mark4);
     const packet = load(behind(first, destinationOptions(mark6)));
     expect(strip(packet)).toBe(24);
     expect(toHex(bytesOf(packet))).toBe(toHex(behind(first)));
   });
 
-  it('from a first fragment leaves a datagram that fits together, once the others moved up', () => {
+  it('strip of a first fragment leaves a datagram that can be reassembled once the others are moved', () => {
     for (const [options, left] of [
       [mark6, null],
       [mark4, null],
@@ -323,20 +326,20 @@ describe('eraseMarks', () => {
     ],
     ['none', hex('94040000 01010100'), hex('94040000 01010100'), 0],
     ['none behind END', [0, ...mark, 0, 0, 0], [0, ...mark, 0, 0, 0], 0],
-  ])('puts NOPs in the place of IPv4 options: %s', (_, options, left, count) => {
+  ])('eraseMarks overwrites IPv4 options of UOA’s number by NOPs: %s', (_, options, left, count) => {
     const packet = load(datagram({ ...plain4, options }), 2);
     expect(eraseMarks(packet)).toBe(count);
     expect(toHex(bytesOf(packet))).toBe(toHex(datagram({ ...plain4, options: left })));
     expect([packet.carrier, packet.mark]).toEqual([Carrier.none, Mark.none]);
   });
 
-  it('stops at a broken one', () => {
+  it('eraseMarks leaves what stands behind a broken option', () => {
     const packet = load(datagram({ ...plain4, options: [...mark, 31, 9, 0, 0] }));
     expect(eraseMarks(packet)).toBe(1);
     expect(decode(bytesOf(packet)).options).toBe('01010101010101011f090000');
   });
 
-  it('leaves a packet without options alone', () => {
+  it('eraseMarks changes nothing in a packet without marks', () => {
     for (const fields of [plain4, plain6, { ...plain6, extensions: [destinationOptions(OTHER_OPTION6)] }]) {
       const packet = load(datagram(fields));
       expect(eraseMarks(packet)).toBe(0);
@@ -344,7 +347,7 @@ describe('eraseMarks', () => {
     }
   });
 
-  it('takes out opp, and what IP has besides', () => {
+  it('eraseMarks takes out opp, and the mark among IP’s options as well', () => {
     const packet = load(datagram({ ...plain4, carrier: 'opp', client: CLIENTS.IPv6, options: mark }));
     expect(eraseMarks(packet)).toBe(2);
     const left = datagram({ ...plain4, options: new Array<number>(8).fill(1) });
@@ -352,7 +355,7 @@ describe('eraseMarks', () => {
     expect(packet.kind).toBe(Kind.udp);
   });
 
-  it('takes out opp without a good mark in it', () => {
+  it('eraseMarks takes out opp without a whole mark in it', () => {
     for (const fields of [plain4, plain6]) {
       const packet = load(datagram({ ...fields, carrier: 'opp', mark: [31, 3, 0, 0] }));
       expect(packet.mark).toBe(Mark.broken);
@@ -361,7 +364,7 @@ describe('eraseMarks', () => {
     }
   });
 
-  it('takes out all destination options that would come to stand right before UDP', () => {
+  it('eraseMarks takes out one marked header after the other', () => {
     const mark6 = destinationOptions(destinationOption(CLIENTS.IPv6));
     const two = destinationOptions([...destinationOption(CLIENTS.IPv4), ...destinationOption(CLIENTS.IPv6)]);
     for (const [extensions, count] of [
@@ -393,7 +396,7 @@ describe('eraseMarks', () => {
       ],
       2,
     ],
-  ])('makes destination options that can’t be taken out those of nobody: %s', (_, extensions, count) => {
+  ])('eraseMarks renumbers the marks that it can’t take out: %s', (_, extensions, count) => {
     const whole = behind(...extensions);
     const packet = load(whole, 3);
     expect(eraseMarks(packet)).toBe(count);
@@ -403,7 +406,7 @@ describe('eraseMarks', () => {
     expect(parsedAgain(packet).mark).toBe(Mark.none);
   });
 
-  it('does not shorten a first fragment: the others would no longer fit behind it', () => {
+  it('eraseMarks does not shorten a first fragment', () => {
     const fields = { ...plain6, payload: payloadOf(100), carrier: 'dstopt', client: CLIENTS.IPv6 } as const;
     const [first] = fragment(datagram(fields), 64);
     const packet = load(first, 3);
@@ -414,14 +417,14 @@ describe('eraseMarks', () => {
     expect([packet.mark, parsedAgain(packet).mark]).toEqual([Mark.none, Mark.none]);
   });
 
-  it('leaves hop-by-hop options alone, whatever their numbers', () => {
+  it('eraseMarks changes no hop-by-hop options', () => {
     const whole = behind(hopByHop(destinationOption(CLIENTS.IPv6)));
     const packet = load(whole);
     expect(eraseMarks(packet)).toBe(0);
     expect(toHex(bytesOf(packet))).toBe(toHex(whole));
   });
 
-  it('takes out opp in front of which there are destination options', () => {
+  it('eraseMarks takes out opp behind a destination options header', () => {
     const extensions = [destinationOptions(destinationOption(CLIENTS.IPv4))];
     const packet = load(datagram({ ...plain6, extensions, carrier: 'opp', client: CLIENTS.IPv6 }));
     expect(eraseMarks(packet)).toBe(2);
@@ -432,7 +435,7 @@ describe('eraseMarks', () => {
 describe('fitsMark', () => {
   const [four, six] = [clientOf('IPv4'), clientOf('IPv6')];
 
-  it('allows 60 bytes of IPv4 header', () => {
+  it('fitsMark refuses ipo where the IPv4 header would exceed 60 bytes', () => {
     for (let length = 0; length <= 40; length += 4) {
       const packet = load(datagram({ ...plain4, options: new Array<number>(length).fill(1) }));
       expect(fitsMark(packet, Carrier.ipo, four, 1500), `${length} bytes of options`).toBe(length <= 32);
@@ -457,7 +460,7 @@ describe('fitsMark', () => {
     expect(fitsMark(packet, Carrier[carrier], client, whole.length + bytes - 1)).toBe(false);
   });
 
-  it('has no opp behind extension headers, but destination options', () => {
+  it('fitsMark refuses opp, and allows dstopt, behind extension headers', () => {
     for (const extension of [hopByHop(), routing(), destinationOptions(), fragmentHeader(0, false)]) {
       const packet = load(behind(extension));
       expect(fitsMark(packet, Carrier.opp, six, 1500)).toBe(false);
@@ -473,32 +476,35 @@ describe('stripQuoted', () => {
     icmp({ source: 'fd00::250', destination: 'fd00::1', type: 2, code: 0, rest: hex('00000500'), quote });
 
   describe.each(['IPv4', 'IPv6'] as const)('with an %s client', family => {
-    it.each(WAYS)('the error is about the packet as it was before: $name', ({ carrier, fields }) => {
-      const marked = datagram({ ...fields, carrier, client: CLIENTS[family] });
-      const unmarked = datagram(fields);
-      const error = marked[0] >> 4 === 4 ? error4 : error6;
-      const removed = marked.length - unmarked.length;
-      const headers = load(marked).udp + 8;
-      // The whole packet, a part of it, and no more than there has to be.
-      for (let length = marked.length; length >= headers; length--) {
-        const packet = load(error(marked.slice(0, length)), 3);
-        expect(stripQuoted(packet)).toBe(removed);
-        const expected = error(unmarked.slice(0, length - removed));
-        const bytes = bytesOf(packet);
-        // IPv4's checksum of the outer header and ICMP's: decodeIcmp has them computed.
-        expect(decodeIcmp(bytes)).toEqual(decodeIcmp(expected));
-        expect(toHex(bytes)).toBe(toHex(expected));
-        expect(toHex(packet.bytes.slice(0, 3))).toBe('a5a5a5');
+    it.each(WAYS)(
+      'stripQuoted makes the error one about the unmarked packet: $name',
+      ({ carrier, fields }) => {
+        const marked = datagram({ ...fields, carrier, client: CLIENTS[family] });
+        const unmarked = datagram(fields);
+        const error = marked[0] >> 4 === 4 ? error4 : error6;
+        const removed = marked.length - unmarked.length;
+        const headers = load(marked).udp + 8;
+        // The whole packet, a part of it, and no more than there has to be.
+        for (let length = marked.length; length >= headers; length--) {
+          const packet = load(error(marked.slice(0, length)), 3);
+          expect(stripQuoted(packet)).toBe(removed);
+          const expected = error(unmarked.slice(0, length - removed));
+          const bytes = bytesOf(packet);
+          // IPv4's checksum of the outer header and ICMP's: decodeIcmp has them computed.
+          expect(decodeIcmp(bytes)).toEqual(decodeIcmp(expected));
+          expect(toHex(bytes)).toBe(toHex(expected));
+          expect(toHex(packet.bytes.slice(0, 3))).toBe('a5a5a5');
 
-        const again = parsedAgain(packet);
-        expect(again.kind).toBe(Kind.error);
-        expect(viewOf(packet)).toEqual(viewOf(again));
-        expect({ ...packet.quoted, view: 0 }).toEqual({ ...again.quoted, view: 0 });
-      }
-    });
+          const again = parsedAgain(packet);
+          expect(again.kind).toBe(Kind.error);
+          expect(viewOf(packet)).toEqual(viewOf(again));
+          expect({ ...packet.quoted, view: 0 }).toEqual({ ...again.quoted, view: 0 });
+        }
+      },
+    );
   });
 
-  it('leaves a quote without a mark alone, and one with a broken mark', () => {
+  it('stripQuoted changes nothing where there is no whole mark', () => {
     for (const whole of [
       error4(datagram(plain4)),
       error4(datagram({ ...plain4, options: OTHER_OPTIONS })),
@@ -514,7 +520,7 @@ describe('stripQuoted', () => {
     }
   });
 
-  it('leaves destination options alone that hold more than our mark', () => {
+  it('stripQuoted changes nothing where the header holds more than a mark as we send it', () => {
     const mark = destinationOption(CLIENTS.IPv6);
     for (const options of [
       [...mark, ...OTHER_OPTION6],
@@ -529,7 +535,7 @@ describe('stripQuoted', () => {
     }
   });
 
-  it('takes out of a quoted first fragment what it had of the mark', () => {
+  it('stripQuoted takes the mark out of a quoted first fragment', () => {
     const fields = { ...plain6, payload: payloadOf(100) };
     const [marked] = fragment(datagram({ ...fields, carrier: 'dstopt', client: CLIENTS.IPv6 }), 64);
     const [unmarked] = fragment(datagram(fields), 40);

@@ -36,7 +36,7 @@ function patched(packet: Octets, ...patches: [offset: number, ...bytes: number[]
 }
 
 describe('a datagram without a mark', () => {
-  it('has its offsets, addresses and ports', () => {
+  it('parse finds the offsets, addresses and ports of an IPv4 datagram', () => {
     const packet = load(plain, 7);
     expect(packet.kind).toBe(Kind.udp);
     expect(packet.mark).toBe(Mark.none);
@@ -50,7 +50,7 @@ describe('a datagram without a mark', () => {
     expect(packet.payloadLength).toBe(5);
   });
 
-  it('may have other options', () => {
+  it('parse takes a datagram with other IP options for UDP without a mark', () => {
     const packet = load(datagram({ from: FROM, to: TO, options: hex('94040000 01010100') }));
     expect(packet.kind).toBe(Kind.udp);
     expect(packet.mark).toBe(Mark.none);
@@ -58,20 +58,20 @@ describe('a datagram without a mark', () => {
     expect(packet.udp).toBe(28);
   });
 
-  it('has addresses as signed words', () => {
+  it('IPv4 addresses with the high bit set are read as negative words', () => {
     const packet = load(datagram({ from: '255.255.255.255:1', to: '128.0.0.1:2' }));
     expect([packet.addresses[SOURCE_AT + 3], packet.addresses[DESTINATION_AT + 3]]).toEqual([
       -1, -0x7fffffff,
     ]);
   });
 
-  it('may be followed by padding, which is cut off', () => {
+  it('padding behind the total length is not part of the packet', () => {
     const packet = new Packet(surrounded([...plain, 0, 0, 0]));
     expect(packet.parse(0, plain.length + 3)).toBe(Kind.udp);
     expect(packet.end).toBe(plain.length);
   });
 
-  it('may say less in the UDP length than the packet holds, down to an empty datagram', () => {
+  it('a UDP length below what the packet holds counts as the payload’s length', () => {
     for (let length = 0; length <= 14; length++) {
       const packet = load(patched(plain, [24, ...be16(length)]));
       expect(packet.kind, `UDP length ${length}`).toBe(
@@ -86,7 +86,7 @@ describe('a mark', () => {
   it.each([
     ['IPv4', V4, 8],
     ['IPv6', V6, 20],
-  ])('of an %s client is found as ipo', (_, client, length) => {
+  ])('parse finds the mark of an %s client in ipo', (_, client, length) => {
     const packet = load(datagram({ from: FROM, to: TO, payload: PAYLOAD, carrier: 'ipo', client }), 3);
     expect(packet.kind).toBe(Kind.udp);
     expect(packet.carrier).toBe(Carrier.ipo);
@@ -99,7 +99,7 @@ describe('a mark', () => {
   it.each([
     ['IPv4', V4, 8],
     ['IPv6', V6, 20],
-  ])('of an %s client is found as opp', (_, client, length) => {
+  ])('parse finds the mark of an %s client in opp', (_, client, length) => {
     const packet = load(datagram({ from: FROM, to: TO, payload: PAYLOAD, carrier: 'opp', client }), 3);
     expect(packet.kind).toBe(Kind.udp);
     expect(packet.carrier).toBe(Carrier.opp);
@@ -109,13 +109,13 @@ describe('a mark', () => {
     expect([packet.sourcePort, packet.destinationPort]).toEqual([40000, 53]);
   });
 
-  it('is found behind other options', () => {
+  it('parse finds a mark behind other IP options', () => {
     const options = [...hex('01 94040000 010101'), ...option(V4)];
     const packet = load(datagram({ from: FROM, to: TO, options }));
     expect([packet.mark, packet.option]).toEqual([Mark.found, 28]);
   });
 
-  it('of a broken kind leaves the datagram readable', () => {
+  it('a datagram with a broken mark in ipo stays UDP', () => {
     for (let length = 0; length <= 40; length++) {
       const options = [31, length, ...new Array<number>(38).fill(1)];
       const packet = load(datagram({ from: FROM, to: TO, payload: PAYLOAD, options }));
@@ -126,7 +126,7 @@ describe('a mark', () => {
     }
   });
 
-  it('that is missing in opp, or broken there, is broken', () => {
+  it('an opp header without a whole mark has a broken one', () => {
     const body = udp({ address: '10.10.1.1', port: 40000 }, { address: '10.10.1.2', port: 53 }, PAYLOAD);
     for (const options of [[], [1, 1, 0, 0], [31, 9, ...new Array<number>(7).fill(1)], [7, 1, 1, 1]]) {
       const packet = load(
@@ -144,7 +144,7 @@ describe('a mark', () => {
     }
   });
 
-  it('in opp whose header leads nowhere makes the packet malformed', () => {
+  it('an opp header that does not lead to UDP makes the packet malformed', () => {
     const marked = datagram({ from: FROM, to: TO, payload: PAYLOAD, carrier: 'opp', client: V4 });
     for (const patch of [
       [20, 0x00],
@@ -160,7 +160,7 @@ describe('a mark', () => {
     }
   });
 
-  it('does not stay in the view for the next packet', () => {
+  it('the mark of one packet is not seen in the next one', () => {
     const marked = datagram({ from: FROM, to: TO, carrier: 'opp', client: V6 });
     const packet = new Packet(surrounded([...marked, ...plain]));
     packet.parse(0, marked.length);
@@ -172,7 +172,7 @@ describe('a mark', () => {
   });
 });
 
-describe('malformed', () => {
+describe('contradicting lengths', () => {
   it.each([
     ['no mark', plain],
     ['ipo', datagram({ from: FROM, to: TO, payload: PAYLOAD, carrier: 'ipo', client: V4 })],
@@ -185,7 +185,7 @@ describe('malformed', () => {
       'opp with an IPv6 client',
       datagram({ from: FROM, to: TO, payload: PAYLOAD, carrier: 'opp', client: V6 }),
     ],
-  ])('is every truncation, whether or not the total length agrees: %s', (_, whole) => {
+  ])('a truncated packet is malformed, whatever its total length says: %s', (_, whole) => {
     for (let length = 0; length < whole.length; length++) {
       expect(load(whole.slice(0, length)).kind, `${length} bytes`).toBe(Kind.malformed);
       if (length < 20) continue;
@@ -195,14 +195,14 @@ describe('malformed', () => {
     expect(load(whole).kind).toBe(Kind.udp);
   });
 
-  it('is a total length other than what fits', () => {
+  it('a total length that contradicts the header or the bytes makes the packet malformed', () => {
     for (let length = 0; length <= plain.length + 20; length++) {
       const kind = load(patched(plain, [2, ...be16(length)])).kind;
       expect(kind, `total length ${length}`).toBe(length === plain.length ? Kind.udp : Kind.malformed);
     }
   });
 
-  it('is a header length below 20 or past the packet', () => {
+  it('a header length below 20 or past the packet makes it malformed', () => {
     // Wherever UDP is looked for, there is something that would do as its length.
     const long = datagram({ from: '0.8.0.8:8', to: '0.8.0.8:8', id: 8, ttl: 0 });
     for (let words = 0; words < 16; words++) {
@@ -215,7 +215,7 @@ describe('malformed', () => {
 describe('fragments', () => {
   const whole = datagram({ from: FROM, to: TO, payload: new Array<number>(60).fill(9), id: 77 });
 
-  it('the first is UDP, though most of its datagram is elsewhere', () => {
+  it('a first fragment is UDP, though its datagram is longer than it', () => {
     const [first] = fragment(whole, 16);
     const packet = load(first);
     expect(packet.kind).toBe(Kind.udp);
@@ -223,7 +223,7 @@ describe('fragments', () => {
     expect(packet.payloadLength).toBe(60);
   });
 
-  it('the others have addresses and protocol, but no ports and no mark', () => {
+  it('a later fragment has addresses, protocol and id, but no mark', () => {
     for (const piece of fragment(whole, 16).slice(1)) {
       const packet = load(piece);
       expect(packet.kind).toBe(Kind.fragment);
@@ -236,12 +236,12 @@ describe('fragments', () => {
     }
   });
 
-  it('have so much of what fragments are counted in', () => {
+  it('fragmentLength is what stands behind the IP header', () => {
     const lengths = fragment(whole, 32).map(piece => load(piece, 3).fragmentLength);
     expect(lengths).toEqual([32, 32, 4]);
   });
 
-  it('a first one too short for a UDP header is malformed', () => {
+  it('a first fragment too short for a UDP header is malformed', () => {
     const body = [...whole.slice(20, 27)];
     const packet = ipv4({
       source: '10.10.1.1',
@@ -253,7 +253,7 @@ describe('fragments', () => {
     expect(load(packet).kind).toBe(Kind.malformed);
   });
 
-  it('a first one carries a mark in either carrier', () => {
+  it('the mark of a first fragment is found in either carrier', () => {
     for (const carrier of ['ipo', 'opp'] as const) {
       const payload = new Array<number>(30).fill(9);
       const marked = datagram({ from: FROM, to: TO, payload, carrier, client: V4 });
@@ -262,13 +262,13 @@ describe('fragments', () => {
     }
   });
 
-  it('of opp keep their protocol', () => {
+  it('later fragments of a datagram in opp are fragments of protocol 248', () => {
     const marked = datagram({ from: FROM, to: TO, payload: PAYLOAD, carrier: 'opp', client: V4 });
     const packet = load(fragment(marked, 24)[1]);
     expect([packet.kind, packet.protocol]).toEqual([Kind.fragment, 248]);
   });
 
-  it('"don\'t fragment" and the reserved bit make none', () => {
+  it('"don’t fragment" and the reserved bit do not make a packet a fragment', () => {
     for (const high of [0x40, 0x80, 0xc0]) {
       const packet = load(patched(plain, [6, high]));
       expect([packet.kind, packet.fragmented]).toEqual([Kind.udp, false]);
@@ -276,8 +276,8 @@ describe('fragments', () => {
   });
 });
 
-describe('other', () => {
-  it('is every other protocol, fragments of it too', () => {
+describe('packets that are not UDP', () => {
+  it('packets and fragments of other protocols are Kind.other', () => {
     for (let protocol = 0; protocol < 256; protocol++) {
       if (protocol === 17 || protocol === 248) continue;
       expect(load(patched(plain, [9, protocol])).kind).toBe(Kind.other);
@@ -285,19 +285,19 @@ describe('other', () => {
     }
   });
 
-  it('is not IPv6, which is malformed if it is short', () => {
+  it('a packet of IPv6’s version and less than 40 bytes is malformed', () => {
     for (let length = 1; length < 40; length++)
       expect(load(new Array<number>(length).fill(0x60)).kind).toBe(Kind.malformed);
   });
 
-  it('is every other version, however short', () => {
+  it('a packet of another IP version is Kind.other at every length', () => {
     for (let version = 0; version < 16; version++) {
       if (version === 4 || version === 6) continue;
       expect(load([version * 16 + 5]).kind).toBe(Kind.other);
       const packet = new Packet(surrounded([...fragment(plain, 8)[0], version * 16 + 5]));
       packet.parse(0, 28);
       packet.parse(28, 29);
-      // What the packet before it left is not its.
+      // The packet before it was a fragment.
       expect([packet.kind, packet.fragmented, ...packet.addresses]).toEqual([Kind.other, false, ...NOBODY]);
       expect(load(patched(plain, [0, version * 16 + 5])).kind).toBe(Kind.other);
     }
@@ -313,53 +313,59 @@ describe('ICMP errors', () => {
   const error = (quote: Octets, type = 3, code = 4) =>
     icmp({ source: '192.0.2.250', destination: '10.10.1.1', type, code, quote });
 
-  it.each(Object.entries(datagrams))('have the ports and addresses of what they quote: %s', (_, quote) => {
-    const whole = load(quote);
-    const packet = load(error(quote), 3);
-    expect(packet.kind).toBe(Kind.error);
-    expect(addressesOf(packet)).toEqual([...int32('192.0.2.250', '10.10.1.1')]);
-    expect([...packet.quoted.addresses]).toEqual(addressesOf(whole));
-    const { quoted } = packet;
-    expect([quoted.sourcePort, quoted.destinationPort]).toEqual([whole.sourcePort, whole.destinationPort]);
-    expect([quoted.mark, quoted.carrier]).toEqual([whole.mark, whole.carrier]);
-    const start = 3 + 28;
-    expect([packet.transport, quoted.start]).toEqual([23, start]);
-    expect([quoted.transport, quoted.udp]).toEqual([start + whole.transport, start + whole.udp]);
-    expect(quoted.optionLength).toBe(whole.optionLength);
-    if (whole.mark === Mark.found) expect(quoted.option).toBe(start + whole.option);
-    expect([packet.mark, packet.carrier, packet.udp]).toEqual([Mark.none, Carrier.none, packet.transport]);
-  });
+  it.each(Object.entries(datagrams))(
+    '`quoted` has the ports, addresses and mark of the quoted datagram: %s',
+    (_, quote) => {
+      const whole = load(quote);
+      const packet = load(error(quote), 3);
+      expect(packet.kind).toBe(Kind.error);
+      expect(addressesOf(packet)).toEqual([...int32('192.0.2.250', '10.10.1.1')]);
+      expect([...packet.quoted.addresses]).toEqual(addressesOf(whole));
+      const { quoted } = packet;
+      expect([quoted.sourcePort, quoted.destinationPort]).toEqual([whole.sourcePort, whole.destinationPort]);
+      expect([quoted.mark, quoted.carrier]).toEqual([whole.mark, whole.carrier]);
+      const start = 3 + 28;
+      expect([packet.transport, quoted.start]).toEqual([23, start]);
+      expect([quoted.transport, quoted.udp]).toEqual([start + whole.transport, start + whole.udp]);
+      expect(quoted.optionLength).toBe(whole.optionLength);
+      if (whole.mark === Mark.found) expect(quoted.option).toBe(start + whole.option);
+      expect([packet.mark, packet.carrier, packet.udp]).toEqual([Mark.none, Carrier.none, packet.transport]);
+    },
+  );
 
-  it.each(Object.entries(datagrams))('need the whole UDP header: %s', (_, quote) => {
-    const until = load(quote).udp + 8;
-    for (let length = 0; length <= quote.length; length++) {
-      const packet = load(error(quote.slice(0, length)));
-      expect(packet.kind, `${length} bytes`).toBe(length < until ? Kind.other : Kind.error);
-      if (length < until) expect([packet.mark, packet.carrier]).toEqual([Mark.none, Carrier.none]);
-    }
-  });
+  it.each(Object.entries(datagrams))(
+    'an error that quotes less than the UDP header is Kind.other: %s',
+    (_, quote) => {
+      const until = load(quote).udp + 8;
+      for (let length = 0; length <= quote.length; length++) {
+        const packet = load(error(quote.slice(0, length)));
+        expect(packet.kind, `${length} bytes`).toBe(length < until ? Kind.other : Kind.error);
+        if (length < until) expect([packet.mark, packet.carrier]).toEqual([Mark.none, Carrier.none]);
+      }
+    },
+  );
 
-  it('say how long the datagram was that they quote a part of', () => {
+  it('declaredLength is the whole length of a datagram that is quoted in part', () => {
     const packet = load(error(plain.slice(0, 28)));
     expect(packet.quoted.declaredLength).toBe(33);
   });
 
-  it('are of three types', () => {
+  it('ICMP types 3, 11 and 12 alone are errors', () => {
     for (let type = 0; type < 256; type++)
       expect(load(error(plain, type)).kind).toBe([3, 11, 12].includes(type) ? Kind.error : Kind.other);
   });
 
-  it('may be about a first fragment, and are something else about a later one', () => {
+  it('an error about a first fragment is an error, one about a later fragment is not', () => {
     const [first, later] = fragment(datagram({ from: FROM, to: TO, payload: new Array(60).fill(0) }), 32);
     expect(load(error(first)).kind).toBe(Kind.error);
     expect(load(error(later)).kind).toBe(Kind.other);
   });
 
-  it('are something else in fragments', () => {
+  it('a fragmented ICMP error is Kind.other', () => {
     for (const piece of fragment(error(plain), 40)) expect(load(piece).kind).toBe(Kind.other);
   });
 
-  it('are something else about other protocols, other versions, and what is malformed', () => {
+  it('an error that quotes no UDP datagram of IPv4 is Kind.other', () => {
     for (const patch of [
       [9, 6],
       [9, 1],

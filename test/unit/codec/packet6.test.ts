@@ -63,7 +63,7 @@ function permutations<T>(of: readonly T[]): T[][] {
 }
 
 describe('an IPv6 datagram without a mark', () => {
-  it('has its offsets, addresses and ports', () => {
+  it('parse finds the offsets, addresses and ports of an IPv6 datagram', () => {
     const packet = load(plain, 7);
     expect(packet.kind).toBe(Kind.udp);
     expect(packet.v6).toBe(true);
@@ -78,23 +78,23 @@ describe('an IPv6 datagram without a mark', () => {
     expect(packet.fragmentId).toBe(0);
   });
 
-  it('has addresses as signed words', () => {
+  it('IPv6 addresses with the high bit set are read as negative words', () => {
     const packet = load(datagram({ from: '[ffff:ffff:8000::ffff:ffff]:1', to: '[::1]:2' }));
     expect([...packet.addresses]).toEqual([-1, -0x80000000, 0, -1, 0, 0, 0, 1]);
   });
 
-  it('may have any class and flow label', () => {
+  it('traffic class and flow label do not matter', () => {
     const packet = load(datagram({ from: FROM, to: TO, tos: 0xff, flow: 0xfffff }));
     expect([packet.kind, packet.v6]).toEqual([Kind.udp, true]);
   });
 
-  it('may be followed by padding, which is cut off', () => {
+  it('padding behind the payload length is not part of the packet', () => {
     const packet = new Packet(surrounded([...plain, 0, 0, 0]));
     expect(packet.parse(0, plain.length + 3)).toBe(Kind.udp);
     expect(packet.end).toBe(plain.length);
   });
 
-  it('may say less in the UDP length than the packet holds, down to an empty datagram', () => {
+  it('a UDP length below what the packet holds counts as the payload’s length', () => {
     for (let length = 0; length <= 14; length++) {
       const packet = load(patched(plain, [44, ...be16(length)]));
       const isRight = length >= 8 && length <= 13;
@@ -103,7 +103,7 @@ describe('an IPv6 datagram without a mark', () => {
     expect(load(patched(plain, [44, 0xff, 0xff])).kind).toBe(Kind.malformed);
   });
 
-  it('does not stay in the view for an IPv4 packet, nor the reverse', () => {
+  it('nothing of an IPv6 packet is seen in the IPv4 packet after it, nor the reverse', () => {
     const four = datagram({ from: '10.10.1.1:40000', to: '10.10.1.2:53', payload: PAYLOAD });
     const six = marked(V6, fragmentHeader(0, true));
     const packet = new Packet(surrounded([...six, ...four]));
@@ -122,7 +122,7 @@ describe('an IPv6 datagram without a mark', () => {
 describe('extension headers', () => {
   const all = [hopByHop(OTHER_OPTION), routing(), destinationOptions(OTHER_OPTION), fragmentHeader(0, false)];
 
-  it('are passed over in any order', () => {
+  it('UDP is found behind extension headers in any order', () => {
     for (const order of permutations(all)) {
       const what = order.map(([number]) => number).join();
       const packet = load(behind(...order), 3);
@@ -138,18 +138,18 @@ describe('extension headers', () => {
     }
   });
 
-  it('may be long, and many', () => {
+  it('UDP is found behind many long extension headers', () => {
     const long = destinationOptions([30, 250, ...new Array<number>(250).fill(7)]);
     const packet = load(behind(long, long, routing(), long, hopByHop()));
     expect([packet.kind, packet.udp]).toEqual([Kind.udp, 40 + 3 * 256 + 16]);
   });
 
-  it('of the largest size may be there', () => {
+  it('UDP is found behind an extension header of the largest size', () => {
     const packet = load(behind([60, [255, ...new Array<number>(2046).fill(0)]]));
     expect([packet.kind, packet.udp]).toEqual([Kind.udp, 40 + 2048]);
   });
 
-  it('past the end are malformed, at every truncation, whether or not the payload length agrees', () => {
+  it('a packet truncated in its extension headers is malformed, whatever its payload length says', () => {
     const whole = behind(...all);
     for (let length = 0; length < whole.length; length++) {
       expect(load(whole.slice(0, length)).kind, `${length} bytes`).toBe(Kind.malformed);
@@ -159,7 +159,7 @@ describe('extension headers', () => {
     }
   });
 
-  it('whose length leads past the end are malformed', () => {
+  it('an extension header whose length leads past the end makes the packet malformed', () => {
     for (const [number, bytes] of [hopByHop(), routing(), destinationOptions()])
       for (const units of [2, 3, 255]) {
         const packet = load(behind([number, [units, ...Array.from(bytes).slice(1)]]));
@@ -167,13 +167,13 @@ describe('extension headers', () => {
       }
   });
 
-  it('do not take the reserved byte of a fragment header for a length', () => {
+  it('the reserved byte of a fragment header is not its length', () => {
     const [number, bytes] = fragmentHeader(0, false);
     const packet = load(behind([number, [77, ...Array.from(bytes).slice(1)]]));
     expect([packet.kind, packet.udp]).toEqual([Kind.udp, 48]);
   });
 
-  it('that nobody may look behind end the walk: AH, ESP and all unknown ones are something else', () => {
+  it('a packet with AH, ESP or an unknown next header is Kind.other', () => {
     const body = udp(endpoint(FROM), endpoint(TO), PAYLOAD);
     for (let next = 0; next < 256; next++) {
       if ([0, 17, 43, 44, 58, 60, 248].includes(next)) continue;
@@ -182,7 +182,7 @@ describe('extension headers', () => {
     }
   });
 
-  it('in front of no next header (59) are something else', () => {
+  it('a packet that ends with no next header (59) is Kind.other', () => {
     expect(load(other(59, [], ...all)).kind).toBe(Kind.other);
   });
 });
@@ -191,7 +191,7 @@ describe('a mark in destination options', () => {
   it.each([
     ['IPv4', V4, 16, 8],
     ['IPv6', V6, 24, 20],
-  ])('of an %s client is found', (_, client, header, length) => {
+  ])('parse finds the mark of an %s client in dstopt', (_, client, header, length) => {
     const packet = load(marked(client), 3);
     expect([packet.kind, packet.carrier, packet.mark]).toEqual([Kind.udp, Carrier.dstopt, Mark.found]);
     expect([packet.optionsHeader, packet.optionsNumberOffset]).toEqual([43, 9]);
@@ -208,7 +208,7 @@ describe('a mark in destination options', () => {
     ['behind Pad1 and PadN', [0, ...padding(2), 0, ...padding(5)], []],
     ['behind padding of 6 bytes', padding(6), []],
     ['before broken ones', [], [30, 200]],
-  ])('is found %s', (_, before, after) => {
+  ])('parse finds a mark %s', (_, before, after) => {
     for (const client of [V4, V6]) {
       const options = [...before, ...destinationOption(client), ...after];
       const packet = load(behind(destinationOptions(options)));
@@ -217,12 +217,12 @@ describe('a mark in destination options', () => {
     }
   });
 
-  it('is found behind other extension headers', () => {
+  it('parse finds a mark behind other extension headers', () => {
     const packet = load(marked(V6, hopByHop(), routing(), fragmentHeader(0, false)));
     expect([packet.mark, packet.optionsHeader, packet.option]).toEqual([Mark.found, 64, 66]);
   });
 
-  it('counts in the header right before UDP alone', () => {
+  it('a mark in a header that is not right before UDP does not count', () => {
     const mark = destinationOptions(destinationOption(V6));
     for (const between of [destinationOptions(), routing(), hopByHop(), fragmentHeader(0, false)])
       expect(load(behind(mark, between)).mark, `header ${between[0]}`).toBe(Mark.none);
@@ -232,17 +232,17 @@ describe('a mark in destination options', () => {
     expect([packet.optionsHeader, packet.optionsNumberOffset]).toEqual([64, 40]);
   });
 
-  it('counts in no hop-by-hop options', () => {
+  it('a mark among hop-by-hop options does not count', () => {
     expect(load(behind(hopByHop(destinationOption(V6)))).mark).toBe(Mark.none);
   });
 
-  it('is the first of two', () => {
+  it('the first of two marks counts', () => {
     const options = [...destinationOption(V4), ...destinationOption(V6)];
     const packet = load(behind(destinationOptions(options)));
     expect([packet.option, packet.optionLength]).toEqual([42, 8]);
   });
 
-  it('of a broken kind leaves the datagram readable', () => {
+  it('a datagram with a broken mark in dstopt stays UDP', () => {
     for (let length = 0; length <= 255; length++) {
       const header: Extension = [60, [4, 31, length, ...new Array<number>(36).fill(0)]];
       const packet = load(behind(header));
@@ -252,7 +252,7 @@ describe('a mark in destination options', () => {
     }
   });
 
-  it('is not there in IPv4’s way', () => {
+  it('a mark with IPv4’s length byte is broken in dstopt', () => {
     expect(load(behind(destinationOptions([31, 8, ...new Array<number>(8).fill(9)]))).mark).toBe(Mark.broken);
   });
 });
@@ -261,7 +261,7 @@ describe('a mark in opp', () => {
   it.each([
     ['IPv4', V4, 8],
     ['IPv6', V6, 20],
-  ])('of an %s client is found', (_, client, length) => {
+  ])('parse finds the mark of an %s client in opp', (_, client, length) => {
     const packet = load(datagram({ from: FROM, to: TO, payload: PAYLOAD, carrier: 'opp', client }), 3);
     expect([packet.kind, packet.carrier, packet.mark]).toEqual([Kind.udp, Carrier.opp, Mark.found]);
     expect([packet.transport, packet.option, packet.optionLength]).toEqual([43, 47, length]);
@@ -269,7 +269,7 @@ describe('a mark in opp', () => {
     expect([packet.protocol, packet.sourcePort, packet.destinationPort]).toEqual([248, 40000, 53]);
   });
 
-  it('that leads nowhere makes the packet malformed', () => {
+  it('an opp header that does not lead to UDP makes the packet malformed', () => {
     const whole = datagram({ from: FROM, to: TO, payload: PAYLOAD, carrier: 'opp', client: V6 });
     for (const patch of [
       [40, 0x00],
@@ -284,7 +284,7 @@ describe('a mark in opp', () => {
     }
   });
 
-  it('that is missing or broken there is broken', () => {
+  it('an opp header without a whole mark has a broken one', () => {
     const body = udp(endpoint(FROM), endpoint(TO), PAYLOAD);
     for (const options of [[], [1, 1, 0, 0], [31, 18, ...new Array<number>(18).fill(1)]]) {
       const packet = load(other(248, [...opp(options, 2), ...body]));
@@ -294,7 +294,7 @@ describe('a mark in opp', () => {
   });
 });
 
-describe('malformed', () => {
+describe('contradicting lengths', () => {
   it.each([
     ['no mark', plain],
     ['dstopt', marked(V4)],
@@ -304,7 +304,7 @@ describe('malformed', () => {
       'opp with an IPv6 client',
       datagram({ from: FROM, to: TO, payload: PAYLOAD, carrier: 'opp', client: V6 }),
     ],
-  ])('is every truncation, whether or not the payload length agrees: %s', (_, whole) => {
+  ])('a truncated packet is malformed, whatever its payload length says: %s', (_, whole) => {
     for (let length = 0; length < whole.length; length++) {
       expect(load(whole.slice(0, length)).kind, `${length} bytes`).toBe(Kind.malformed);
       if (length < 40) continue;
@@ -314,7 +314,7 @@ describe('malformed', () => {
     expect(load(whole).kind).toBe(Kind.udp);
   });
 
-  it('is a payload length other than what fits', () => {
+  it('a payload length that contradicts the bytes makes the packet malformed', () => {
     for (let length = 0; length <= 33; length++) {
       const kind = load(patched(plain, [4, ...be16(length)])).kind;
       expect(kind, `payload length ${length}`).toBe(length === 13 ? Kind.udp : Kind.malformed);
@@ -325,24 +325,24 @@ describe('malformed', () => {
 describe('fragments', () => {
   const whole = datagram({ from: FROM, to: TO, payload: payloadOf(60) });
 
-  it('the only one is no fragment', () => {
+  it('an only fragment is a whole packet', () => {
     const packet = load(behind(fragmentHeader(0, false)), 3);
     expect([packet.kind, packet.fragmented]).toEqual([Kind.udp, false]);
     expect([packet.fragmentHeader, packet.udp, packet.protocolOffset]).toEqual([43, 51, 43]);
   });
 
-  it('the only one has a mark like any other packet', () => {
+  it('the mark of an only fragment is found', () => {
     const packet = load(marked(V6, fragmentHeader(0, false)));
     expect([packet.mark, packet.optionsHeader, packet.optionsNumberOffset]).toEqual([Mark.found, 48, 40]);
   });
 
-  it('the first is UDP, though most of its datagram is elsewhere', () => {
+  it('a first fragment is UDP, though its datagram is longer than it', () => {
     const packet = load(fragment(whole, 16)[0]);
     expect([packet.kind, packet.fragmented, packet.payloadLength]).toEqual([Kind.udp, true, 60]);
     expect([packet.fragmentHeader, packet.udp]).toEqual([40, 48]);
   });
 
-  it('the others have addresses, protocol and id, but no ports and no mark', () => {
+  it('a later fragment has addresses, protocol and id, but no mark', () => {
     for (const id of [0x1c46, 0xfffffffe, 1]) {
       const pieces = fragment(whole, 16, id);
       expect(load(pieces[0]).fragmentId).toBe(id | 0);
@@ -357,7 +357,7 @@ describe('fragments', () => {
     }
   });
 
-  it('have so much of what fragments are counted in', () => {
+  it('fragmentLength is what stands behind the fragment header', () => {
     const lengths = fragment(whole, 32).map(piece => load(piece, 3).fragmentLength);
     expect(lengths).toEqual([32, 32, 4]);
     const behindOthers = load(other(17, payloadOf(24), hopByHop(), routing(), fragmentHeader(7, false)));
@@ -365,21 +365,21 @@ describe('fragments', () => {
     expect(load(marked(V6, fragmentHeader(0, false))).fragmentLength).toBe(24 + 13);
   });
 
-  it('the others may be those of marked datagrams', () => {
+  it('later fragments of a marked datagram are fragments of its carrier’s protocol', () => {
     const [, dstopt] = fragment(marked(), 24);
     expect([load(dstopt).kind, load(dstopt).protocol]).toEqual([Kind.fragment, 60]);
     const [, inOpp] = fragment(datagram({ from: FROM, to: TO, carrier: 'opp', client: V6 }), 24);
     expect([load(inOpp).kind, load(inOpp).protocol]).toEqual([Kind.fragment, 248]);
   });
 
-  it('the others may stand behind other headers, and hold anything', () => {
+  it('a later fragment behind other headers is a fragment, whatever it holds', () => {
     const packet = load(other(17, [1], hopByHop(), routing(), fragmentHeader(7, false)));
     expect([packet.kind, packet.transport]).toEqual([Kind.fragment, 64]);
     for (const length of [0, 1, 7])
       expect(load(other(60, new Array(length).fill(255), fragmentHeader(1, true))).kind).toBe(Kind.fragment);
   });
 
-  it('the others of other protocols are something else', () => {
+  it('a later fragment of another protocol is Kind.other', () => {
     for (let next = 0; next < 256; next++) {
       const isUdp = [17, 60, 248].includes(next);
       const { kind } = load(other(next, [3, 0, 0, 0], fragmentHeader(1, false)));
@@ -387,7 +387,7 @@ describe('fragments', () => {
     }
   });
 
-  it('the first carries a mark in either carrier', () => {
+  it('the mark of a first fragment is found in either carrier', () => {
     for (const carrier of ['dstopt', 'opp'] as const) {
       const long = datagram({ from: FROM, to: TO, payload: payloadOf(60), carrier, client: V6 });
       const packet = load(fragment(long, 40)[0]);
@@ -395,7 +395,7 @@ describe('fragments', () => {
     }
   });
 
-  it('a first one without all headers up to UDP’s end is malformed', () => {
+  it('a first fragment without all headers up to UDP’s end is malformed', () => {
     const chain = behind(destinationOptions(destinationOption(V6)), destinationOptions(OTHER_OPTION));
     for (let size = 8; size <= 48; size += 8) {
       const { kind } = load(fragment(chain, size)[0]);
@@ -403,7 +403,7 @@ describe('fragments', () => {
     }
   });
 
-  it('the reserved bits make none', () => {
+  it('the reserved bits of a fragment header do not make a packet a fragment', () => {
     for (const field of [2, 4, 6]) {
       const packet = load(behind([44, [0, 0, field, 0, 0, 0, 7]]));
       expect([packet.kind, packet.fragmented]).toEqual([Kind.udp, false]);
@@ -412,7 +412,7 @@ describe('fragments', () => {
 });
 
 describe('IPv4 addresses in IPv6 headers', () => {
-  it('are none of ours: here they would be taken for IPv4', () => {
+  it('a packet with a mapped IPv4 address is Kind.other and has no addresses', () => {
     for (const at of [8, 24]) {
       const packet = load(patched(plain, [at, ...hex('00000000000000000000ffff 0a0a0101')]));
       expect(packet.kind).toBe(Kind.other);
@@ -435,59 +435,65 @@ describe('ICMPv6 errors', () => {
   const error = (quote: Octets, type = 1, code = 4) =>
     icmp({ source: '2001:db8::250', destination: 'fd00:1::1', type, code, quote });
 
-  it.each(Object.entries(datagrams))('have the ports and addresses of what they quote: %s', (_, quote) => {
-    const whole = load(quote);
-    const packet = load(error(quote), 3);
-    expect(packet.kind).toBe(Kind.error);
-    expect([...packet.addresses]).toEqual([...int32('2001:db8::250', 'fd00:1::1')]);
-    expect([...packet.quoted.addresses]).toEqual([...whole.addresses]);
-    const { quoted } = packet;
-    expect([quoted.sourcePort, quoted.destinationPort]).toEqual([whole.sourcePort, whole.destinationPort]);
-    expect([quoted.mark, quoted.carrier]).toEqual([whole.mark, whole.carrier]);
-    const start = 3 + 48;
-    expect([packet.transport, quoted.start]).toEqual([43, start]);
-    expect([quoted.transport, quoted.udp]).toEqual([start + whole.transport, start + whole.udp]);
-    expect(quoted.optionLength).toBe(whole.optionLength);
-    if (whole.mark === Mark.found) expect(quoted.option).toBe(start + whole.option);
-    expect([packet.mark, packet.carrier, packet.udp]).toEqual([Mark.none, Carrier.none, packet.transport]);
-  });
+  it.each(Object.entries(datagrams))(
+    '`quoted` has the ports, addresses and mark of the quoted datagram: %s',
+    (_, quote) => {
+      const whole = load(quote);
+      const packet = load(error(quote), 3);
+      expect(packet.kind).toBe(Kind.error);
+      expect([...packet.addresses]).toEqual([...int32('2001:db8::250', 'fd00:1::1')]);
+      expect([...packet.quoted.addresses]).toEqual([...whole.addresses]);
+      const { quoted } = packet;
+      expect([quoted.sourcePort, quoted.destinationPort]).toEqual([whole.sourcePort, whole.destinationPort]);
+      expect([quoted.mark, quoted.carrier]).toEqual([whole.mark, whole.carrier]);
+      const start = 3 + 48;
+      expect([packet.transport, quoted.start]).toEqual([43, start]);
+      expect([quoted.transport, quoted.udp]).toEqual([start + whole.transport, start + whole.udp]);
+      expect(quoted.optionLength).toBe(whole.optionLength);
+      if (whole.mark === Mark.found) expect(quoted.option).toBe(start + whole.option);
+      expect([packet.mark, packet.carrier, packet.udp]).toEqual([Mark.none, Carrier.none, packet.transport]);
+    },
+  );
 
-  it.each(Object.entries(datagrams))('need the whole UDP header: %s', (_, quote) => {
-    const until = load(quote).udp + 8;
-    for (let length = 0; length <= quote.length; length++) {
-      const packet = load(error(quote.slice(0, length)));
-      expect(packet.kind, `${length} bytes`).toBe(length < until ? Kind.other : Kind.error);
-      if (length < until) expect([packet.mark, packet.carrier]).toEqual([Mark.none, Carrier.none]);
-    }
-  });
+  it.each(Object.entries(datagrams))(
+    'an error that quotes less than the UDP header is Kind.other: %s',
+    (_, quote) => {
+      const until = load(quote).udp + 8;
+      for (let length = 0; length <= quote.length; length++) {
+        const packet = load(error(quote.slice(0, length)));
+        expect(packet.kind, `${length} bytes`).toBe(length < until ? Kind.other : Kind.error);
+        if (length < until) expect([packet.mark, packet.carrier]).toEqual([Mark.none, Carrier.none]);
+      }
+    },
+  );
 
-  it('say how long the datagram was that they quote a part of', () => {
+  it('declaredLength is the whole length of a datagram that is quoted in part', () => {
     const packet = load(error(plain.slice(0, 48)));
     expect(packet.quoted.declaredLength).toBe(53);
   });
 
-  it('may stand behind extension headers', () => {
+  it('an error behind extension headers is an error', () => {
     const { view } = load(error(plain));
     const message = new Uint8Array(view.buffer).slice(40);
     expect(load(other(58, message, destinationOptions(), fragmentHeader(0, false))).kind).toBe(Kind.error);
   });
 
-  it('are of four types', () => {
+  it('ICMPv6 types 1 to 4 alone are errors', () => {
     for (let type = 0; type < 256; type++)
       expect(load(error(plain, type)).kind).toBe(type >= 1 && type <= 4 ? Kind.error : Kind.other);
   });
 
-  it('may be about a first fragment, and are something else about a later one', () => {
+  it('an error about a first fragment is an error, one about a later fragment is not', () => {
     const [first, later] = fragment(datagram({ from: FROM, to: TO, payload: payloadOf(60) }), 32);
     expect(load(error(first)).kind).toBe(Kind.error);
     expect(load(error(later)).kind).toBe(Kind.other);
   });
 
-  it('are something else in fragments', () => {
+  it('a fragmented ICMPv6 error is Kind.other', () => {
     for (const piece of fragment(error(plain), 56)) expect(load(piece).kind).toBe(Kind.other);
   });
 
-  it('are something else about other protocols, other versions, and what is malformed', () => {
+  it('an error that quotes no UDP datagram of IPv6 is Kind.other', () => {
     const four = datagram({ from: '10.10.1.1:1', to: '10.10.1.2:2', payload: PAYLOAD });
     for (const quote of [
       four,
@@ -503,7 +509,7 @@ describe('ICMPv6 errors', () => {
     expect(load(six).kind).toBe(Kind.other);
   });
 
-  it('IPv4’s number in IPv6 is something else, and the reverse', () => {
+  it('ICMP in IPv6 and ICMPv6 in IPv4 are Kind.other', () => {
     expect(load(patched(error(plain), [6, 1])).kind).toBe(Kind.other);
     const four = datagram({ from: '10.10.1.1:1', to: '10.10.1.2:2', payload: PAYLOAD });
     const packet = icmp({ source: '192.0.2.1', destination: '10.10.1.1', type: 3, code: 1, quote: four });

@@ -75,7 +75,7 @@ const FAMILIES = [
 ] as const;
 
 describe('restoreHop', () => {
-  it.each(FAMILIES)('adds one to every TTL but the highest: $family', ({ plain }) => {
+  it.each(FAMILIES)('restoreHop adds one to every number of hops but 255: $family', ({ plain }) => {
     for (let ttl = 0; ttl <= 255; ttl++) {
       const packet = load(datagram({ ...plain, ttl }));
       restoreHop(packet);
@@ -109,7 +109,7 @@ describe.each(FAMILIES)(
       }
     });
 
-    it('go there and back again, by way of the largest', () => {
+    it('addresses and ports that are changed and changed back leave the packet as it was', () => {
       const packet = load(datagram(plain));
       setSource(packet, int32(largest), 0, 65535);
       setDestination(packet, int32(largest), 0, 65535);
@@ -136,7 +136,7 @@ describe.each(FAMILIES)(
       expect(decode(bytesOf(packet)).udpChecksum).toBe(0xffff);
     });
 
-    it('a wrong UDP checksum stays wrong by as much: it is the receiver who says so', () => {
+    it('a wrong UDP checksum stays wrong by as much', () => {
       const packet = load(datagram({ ...plain, udpChecksum: 0x1234 }));
       setSource(packet, int32(client), 0, 5555);
       expect(() => decode(bytesOf(packet))).toThrow(/checksum/);
@@ -207,7 +207,7 @@ describe.each([
     ['without a checksum', { ...plain, udpChecksum: 0 }, 1000],
   ] as const;
 
-  it.each(cases)('get another quoted source with all checksums: %s', (_, fields, size) => {
+  it.each(cases)('setQuotedSource gives another source, all checksums right: %s', (_, fields, size) => {
     const packet = load(error(datagram(fields).slice(0, size)), 3);
     expect(packet.kind).toBe(Kind.error);
     setQuotedSource(packet, int32('192.0.2.1', client), 4, 5555);
@@ -218,17 +218,20 @@ describe.each([
     expect(packet.quoted.sourcePort).toBe(5555);
   });
 
-  it.each(cases)('get another quoted destination with all checksums: %s', (_, fields, size) => {
-    const packet = load(error(datagram(fields).slice(0, size)), 3);
-    setQuotedDestination(packet, int32('192.0.2.1', client), 4, 5555);
-    const expected = error(datagram({ ...fields, to: clientEnd }).slice(0, size));
-    expect(decodeIcmp(bytesOf(packet))).toEqual(decodeIcmp(expected));
-    expect(toHex(bytesOf(packet))).toBe(toHex(expected));
-    expect([...packet.quoted.addresses.slice(4)]).toEqual([...int32(client)]);
-    expect(packet.quoted.destinationPort).toBe(5555);
-  });
+  it.each(cases)(
+    'setQuotedDestination gives another destination, all checksums right: %s',
+    (_, fields, size) => {
+      const packet = load(error(datagram(fields).slice(0, size)), 3);
+      setQuotedDestination(packet, int32('192.0.2.1', client), 4, 5555);
+      const expected = error(datagram({ ...fields, to: clientEnd }).slice(0, size));
+      expect(decodeIcmp(bytesOf(packet))).toEqual(decodeIcmp(expected));
+      expect(toHex(bytesOf(packet))).toBe(toHex(expected));
+      expect([...packet.quoted.addresses.slice(4)]).toEqual([...int32(client)]);
+      expect(packet.quoted.destinationPort).toBe(5555);
+    },
+  );
 
-  it('get another destination themselves, with all checksums', () => {
+  it('setErrorDestination gives the error another destination, all checksums right', () => {
     const packet = load(error(datagram(plain)), 3);
     setErrorDestination(packet, int32('192.0.2.1', client), 4);
     const expected = error(datagram(plain), client);
@@ -237,7 +240,7 @@ describe.each([
     expect([...packet.addresses.slice(4)]).toEqual([...int32(client)]);
   });
 
-  it('keep a wrong checksum wrong: it is the receiver who says so', () => {
+  it('a wrong ICMP checksum stays wrong', () => {
     const bytes = error(datagram(plain));
     bytes[bytes.length - 1] ^= 1;
     const packet = load(bytes);

@@ -149,13 +149,13 @@ describe.each(GOLDEN)('$name', ({ carrier, client, ack, standalone, from = FROM,
     5,
   );
 
-  it('the ACK, byte for byte', () => {
+  it('writeAck writes the ACK, byte for byte', () => {
     const bytes = written((out, offset) => writeAck(marked, out, offset));
     expect(toHex(bytes)).toBe(toHex(hex(ack)));
     expect(decode(bytes)).toMatchObject({ from: to, to: from, payload: '' });
   });
 
-  it('the standalone packet, byte for byte', () => {
+  it('writeStandalone writes the standalone, byte for byte', () => {
     const plain = load(datagram({ from, to, payload: [1, 2, 3], tos: 0xb8, ttl: 3, flow: 7 }), 5);
     const address = client.startsWith('[') ? '2001:db8::7' : '203.0.113.7';
     const named = { v6: address.includes(':'), words: words(address), port: 5555 };
@@ -164,28 +164,28 @@ describe.each(GOLDEN)('$name', ({ carrier, client, ack, standalone, from = FROM,
     expect(decode(bytes)).toMatchObject({ from, to, payload: '' });
   });
 
-  it('a standalone packet gets the ACK that the marked one gets', () => {
+  it('writeAck gives a standalone the ACK that the marked packet gets', () => {
     const bytes = written((out, offset) => writeAck(load(hex(standalone)), out, offset));
     expect(toHex(bytes)).toBe(toHex(hex(ack)));
   });
 });
 
 describe('the ACK', () => {
-  it('leaves the marked packet alone', () => {
+  it('writeAck changes nothing in the marked packet', () => {
     const packet = datagram({ from: FROM, to: TO, payload: [1], carrier: 'opp', client: '203.0.113.7:5555' });
     const marked = load(packet);
     written((out, offset) => writeAck(marked, out, offset));
     expect(toHex(marked.bytes)).toBe(toHex(packet));
   });
 
-  it('echoes the mark alone, of all options', () => {
+  it('the ACK has none of the other options', () => {
     const options = [1, ...option('203.0.113.7:5555'), 7, 3, 0];
     const marked = load(datagram({ from: FROM, to: TO, options }));
     const ack = decode(written((out, offset) => writeAck(marked, out, offset)));
     expect(ack.options).toBe('1f0815b3cb007107');
   });
 
-  it('echoes the first byte of opp, and has the length of its own options', () => {
+  it('the ACK in opp echoes the version, and has the length of its own options', () => {
     const body = udp({ address: '10.10.1.1', port: 40000 }, { address: '10.10.1.2', port: 53 }, []);
     const options = [1, 1, ...option('203.0.113.7:5555'), 0, 0];
     const marked = load(
@@ -200,7 +200,7 @@ describe('the ACK', () => {
     expect(ack.opp).toBe('2011000c1f0815b3cb007107');
   });
 
-  it('has nothing of the marked packet’s other headers', () => {
+  it('the ACK has none of the marked packet’s extension headers', () => {
     const extensions = [
       hopByHop(),
       routing(),
@@ -212,14 +212,14 @@ describe('the ACK', () => {
     expect(toHex(written((out, offset) => writeAck(marked, out, offset)))).toBe(toHex(hex(golden.ack)));
   });
 
-  it('of a first fragment is that of the whole packet', () => {
+  it('the ACK for a first fragment is that for the whole packet', () => {
     for (const { carrier, client, ack, from = FROM, to = TO } of GOLDEN) {
       const [first] = fragment(datagram({ from, to, payload: new Array(100).fill(7), carrier, client }), 64);
       expect(toHex(written((out, offset) => writeAck(load(first), out, offset)))).toBe(toHex(hex(ack)));
     }
   });
 
-  it('echoes a client that is no client', () => {
+  it('the ACK echoes an impossible client', () => {
     for (const client of ['0.0.0.0:0', '255.255.255.255:65535']) {
       const marked = load(datagram({ from: FROM, to: TO, carrier: 'ipo', client }));
       const ack = decode(written((out, offset) => writeAck(marked, out, offset)));
@@ -227,7 +227,7 @@ describe('the ACK', () => {
     }
   });
 
-  it('has 0xffff where the UDP checksum comes out as 0', () => {
+  it('the ACK has the UDP checksum 0xffff where it comes out as 0', () => {
     const client = '203.0.113.7:5555';
     const marked = load(datagram({ from: '10.10.1.1:59794', to: TO, carrier: 'ipo', client }));
     const bytes = written((out, offset) => writeAck(marked, out, offset));
@@ -235,7 +235,7 @@ describe('the ACK', () => {
     expect(decode(bytes).udpChecksum).toBe(0xffff);
   });
 
-  it('has 0xffff where the UDP checksum comes out as 0, in IPv6', () => {
+  it('the ACK in IPv6 has the UDP checksum 0xffff where it comes out as 0', () => {
     const client = '203.0.113.7:5555';
     const marked = load(datagram({ from: '[fd00:1::1]:1443', to: TO6, carrier: 'dstopt', client }));
     const bytes = written((out, offset) => writeAck(marked, out, offset));

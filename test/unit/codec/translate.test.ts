@@ -65,7 +65,7 @@ describe('a whole datagram', () => {
     ['of the lowest class and hops', { ...header, tos: 0, ttl: 1 }],
     ['of the highest', { ...header, tos: 0xff, ttl: 255 }],
     ['a long one', { ...header, payload: payloadOf(1400) }],
-  ])('keeps payload, class and hops, and has its checksum, both ways: %s', (_, fields) => {
+  ])('a translated datagram keeps payload, class and hops, and has a right checksum: %s', (_, fields) => {
     const payload = fields.payload ?? [];
     const isBig = 28 + payload.length > 1260;
     const four = datagram({ ...FOUR, ...fields, dontFragment: isBig });
@@ -74,14 +74,14 @@ describe('a whole datagram', () => {
     expect(translated(six)).toBe(toHex(four));
   });
 
-  it('asks for not being fragmented exactly where it is larger than 1260 bytes', () => {
+  it('toIpv4 sets DF on packets of more than 1260 bytes alone', () => {
     for (const length of [1259, 1260, 1261]) {
       const { packet } = translate(datagram({ ...SIX, payload: payloadOf(length - 28) }));
       expect(decode(bytesOf(packet)).dontFragment, `${length} bytes`).toBe(length > 1260);
     }
   });
 
-  it('loses its options or extension headers', () => {
+  it('a translated datagram has no options or extension headers', () => {
     const plain = { payload: PAYLOAD };
     expect(translated(datagram({ ...FOUR, ...plain, options: [1, 1, 1, 0] }))).toBe(
       toHex(datagram({ ...SIX, ...plain })),
@@ -92,7 +92,7 @@ describe('a whole datagram', () => {
     );
   });
 
-  it('loses its flow label and its id', () => {
+  it('a translated datagram has neither flow label nor id', () => {
     expect(translated(datagram({ ...SIX, flow: 0xfffff, payload: PAYLOAD }))).toBe(
       toHex(datagram({ ...FOUR, payload: PAYLOAD })),
     );
@@ -101,7 +101,7 @@ describe('a whole datagram', () => {
     );
   });
 
-  it('after its mark was taken out is the same', () => {
+  it('a datagram whose mark was stripped is translated like one without', () => {
     for (const [fields, carrier, others] of [
       [FOUR, 'ipo', SIX],
       [FOUR, 'opp', SIX],
@@ -117,7 +117,7 @@ describe('a whole datagram', () => {
     }
   });
 
-  it('takes no more room in front than it says', () => {
+  it('toIpv6 needs no more than GROWTH bytes of headroom', () => {
     const { packet } = translate(datagram({ ...FOUR, payload: PAYLOAD }));
     expect(packet.start).toBe(GROWTH - 20);
     const { packet: piece } = translate(fragment(datagram({ ...FOUR, payload: payloadOf(100) }), 48)[1]);
@@ -126,7 +126,7 @@ describe('a whole datagram', () => {
 });
 
 describe('the UDP checksum', () => {
-  it('that was none in IPv4 is made for IPv6', () => {
+  it('toIpv6 makes a UDP checksum where there was none', () => {
     for (const length of [0, 1, 2, 5, 1400]) {
       const payload = payloadOf(length);
       expect(translated(datagram({ ...FOUR, payload, udpChecksum: 0 }))).toBe(
@@ -135,7 +135,7 @@ describe('the UDP checksum', () => {
     }
   });
 
-  it('that is made covers what UDP’s length says, not what lies behind', () => {
+  it('a UDP checksum that is made covers UDP’s length, and nothing behind it', () => {
     const short = datagram({ ...FOUR, payload: PAYLOAD, udpChecksum: 0 });
     const long = ipv4({
       source: '10.10.1.1',
@@ -150,7 +150,7 @@ describe('the UDP checksum', () => {
     );
   });
 
-  it('that comes out as 0 is 0xffff, made or changed, both ways', () => {
+  it('a UDP checksum that comes out as 0 is written as 0xffff', () => {
     for (const [fields, others] of [
       [FOUR, SIX],
       [SIX, FOUR],
@@ -163,13 +163,13 @@ describe('the UDP checksum', () => {
     }
   });
 
-  it('that IPv6 forbids to be none is made for IPv4 too', () => {
+  it('toIpv4 makes a UDP checksum where there was none', () => {
     expect(translated(datagram({ ...SIX, payload: PAYLOAD, udpChecksum: 0 }))).toBe(
       toHex(datagram({ ...FOUR, payload: PAYLOAD })),
     );
   });
 
-  it('that was wrong stays wrong', () => {
+  it('a wrong UDP checksum stays wrong when it is translated', () => {
     for (const fields of [FOUR, SIX]) {
       const { packet } = translate(datagram({ ...fields, payload: PAYLOAD, udpChecksum: 0x1234 }));
       expect(() => decode(bytesOf(packet))).toThrow(/UDP: checksum/);
@@ -183,7 +183,7 @@ describe('fragments', () => {
   const four = { ...FOUR, payload, tos: 0xb8, ttl: 57, id: ID };
   const six = { ...SIX, payload, tos: 0xb8, ttl: 57 };
 
-  it('keep offset, id and whether there are more, both ways', () => {
+  it('translated fragments keep offset, id and "more fragments"', () => {
     const pieces4 = fragment(datagram(four), 48);
     const pieces6 = fragment(datagram(six), 48, ID);
     expect(pieces4).toHaveLength(3);
@@ -193,7 +193,7 @@ describe('fragments', () => {
     }
   });
 
-  it('are UDP’s, whatever stood in front of UDP in IPv6', () => {
+  it('toIpv4 makes later fragments UDP’s, whatever stood in front of UDP', () => {
     const marked = datagram({ ...six, carrier: 'dstopt', client: '[2001:db8::7]:5555' });
     const [, later] = fragment(marked, 72, ID);
     const moved = load(later, GROWTH);
@@ -208,12 +208,12 @@ describe('fragments', () => {
     expect(moved.protocol).toBe(17);
   });
 
-  it('keep the lower half of an IPv6 id', () => {
+  it('toIpv4 keeps the lower half of a fragment’s id', () => {
     const [, later] = fragment(datagram(six), 48, 0xabcd1c46);
     expect(translated(later)).toBe(toHex(fragment(datagram(four), 48)[1]));
   });
 
-  it('keep the largest offset there is', () => {
+  it('translated fragments keep the largest offset there is', () => {
     const [source, destination] = ['10.10.1.1', '10.10.1.2'];
     const piece = ipv4({ source, destination, protocol: 17, id: ID, fragmentOffset: 0x1fff, body: [7] });
     const expected = ipv6({
@@ -224,7 +224,7 @@ describe('fragments', () => {
     expect(translated(expected)).toBe(toHex(piece));
   });
 
-  it('lose their options or other headers', () => {
+  it('translated fragments have no options or other headers', () => {
     const [first] = fragment(datagram({ ...four, options: [1, 1, 1, 0] }), 48);
     expect(translated(first)).toBe(toHex(fragment(datagram(six), 48, ID)[0]));
     const [source, destination] = ['2001:db8::7', 'fd00:1::2'];
@@ -240,7 +240,7 @@ describe('fragments', () => {
     );
   });
 
-  it('without a checksum cannot be IPv6: the first one is refused, and stays as it was', () => {
+  it('toIpv6 refuses a first fragment without a UDP checksum, and leaves it as it was', () => {
     const [first] = fragment(datagram({ ...four, udpChecksum: 0 }), 48);
     const { packet, ok } = translate(first);
     expect(ok).toBe(false);
@@ -248,12 +248,12 @@ describe('fragments', () => {
     expect(toHex(bytesOf(packet))).toBe(toHex(first));
   });
 
-  it('without a checksum stay without in IPv4', () => {
+  it('toIpv4 leaves a first fragment without a UDP checksum without one', () => {
     const [first] = fragment(datagram({ ...six, udpChecksum: 0 }), 48, ID);
     expect(translated(first)).toBe(toHex(fragment(datagram({ ...four, udpChecksum: 0 }), 48)[0]));
   });
 
-  it('that are the only one become whole IPv4 packets, with their id', () => {
+  it('toIpv4 makes an only fragment a whole packet, with its id', () => {
     const extensions = [fragmentHeader(0, false, ID)];
     expect(translated(datagram({ ...six, extensions }))).toBe(toHex(datagram(four)));
     const big = payloadOf(1400);

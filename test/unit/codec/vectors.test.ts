@@ -82,7 +82,7 @@ function ack(packet: Packet): string {
 const plain = (bytes: string): string => toHex(hex(bytes));
 
 describe('the vectors', () => {
-  it('are of every carrier, family and outcome', () => {
+  it('the vectors are of every carrier, family and outcome', () => {
     const kinds = new Set(ALL.map(vector => `${vector.carrier} in ${vector.family}, ${vector.outcome}`));
     expect([...kinds].sort()).toEqual(
       ['dstopt in 6', 'ipo in 4', 'opp in 4', 'opp in 6'].flatMap(where =>
@@ -94,7 +94,7 @@ describe('the vectors', () => {
     );
   });
 
-  it('have names of their own and name their sources', () => {
+  it('each vector has a name of its own and names its source', () => {
     const names = ALL.map(({ file, name }) => `${file}: ${name}`);
     expect(new Set(names).size).toBe(names.length);
     for (const vector of ALL) expect(vector.source, vector.name).toMatch(/PROTOCOL|DPVS|huaweicloud|RFC/);
@@ -116,7 +116,7 @@ describe('the tests’ own builder of packets', () => {
     /^((IPv4 option|Destination Options header|ipo|opp|dstopt)( in IPv[46])?|standalone in \w+(, IPv[46])?), IPv[46] client[^,]*$/;
   const plainOnes = ALL.filter(({ outcome, name }) => outcome === 'marked' && plainNames.test(name));
 
-  it('is checked with each carrier, family of packets and family of clients', () => {
+  it('the builder is checked with each carrier, family of packets and family of clients', () => {
     const kinds = plainOnes.map(
       ({ carrier, family, client = '' }) => `${carrier} ${family} ${client.includes('[') ? 6 : 4}`,
     );
@@ -126,7 +126,7 @@ describe('the tests’ own builder of packets', () => {
     ]);
   });
 
-  it.each(plainOnes)('makes the very bytes of $file: $name', vector => {
+  it.each(plainOnes)('the builder makes the bytes of $file: $name', vector => {
     expect(built(vector)).toBe(plain(vector.packet));
   });
 });
@@ -135,7 +135,7 @@ describe.each([4, 6])('in IPv%i', family => {
   const vectors = ALL.filter(vector => vector.family === family);
   const marked = vectors.filter(vector => vector.outcome === 'marked');
 
-  it.each(vectors)('$file: $name: $outcome', vector => {
+  it.each(vectors)('parse finds what is in $file: $name: $outcome', vector => {
     const packet = parse(vector);
     expect(outcome(packet)).toBe(vector.outcome);
     if (vector.outcome === 'malformed') return;
@@ -145,7 +145,7 @@ describe.each([4, 6])('in IPv%i', family => {
     expect(payload(packet)).toBe(vector.payload);
   });
 
-  it.each(marked)('$file: $name: names $client', vector => {
+  it.each(marked)('the mark of $file: $name names $client', vector => {
     const expected = endpoint(vector.client ?? '');
     expect(client(parse(vector))).toEqual({
       address: toHex(address(expected.address)),
@@ -153,11 +153,14 @@ describe.each([4, 6])('in IPv%i', family => {
     });
   });
 
-  it.each(vectors.filter(vector => vector.stripped !== undefined))('$file: $name: stripped', vector => {
-    expect(stripped(parse(vector))).toBe(plain(vector.stripped ?? ''));
-  });
+  it.each(vectors.filter(vector => vector.stripped !== undefined))(
+    'strip gives the unmarked packet of $file: $name',
+    vector => {
+      expect(stripped(parse(vector))).toBe(plain(vector.stripped ?? ''));
+    },
+  );
 
-  it.each(marked)('$file: $name: acknowledged', vector => {
+  it.each(marked)('writeAck gives the ACK of $file: $name', vector => {
     expect(ack(parse(vector))).toBe(plain(vector.ack ?? ''));
   });
 });
