@@ -13,7 +13,7 @@ export async function steeringObstacles(
   facts: RealServerFacts,
 ): Promise<SteeringObstacles> {
   const dropping = (await forwardDroppers(question, facts, await Firewall.read())).map(
-    ({ chain }) => `the chain ${chain} would not forward to the TUN`,
+    ({ chain }) => `the chain ${chain} does not forward packets to the TUN`,
   );
   return {
     'policy-routing': [...dropping, ...unforwarded(facts)],
@@ -37,7 +37,7 @@ function unforwarded({ towardsLb }: RealServerFacts): string[] {
     .map(({ name }) => name);
   if (names.length === 0) return [];
   return [
-    `this kernel can't forward IPv6 from ${[...new Set(names)].join(', ')} alone (that takes Linux 6.17)`,
+    `this kernel can't forward IPv6 from ${[...new Set(names)].join(', ')} alone (that needs Linux 6.17)`,
   ];
 }
 

@@ -28,14 +28,14 @@ export async function realServerWarnings(
 
 function notForwarded(tun: string): (dropping: DroppingChain) => string {
   return ({ chain, remedy }) =>
-    `the chain ${chain} does not forward what is to go to ${tun}; to allow it: ${remedy}; ` +
-    'or set routing.steering to nft-ingress, which it does not see';
+    `the chain ${chain} does not forward packets to ${tun}; to allow them: ${remedy}; ` +
+    'or set routing.steering to nft-ingress, whose packets do not pass that chain';
 }
 
 function notLetIn(tun: string): (dropping: DroppingChain) => string {
   return ({ chain, remedy }) =>
-    `the input chain ${chain} lets the load balancers in, but not what comes from ${tun} with a client’s address; ` +
-    `to allow it: ${remedy}`;
+    `the input chain ${chain} accepts packets of the load balancers, but not those from ${tun} with a client’s address; ` +
+    `to allow them: ${remedy}`;
 }
 
 /** An external NAT is not the shim's to make. Without any there are no flows to mark. */
@@ -57,7 +57,7 @@ function strictInterfaces(facts: RealServerFacts, tun: string): string[] {
     });
   if (strict.length === 0) return [];
   return [
-    `strict rp_filter on ${strict.join(', ')} drops clients that come to a service there without a load balancer; ` +
+    `strict rp_filter on ${strict.join(', ')} drops packets of clients that come to a service there without a load balancer; ` +
       `to allow them: ${strict.map(name => `sysctl -w ${interfaceKey(name, 'rp_filter')}=2`).join('; ')}`,
   ];
 }

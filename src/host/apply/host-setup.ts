@@ -100,8 +100,8 @@ export class HostSetup {
     if (this.owners.has(owned.id)) throw nftFailed(['-i'], outcome);
     await this.makeLasting(change);
     this.log.warn(
-      `${owned.id} will stay if the process is killed: nft refused one that goes with it, which takes Linux 5.12 and ` +
-        `nftables 0.9.9: ${complaint(outcome)}`,
+      `${owned.id} will stay if the process is killed: nft refused to make it with \`flags owner\`, which needs ` +
+        `Linux 5.12 and nftables 0.9.9: ${complaint(outcome)}`,
     );
   }
 
@@ -126,7 +126,7 @@ export class HostSetup {
   private async close(isUnwanted: (id: string) => boolean): Promise<void> {
     for (const [id, owner] of this.owners) {
       if (!isUnwanted(id)) continue;
-      this.log.info(`host: the end of nft -i, and with it of ${id}`);
+      this.log.info(`host: nft -i ends, and ${id} with it`);
       this.owners.delete(id);
       await owner.close();
     }

@@ -77,7 +77,7 @@ export class TableOwner {
       const outcome = await session.run(script);
       if (!OWNED_BY_ANOTHER.test(outcome.stderr)) return outcome;
       if (performance.now() > deadline)
-        throw new OperatorError(`${id} belongs to another process; end that first`, ExitCode.failed);
+        throw new OperatorError(`${id} belongs to another process; end that process first`, ExitCode.failed);
       await sleep(TAKEOVER_RETRY_MS);
     }
   }
@@ -111,7 +111,7 @@ export class TableOwner {
     const outcome = await this.make(wanted).catch(failure);
     if (this.wanted === undefined) return; // closed meanwhile
     if (outcome.status === 0) {
-      this.log.info(`${wanted.id} is there again`);
+      this.log.info(`${wanted.id} is made again`);
       return;
     }
     this.log.warn(`${wanted.id} could not be made again: ${complaint(outcome)}`);

@@ -81,7 +81,7 @@ async function readLocalRule(family: Family): Promise<LocalRule> {
   const local = rules.find(({ table }) => table === 'local');
   if (local === undefined)
     throw new OperatorError(
-      'there is no rule for the table local; put it back with: ' +
+      'the rule for the table local is missing; to put it back: ' +
         `ip ${familyFlag(family)} rule add pref 0 lookup local protocol kernel`,
       ExitCode.failed,
     );

@@ -56,7 +56,7 @@ function forwardingFromTun({ tun }: LoadBalancerPlanOptions, facts: LoadBalancer
     kind: 'sysctl',
     key,
     value: '1',
-    reason: 'answers and errors that had a mark in them go on to their clients without',
+    reason: 'answers and errors that had a mark go on to their clients without it',
   }));
 }
 
@@ -75,7 +75,7 @@ function nat(options: LoadBalancerPlanOptions, facts: LoadBalancerFacts): Change
   return [
     { kind: 'nft', ...rules, reason: 'the balancing: VIPs to real servers, from the local addresses' },
     ...closed.flatMap(forwarding =>
-      switchOn(forwarding, 'balanced packets are forwarded ones; nothing else is, by a rule above', ''),
+      switchOn(forwarding, 'balanced packets are forwarded packets; a rule above drops all others', ''),
     ),
   ];
 }
@@ -122,7 +122,7 @@ function accounting({ conntrackAcct }: LoadBalancerFacts): Change[] {
       value: '1',
       before: conntrackAcct,
       // nft switches it on by itself for the rules below, and never off again.
-      reason: 'the kernel counts a flow’s packets: that is how it knows the first ones',
+      reason: 'the kernel counts the packets of each flow: by that the rules know the first ones',
     },
   ];
 }

@@ -10,7 +10,7 @@ import type { RealServerPlanOptions } from './real-server-options.js';
 import { rule, undoable } from './routing.js';
 import { words } from './words.js';
 
-/** Where the local rule is while we run. */
+/** The preference of the local rule while the shim runs. */
 export function localPreference(
   routing: RealServerPlanOptions['routing'],
   facts: RealServerFacts,
@@ -20,6 +20,7 @@ export function localPreference(
   return mustMove(routing, priority) ? routing.localPriority : priority;
 }
 
+/** The changes that move the local rule behind ours. None if it is behind them already. */
 export function moveLocalRule(
   { routing }: RealServerPlanOptions,
   facts: RealServerFacts,
@@ -31,11 +32,15 @@ export function moveLocalRule(
   const before = words(`pref ${priority} lookup local protocol ${protocol}`);
   return [
     rule(family, 'local delivery, behind the way in', routing.localPriority, 'lookup local'),
-    undoable([flag, 'rule', 'del', ...before], [flag, 'rule', 'add', ...before], 'and no longer ahead of it'),
+    undoable(
+      [flag, 'rule', 'del', ...before],
+      [flag, 'rule', 'add', ...before],
+      'local delivery, no longer ahead of the way in',
+    ),
   ];
 }
 
-/** Whether the local rule comes before ours. Cilium, for one, has moved it already. */
+/** Whether a local rule with the preference `local` comes before ours. Cilium, for one, has moved it already. */
 function mustMove({ steering, priority }: RealServerPlanOptions['routing'], local: number): boolean {
   return steering === 'policy-routing' && local <= priority + 1;
 }

@@ -51,7 +51,7 @@ function forwarding({ routing }: RealServerPlanOptions, facts: RealServerFacts, 
       ),
       ...switchOn(
         lb.forwarding,
-        'packets for the TUN are forwarded ones: without it they are dropped silently',
+        'packets for the TUN are forwarded packets: without this they are dropped silently',
         ' or set routing.steering to nft-ingress, which needs no forwarding',
       ),
     ]);
@@ -61,7 +61,7 @@ function ofFamily({ towardsLb }: RealServerFacts, family: Family): LbInterface[]
   return towardsLb.filter(lb => lb.family === family);
 }
 
-/** Forwarding drops packets that have a socket already: those from an LB that a socket of this host is connected to. */
+/** Early demux finds a socket for a packet before routing. The kernel drops forwarded packets that have one. */
 function earlyDemux({ udpEarlyDemux }: RealServerFacts): Change[] {
   if (udpEarlyDemux === '0') return [];
   return [

@@ -17,18 +17,19 @@ import { localPreference } from './local-rule.js';
 import { type RealServerPlanOptions, servedAddresses } from './real-server-options.js';
 import { PROTOCOLS, rule } from './routing.js';
 
-/** Behind `main` and `default`. */
+/** A preference behind those of `main` and `default`. */
 const LAST_RESORT = 32800;
 const LAST_PORT = 65535;
 /**
- * The kernel keeps ICMP's type and code where ports are, `type << 8 | code`: destination unreachable, and of IPv6 also
- * parameter problem, which is what an unknown next header gets.
+ * The ICMP errors that this host sends about datagrams, as ports: the kernel looks for `type << 8 | code` there. They are
+ * destination unreachable, and of IPv6 also parameter problem, which answers an unknown next header.
  */
 const OWN_ERRORS: Readonly<Record<Family, readonly string[]>> = {
   4: ['768-783'],
   6: ['256-511', '1024-1279'],
 };
 
+/** The rules for the replies of a family. */
 export function replyRules(options: RealServerPlanOptions, facts: RealServerFacts, family: Family): Change[] {
   const { routing } = options;
   const services = options.services.filter(({ address }) => familyOf(address) === family);
@@ -47,7 +48,7 @@ export function replyRules(options: RealServerPlanOptions, facts: RealServerFact
     ...OWN_ERRORS[family].map(types =>
       rule(
         family,
-        'errors of the host’s own about datagrams: for the load balancers',
+        'ICMP errors of this host about datagrams, for the load balancers',
         preference + 2,
         `iif lo ipproto ${PROTOCOLS.icmp[family]} dport ${types} lookup ${table}`,
       ),
@@ -75,11 +76,14 @@ function sourcePort(from: number, to: number): string {
   return ` sport ${from === to ? from : `${from}-${to}`}`;
 }
 
-/** Only a rule that is not for `iif lo` does that (fib_rule_requires_fldissect). Those that steer IPv4 are such. */
+/**
+ * The kernel has rp_filter look at protocols only if there is a rule with one that is not for `iif lo`
+ * (fib_rule_requires_fldissect). The rules that steer IPv4 are such. Without those, this one is.
+ */
 export function protocolsApart({ tun }: RealServerPlanOptions): Change {
   return rule(
     4,
-    'has rp_filter look for protocols, as the rules before this one do',
+    'with this rule rp_filter heeds protocols, as the rules before it do',
     LAST_RESORT + 1,
     `iif ${tun.name} ipproto ${PROTOCOLS.udp} blackhole`,
   );

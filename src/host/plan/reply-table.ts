@@ -30,7 +30,7 @@ function completeSources(
   return [{ prefix: EVERYWHERE[family], source }, ...known];
 }
 
-/** The first address of a service that this host has: others may be a standby's, for as long as it is none. */
+/** The first address of a service that this host has. Others may be on another host for now, such as a keepalived VIP. */
 export function ownServiceAddress(
   options: RealServerPlanOptions,
   facts: RealServerFacts,
@@ -51,7 +51,7 @@ export function replyRoutes(
     const destination = prefix === EVERYWHERE[family] ? 'default' : prefix;
     return route(
       family,
-      'the replies: source and packet size as without the TUN',
+      'replies have the source and packet size that they have without the TUN',
       `${destination} dev ${tun} table ${table} src ${source} mtu ${mtu}`,
     );
   });

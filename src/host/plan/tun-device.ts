@@ -21,13 +21,13 @@ export function tunDevice(tun: TunOptions, hasIpv6: boolean, carriesIpv6: boolea
       kind: 'sysctl',
       key: interfaceKey(tun.name, 'rp_filter'),
       value: '2',
-      reason: 'clients are anywhere: packets from the TUN need a route back, not this very one',
+      reason: 'clients are anywhere: a packet from the TUN needs some way back, but not through the TUN',
     },
     {
       kind: 'ip',
       key: `ip -4 address dev ${tun.name}`,
       up: words(`-4 address add ${tun.address} dev ${tun.name}`),
-      reason: 'without an address on it, rp_filter would drop what comes from the TUN',
+      reason: 'without an address on the TUN, rp_filter would drop all packets from it',
     },
   ];
   if (carriesIpv6)
@@ -35,20 +35,20 @@ export function tunDevice(tun: TunOptions, hasIpv6: boolean, carriesIpv6: boolea
       kind: 'sysctl',
       key: interfaceKey(tun.name, 'disable_ipv6', 6),
       value: '0',
-      reason: 'IPv6 comes from the TUN, even where new interfaces are made without it',
+      reason: 'the TUN has IPv6, even if new interfaces are made without it',
     });
   if (hasIpv6)
     changes.push({
       kind: 'ip',
       key: `ip link dev ${tun.name} addrgenmode`,
       up: words(`link set dev ${tun.name} addrgenmode none`),
-      reason: 'no router solicitations of its own',
+      reason: 'the TUN sends no router solicitations',
     });
   changes.push({
     kind: 'ip',
     key: `ip link dev ${tun.name} mtu txqueuelen up`,
     up: words(`link set dev ${tun.name} mtu ${MAX_PACKET} txqueuelen ${QUEUE_PACKETS} up`),
-    reason: 'any size passes, and a burst finds room',
+    reason: 'packets of any size pass, and a burst fits the queue',
   });
   return changes;
 }

@@ -137,6 +137,25 @@ describe.skipIf(missing() !== undefined)('the ingress table', () => {
     expect(await ruleset()).not.toContain(TABLE);
   });
 
+  it('routes that a reload had replaced are put back when nft refuses the rest of it', async () => {
+    const { rs } = stage.lab;
+    const replies = async () => (await rs.ip('route show table 249')).trim();
+    await startWith('sed -u "s/192.0.2.77/nonsense!/" | $nft -i; exit');
+    const before = await replies();
+    expect(before).toContain('mtu 1500');
+    await rs.ip('link set eth0 mtu 1400');
+    try {
+      shim.configure({ ...INGRESS, loadBalancers: [{ prefix: `${LIP}/32` }, { prefix: '192.0.2.77/32' }] });
+      shim.program?.signal('SIGHUP');
+      await eventually('it says so', () => shim.program?.log.includes('kept as it was') || undefined);
+      expect(shim.program?.log).toContain('mtu 1400');
+      expect(await replies()).toBe(before);
+    } finally {
+      await rs.ip('link set eth0 mtu 1500');
+    }
+    expect(await shim.stop()).toBe(0);
+  });
+
   it('is made again when somebody kills its nft', async () => {
     const before = await stage.lab.rs.snapshot();
     const broken = join(shim.directory, 'broken');
