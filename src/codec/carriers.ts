@@ -21,12 +21,13 @@ interface Sizes {
 }
 
 const SIZES: Readonly<Record<CarrierName, Sizes>> = {
-  ipo: sizes(uoa.OPTION_V6, ipv4.MIN_HEADER),
-  opp: sizes(uoa.OPP_HEADER + uoa.OPTION_V6, ipv6.HEADER),
-  dstopt: sizes(uoa.dstoptLength(uoa.OPTION_V6), ipv6.HEADER),
+  ipo: sizes(Carrier.ipo, ipv4.MIN_HEADER),
+  opp: sizes(Carrier.opp, ipv6.HEADER),
+  dstopt: sizes(Carrier.dstopt, ipv6.HEADER),
 };
 
-function sizes(growth: number, ipHeader: number): Sizes {
+function sizes(carrier: Carrier, ipHeader: number): Sizes {
+  const growth = growthOf(carrier, uoa.OPTION_V6);
   return { growth, standalone: ipHeader + growth + udp.HEADER };
 }
 
@@ -73,6 +74,11 @@ export function carrierOfFamily(name: CarrierName, v6: boolean): Carrier {
 export function carrierLength(carrier: Carrier, option: number): number {
   if (carrier === Carrier.opp) return uoa.OPP_HEADER + option;
   return carrier === Carrier.dstopt ? uoa.dstoptLength(option) : 0;
+}
+
+/** What a mark whose option has `option` bytes adds to a packet. */
+export function growthOf(carrier: Carrier, option: number): number {
+  return carrier === Carrier.ipo ? option : carrierLength(carrier, option);
 }
 
 /** Writes the option for `client` at `offset` as this carrier has it, and gives its length in bytes. */

@@ -6,7 +6,7 @@
  * a packet ever moves. Inserting needs MAX_GROWTH bytes of headroom at most. UDP's checksum does not cover marks, and
  * stays.
  */
-import { Carrier, carrierLength, writeOption } from './carriers.js';
+import { Carrier, carrierLength, growthOf, writeOption } from './carriers.js';
 import * as icmp from './icmp.js';
 import * as ipv4 from './ipv4.js';
 import * as ipv6 from './ipv6.js';
@@ -172,11 +172,10 @@ function renumber(view: DataView, start: ByteOffset, end: ByteOffset): number {
 /** Whether `client`'s mark fits into the packet's headers, and the result into `mtu` bytes. */
 export function fitsMark(packet: Packet, carrier: Carrier, client: uoa.Client, mtu: number): boolean {
   const option = client.v6 ? uoa.OPTION_V6 : uoa.OPTION_V4;
-  const isIpo = carrier === Carrier.ipo;
-  if (isIpo && packet.headerLength + option > ipv4.MAX_HEADER) return false;
+  if (carrier === Carrier.ipo && packet.headerLength + option > ipv4.MAX_HEADER) return false;
   // IPv6 has `opp` without extension headers only.
   if (carrier === Carrier.opp && packet.v6 && packet.headerLength > ipv6.HEADER) return false;
-  return packet.end - packet.start + (isIpo ? option : carrierLength(carrier, option)) <= mtu;
+  return packet.end - packet.start + growthOf(carrier, option) <= mtu;
 }
 
 /** Inserts `client`'s mark: with `ipo` right behind the fixed header, before other options; else right before UDP. */

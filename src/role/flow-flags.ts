@@ -1,5 +1,6 @@
 /** What each role keeps in the flags of a flow's record: twelve bits (ROLE_FLAGS). */
 import { CARRIER_BITS, type Carrier } from '../codec/carriers.js';
+import { ROLE_FLAGS } from '../flow/records.js';
 
 // ---- real server -----------------------------------------------------------------------------------------
 
@@ -7,6 +8,9 @@ import { CARRIER_BITS, type Carrier } from '../codec/carriers.js';
 const CARRIER = (1 << CARRIER_BITS) - 1;
 /** The client's address is of the other family than the flow's (NAT64). */
 export const OTHER_FAMILY = 1 << CARRIER_BITS;
+
+if ((OTHER_FAMILY & ROLE_FLAGS) === 0)
+  throw new Error(`CARRIER_BITS = ${CARRIER_BITS} leaves no bit for OTHER_FAMILY in ROLE_FLAGS`);
 
 export function carrierOf(flags: number): Carrier {
   return (flags & CARRIER) as Carrier;
