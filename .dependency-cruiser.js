@@ -37,9 +37,9 @@ const FLOORS = {
 const rooms = Object.keys(FLOORS);
 const isIn = (path, room) => path === room || path.startsWith(`${room}/`);
 
-/** The pattern of a room's files. Compiled files count as well: `bench` imports those. */
+/** The pattern of a room's files. `bench` imports compiled ones, as `#shim`, which is `dist` once that is built. */
 function filesOf(room) {
-  const path = room.startsWith('bench') ? room : `(src|dist)/${room}`;
+  const path = room.startsWith('bench') ? room : `(src|dist|#shim)/${room}`;
   if (path.endsWith('.ts')) return `^${path.slice(0, -'.ts'.length)}[.][jt]s$`;
   const inner = rooms
     .filter(other => other !== room && isIn(other, room))
