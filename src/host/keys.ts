@@ -27,14 +27,14 @@ function routeIdentity([destination, ...attributes]: readonly string[]): string 
   return [destination, ...identity].join(' ');
 }
 
-/** To the kernel two rules are the same if all that `ip rule` can say about them is, the protocol included. */
+/** The kernel takes rules for the same if they agree in every attribute, the protocol included (rule_exists). */
 function ruleIdentity(spec: readonly string[]): string {
   const parts: string[] = [];
   for (let i = 0; i < spec.length; i += 2) {
     if (ACTIONS.includes(spec[i])) parts.push(spec[i--]);
     else parts.push(...attribute(spec[i], spec[i + 1]));
   }
-  // The protocol goes last. An undo without it also meets the rule of any protocol: its key is how theirs begin.
+  // The protocol goes last. An undo without it deletes a rule of any protocol, so its key is the beginning of theirs.
   const last = parts.filter(part => part.startsWith('protocol '));
   return [...parts.filter(part => !last.includes(part)).sort(), ...last].join(' ');
 }

@@ -6,6 +6,7 @@ import { namespaceCookie } from '../io/namespace.js';
 /** On a file system that a reboot empties, as it does the changes that are written down here. */
 export const RUN_DIRECTORY = '/run/uoa-shim';
 
+/** To be called before the first file is written. */
 export function makeRunDirectory(): void {
   mkdirSync(RUN_DIRECTORY, { recursive: true, mode: 0o755 });
 }

@@ -80,12 +80,14 @@ export function isShared(tun: string, key: string): boolean {
   return readOtherStates(tun).some(state => state.undo.some(other => other.key === key));
 }
 
+/** Writes the file in one step: a kill leaves the old one or the new one. */
 export function writeState(tun: string, state: HostState): void {
   const path = statePath(tun);
   writeFileSync(`${path}.new`, JSON.stringify(state), { mode: 0o600 });
   renameSync(`${path}.new`, path);
 }
 
+/** Safe to call twice. */
 export function removeState(tun: string): void {
   rmSync(statePath(tun), { force: true });
 }

@@ -8,6 +8,7 @@ import { type FirewallQuestion, forwardDroppers } from './dropping-chains.js';
 /** The reasons against each of them on this host. */
 export type SteeringObstacles = Record<Steering, string[]>;
 
+/** Reads the firewall and looks for nft. Never throws for what can't be read: that is no obstacle. */
 export async function steeringObstacles(
   question: FirewallQuestion,
   facts: RealServerFacts,

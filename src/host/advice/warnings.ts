@@ -12,6 +12,7 @@ import {
   inputDroppers,
 } from './dropping-chains.js';
 
+/** Warnings about chains of the firewall and about strict rp_filter. */
 export async function realServerWarnings(
   question: FirewallQuestion,
   facts: RealServerFacts,

@@ -32,7 +32,7 @@ export class UndoJournal {
     return this.state.undo;
   }
 
-  /** Writes an undo down, in the place of one with its key if there is one. Says whether there was none. */
+  /** Writes an undo down, in the place of one with its key if there is one. Returns whether there was none. */
   note(undo: UndoEntry): boolean {
     const { undo: entries } = this.state;
     const at = entries.findIndex(({ key }) => key === undo.key);
@@ -44,7 +44,9 @@ export class UndoJournal {
 
   /** Strikes off the undos with this key. */
   strike(key: string): void {
-    this.state.undo = this.state.undo.filter(entry => entry.key !== key);
+    const kept = this.state.undo.filter(entry => entry.key !== key);
+    if (kept.length === this.state.undo.length) return;
+    this.state.undo = kept;
     writeState(this.tun, this.state);
   }
 

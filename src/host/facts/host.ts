@@ -17,10 +17,12 @@ export function hostFamilies(): readonly Family[] {
   return existsSync('/proc/sys/net/ipv6') ? FAMILIES : [4];
 }
 
+/** Throws an OperatorError if `ip` fails. */
 export async function readFacts(): Promise<Facts> {
   return { ...(await readLocalAddresses()), hasIpv6: hostFamilies().includes(6) };
 }
 
+/** The addresses that the table local has. They come and go while the shim runs. */
 export async function readLocalAddresses(): Promise<Pick<Facts, 'ownAddresses' | 'broadcastAddresses'>> {
   const routes = await readLocalRoutes(hostFamilies());
   const ofType = (...wanted: string[]): Prefix[] =>

@@ -28,6 +28,7 @@ export function divertBit(fwmark: number): number {
   return (fwmark << 1) >>> 0;
 }
 
+/** A table for each family, and one for the interfaces. */
 export function egressTables(options: EgressOptions): NftScripts {
   const dialects = options.families.map(family => DIALECTS[family]);
   const devices = options.servers.flatMap((device, i) => [

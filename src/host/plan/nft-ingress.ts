@@ -28,6 +28,7 @@ export interface IngressOptions {
   errorsOnly: boolean;
 }
 
+/** A table for the interfaces; unless it is for errors only, also one for what the shim sends. */
 export function ingressTables(options: IngressOptions): NftScripts & { owned: OwnedTables } {
   const interfaces = [...new Set(options.loadBalancers.map(lb => lb.interface))];
   const chains = interfaces.map((device, i) =>

@@ -26,6 +26,7 @@ export interface NatOptions {
   guarded: readonly { name: string; family: Family }[];
 }
 
+/** A table for each family of the services. */
 export function natTables(options: NatOptions): NftScripts {
   const families = new Set(options.services.map(({ vip }) => familyOf(vip)));
   return scripts([...families].map(family => familyTable(options, DIALECTS[family])));

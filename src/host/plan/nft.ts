@@ -16,6 +16,7 @@ export function tableFor(tun: string, family: string, chains: readonly string[],
   return { id, text: `${id} {\n${chains.join('\n')}\n}` };
 }
 
+/** `hook`: what attaches the chain, such as `type filter hook output priority raw`. */
 export function chain(name: string, hook: string, rules: readonly string[]): string {
   const lines = [`${hook}; policy accept;`, ...rules].map(line => `\t\t${line}`);
   return `\tchain ${name} {\n${lines.join('\n')}\n\t}`;
@@ -32,6 +33,7 @@ export interface NftScripts {
   down: string;
 }
 
+/** The scripts for these tables, of which there is at least one. */
 export function scripts(tables: readonly Table[]): NftScripts {
   const away = tables.flatMap(({ id }) => [id, `delete ${id}`]);
   return {
@@ -67,6 +69,7 @@ export function quote(text: string): string {
   return `"${text}"`;
 }
 
+/** A set without a name. */
 export function set(items: readonly string[]): string {
   return `{ ${items.join(', ')} }`;
 }

@@ -23,6 +23,10 @@ import { ingressTables } from './nft-ingress.js';
 import { type RealServerPlanOptions, servedAddresses } from './real-server-options.js';
 import { PROTOCOLS, route, rule } from './routing.js';
 
+/**
+ * The changes that steer packets of these families into the TUN by routing rules. Throws an OperatorError if IPv6 has to be
+ * forwarded and this kernel can't switch that on for one interface.
+ */
 export function byRouting(
   options: RealServerPlanOptions,
   facts: RealServerFacts,

@@ -10,6 +10,7 @@ import type { ReplyTable } from './host-plan.js';
 import { type RealServerPlanOptions, servedAddresses } from './real-server-options.js';
 import { route } from './routing.js';
 
+/** The reply table: for each family of a service here, the sources of all destinations. */
 export function replyTable(options: RealServerPlanOptions, facts: RealServerFacts): ReplyTable {
   return {
     tun: options.tun.name,
