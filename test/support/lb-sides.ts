@@ -1,4 +1,5 @@
 /** What tests of the load balancer do the same way in either family of addresses, with either carrier. */
+import { beforeAll } from 'vitest';
 import type { LbBench } from './lb-bench.js';
 import { LIP, LIP_2, LIP6, LIP6_2, PORT, RIPS, RIPS6, VIP, VIP6 } from './lb-lab.js';
 import { type Carrier, endpoint, type Mark } from './wire.js';
@@ -37,6 +38,11 @@ export const SIDES: readonly Side[] = [
     freshClient: bench => bench.freshClient6(),
   }),
 ];
+
+/** For a group of tests about a side, inside one with a bench for all: the LB's shim has the side's configuration. */
+export function useSide(bench: LbBench, { carrier, services }: Side, more: object = {}): void {
+  beforeAll(() => bench.reload({ carrier, services, ...more }));
+}
 
 /** Whose a mark is; without one there is no telling. */
 export function nameOf(found: Mark | null | undefined): string | undefined {

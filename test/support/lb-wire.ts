@@ -1,10 +1,10 @@
 /** The packets of a load balancer as they have to be, and as they are, byte for byte. */
 import { expect } from 'vitest';
 import type { App } from './apps.js';
-import { type BenchTime, type LbBench, useLbBench } from './lb-bench.js';
+import type { BenchTime, LbBench } from './lb-bench.js';
 import type { Datagrams } from './lb-clients.js';
 import { PORT } from './lb-lab.js';
-import type { Side } from './lb-sides.js';
+import { type Side, useSide } from './lb-sides.js';
 import { eventually } from './process.js';
 import { mark, type PacketSpec, type Seen } from './wire.js';
 
@@ -49,14 +49,9 @@ export class LbWire {
     this.icmp = icmp;
   }
 
-  /** To be called inside `describe`, as `useLbBench`. */
-  static use(side: Side): LbWire {
-    const { carrier, family, services } = side;
-    const bench = useLbBench({
-      lab: { ipv6: family === 6 },
-      loadBalancer: { carrier, services },
-      marked: [true, false],
-    });
+  /** To be called inside `describe`, on a bench whose second RS has no shim. */
+  static use(bench: LbBench, side: Side): LbWire {
+    useSide(bench, side);
     return new LbWire(bench, side);
   }
 

@@ -9,7 +9,7 @@
 import { describe, expect, it } from 'vitest';
 import { said, useLbBench } from '../../support/lb-bench.js';
 import { intoTun, PORT } from '../../support/lb-lab.js';
-import { addressOf, nameOf, SIDES, type Side } from '../../support/lb-sides.js';
+import { addressOf, nameOf, SIDES, type Side, useSide } from '../../support/lb-sides.js';
 import { missing } from '../../support/netns.js';
 import { mark, type PacketSpec, type Seen, text } from '../../support/wire.js';
 
@@ -109,128 +109,132 @@ function wrong({ carrier, carriers, family }: Side, to: Way, whose: string): Pac
   ];
 }
 
-describe.skipIf(missing() !== undefined).each(SIDES)('forged ACKs, $carrier by IPv$family in use', side => {
-  const { carrier, carriers, family, lips, rips, services } = side;
-  const [MARKED, PLAIN] = side.targets;
-  const { somebodyElse, stranger, isError } = FORGERY[family];
-  const bench = useLbBench({
-    lab: { ipv6: family === 6 },
-    loadBalancer: { carrier, services, localAddresses: lips },
-    marked: [true, false],
-  });
-  const freshClient = () => side.freshClient(bench);
+describe.skipIf(missing() !== undefined)('forged ACKs', () => {
+  const bench = useLbBench({ lab: { ipv6: true }, marked: [true, false] });
 
-  /** The way of a packet from the second RS to whom `seen` came from. */
-  const answering = (seen: Seen): Way => ({
-    ...{ source: rips[1], sourcePort: seen.destinationPort ?? 0 },
-    ...{ destination: seen.source, destinationPort: seen.sourcePort ?? 0, payload: '' },
-  });
+  describe.each(SIDES)('$carrier by IPv$family in use', side => {
+    const { carrier, carriers, family, lips, rips } = side;
+    const [MARKED, PLAIN] = side.targets;
+    const { somebodyElse, stranger, isError } = FORGERY[family];
+    useSide(bench, side, { localAddresses: lips });
+    const freshClient = () => side.freshClient(bench);
 
-  /** Flows to both RS, as the second one saw its half of them: of the client and where to answer. */
-  async function flows(count: number): Promise<{ client: string; seen: Seen }[]> {
-    const from = bench.now;
-    const clients = Array.from({ length: count }, freshClient);
-    for (const client of clients)
-      await bench.clients.send({ from: client, target: PLAIN, payloads: [text(client)] });
-    await bench.clients.talk([freshClient()], MARKED);
-    for (const client of clients)
-      await bench.wires[1].event(`a mark of ${client}`, seen => nameOf(seen.mark) === client, from.wires[1]);
-    const seen = await bench.arrived(1, from);
-    expect(seen.map(({ mark: found }) => nameOf(found)).sort()).toEqual([...clients].sort());
-    return seen.map(packet => ({ client: nameOf(packet.mark) ?? '', seen: packet }));
-  }
-
-  /** Sends them and waits until they must have been seen to. */
-  async function flood(packets: PacketSpec[]): Promise<void> {
-    for (let i = 0; i < packets.length; i += 500) await bench.wires[1].send(...packets.slice(i, i + 500));
-    await bench.clients.talk([freshClient()], MARKED, { rounds: 3 });
-  }
-
-  /** What the clients got that was no answer, and the echo of what they said to the RS without a shim. */
-  async function uncalledFor(from: number): Promise<string[]> {
-    const seen = await bench.clients.unasked(from);
-    return seen
-      .filter(({ client, payload }) => said(payload) !== client)
-      .map(({ event, client, payload }) => `${event} ${client} ${payload}`);
-  }
-
-  it('never reach a client, whatever is in them', async () => {
-    const from = bench.now;
-    const known = await flows(20);
-    const unknown = Array.from({ length: 40 }, (_, i) => ({
-      ...{ source: rips[1], destination: lips[i % 2] },
-      ...{ sourcePort: PORT + (i % 3), destinationPort: 30000 + i, payload: '' },
-    }));
-    const forged = [
-      ...known.flatMap(({ client, seen }) => wrong(side, answering(seen), client)),
-      ...unknown.flatMap(to => [
-        ...wrong(side, to, somebodyElse),
-        { ...to, mark: mark(somebodyElse, carrier) },
-      ]),
-      // From somebody who is no RS, and the right bytes in the wrong place.
-      ...known.flatMap(({ client, seen }) => [
-        { ...answering(seen), source: stranger, mark: mark(client, carrier) },
-        { ...answering(seen), sourcePort: 9, mark: mark(client, carrier) },
-      ]),
-    ];
-    const counted = await bench.shim.counted(async () => {
-      for (let round = 0; round < 3; round++) await flood(forged);
+    /** The way of a packet from the second RS to whom `seen` came from. */
+    const answering = (seen: Seen): Way => ({
+      ...{ source: rips[1], sourcePort: seen.destinationPort ?? 0 },
+      ...{ destination: seen.source, destinationPort: seen.sourcePort ?? 0, payload: '' },
     });
-    expect(await uncalledFor(from.clients)).toEqual([]);
-    // What is no UOA at all is no ACK, and counted as malformed.
-    expect((counted.acks_unmatched ?? 0) + (counted.dropped_malformed ?? 0)).toBeGreaterThan(
-      forged.length * 2,
-    );
-    expect(counted.acks_received).toBe(3);
 
-    // None of that was one flow's ACK.
-    const clients = new Set(known.map(({ client }) => client));
-    const listed = (await bench.shim.flows()).filter(({ client }) => clients.has(client));
-    expect(listed).toHaveLength(known.length);
-    for (const flow of listed) expect(flow).toMatchObject({ packets: 1, replies: 0, datapath: 'tun' });
-  });
-
-  it('and neither do right ones, of which the first counts', async () => {
-    const from = bench.now;
-    const known = await flows(10);
-    const right = known.map(({ client, seen }) => ({ ...answering(seen), mark: mark(client, carrier) }));
-    const counted = await bench.shim.counted(() => flood([...right, ...right, ...right]));
-    expect(counted).toMatchObject({ acks_received: right.length * 3 + 1, flows_acked: right.length + 1 });
-    expect(counted.acks_unmatched).toBeUndefined();
-    expect(await uncalledFor(from.clients)).toEqual([]);
-
-    // Acknowledged, if not by a shim: no more marks.
-    const [later, before] = [bench.now, await intoTun(bench.lab.lb)];
-    for (const { client } of known)
-      await bench.clients.send({ from: client, target: PLAIN, payloads: [text(client)] });
-    for (const { client } of known) await bench.clients.got(client, text(client), later.clients);
-    expect((await bench.arrived(1, later)).map(({ mark: found }) => found)).toEqual(known.map(() => null));
-    expect(await intoTun(bench.lab.lb)).toBe(before);
-  });
-
-  it('an answer with a mark in it reaches the client without', async () => {
-    const [{ client, seen }] = await flows(1);
-    const from = bench.now;
-    for (const kind of carriers) {
-      const payload = text(`an answer in ${kind}`);
-      await bench.wires[1].send({ ...answering(seen), payload, mark: mark(somebodyElse, kind) });
-      expect(await bench.clients.got(client, payload, from.clients)).toMatchObject({ peer: PLAIN });
+    /** Flows to both RS, as the second one saw its half of them: of the client and where to answer. */
+    async function flows(count: number): Promise<{ client: string; seen: Seen }[]> {
+      const from = bench.now;
+      const clients = Array.from({ length: count }, freshClient);
+      for (const client of clients)
+        await bench.clients.send({ from: client, target: PLAIN, payloads: [text(client)] });
+      await bench.clients.talk([freshClient()], MARKED);
+      for (const client of clients)
+        await bench.wires[1].event(
+          `a mark of ${client}`,
+          seen => nameOf(seen.mark) === client,
+          from.wires[1],
+        );
+      const seen = await bench.arrived(1, from);
+      expect(seen.map(({ mark: found }) => nameOf(found)).sort()).toEqual([...clients].sort());
+      return seen.map(packet => ({ client: nameOf(packet.mark) ?? '', seen: packet }));
     }
-  });
 
-  it('do not reach a client when the shim is killed', async () => {
-    const known = await flows(10);
-    expect(await bench.shim.stop('SIGKILL')).toBe(-1);
-    const from = bench.now;
-    const forged = known.flatMap(({ client, seen }) => [
-      ...wrong(side, answering(seen), client),
-      ...carriers.map(kind => ({ ...answering(seen), mark: mark(client, kind) })),
-    ]);
-    await flood(forged);
-    expect(await uncalledFor(from.clients)).toEqual([]);
-    // Nor is there an answer to the RS: what does not go through is dropped without a word.
-    expect(bench.wires[1].events.slice(from.wires[1]).filter(isError)).toEqual([]);
-    await bench.shim.start();
-    await bench.clients.talk([freshClient()], MARKED);
+    /** Sends them and waits until they must have been seen to. */
+    async function flood(packets: PacketSpec[]): Promise<void> {
+      for (let i = 0; i < packets.length; i += 500) await bench.wires[1].send(...packets.slice(i, i + 500));
+      await bench.clients.talk([freshClient()], MARKED, { rounds: 3 });
+    }
+
+    /** What the clients got that was no answer, and the echo of what they said to the RS without a shim. */
+    async function uncalledFor(from: number): Promise<string[]> {
+      const seen = await bench.clients.unasked(from);
+      return seen
+        .filter(({ client, payload }) => said(payload) !== client)
+        .map(({ event, client, payload }) => `${event} ${client} ${payload}`);
+    }
+
+    it('never reach a client, whatever is in them', async () => {
+      const from = bench.now;
+      const known = await flows(20);
+      const unknown = Array.from({ length: 40 }, (_, i) => ({
+        ...{ source: rips[1], destination: lips[i % 2] },
+        ...{ sourcePort: PORT + (i % 3), destinationPort: 30000 + i, payload: '' },
+      }));
+      const forged = [
+        ...known.flatMap(({ client, seen }) => wrong(side, answering(seen), client)),
+        ...unknown.flatMap(to => [
+          ...wrong(side, to, somebodyElse),
+          { ...to, mark: mark(somebodyElse, carrier) },
+        ]),
+        // From somebody who is no RS, and the right bytes in the wrong place.
+        ...known.flatMap(({ client, seen }) => [
+          { ...answering(seen), source: stranger, mark: mark(client, carrier) },
+          { ...answering(seen), sourcePort: 9, mark: mark(client, carrier) },
+        ]),
+      ];
+      const counted = await bench.shim.counted(async () => {
+        for (let round = 0; round < 3; round++) await flood(forged);
+      });
+      expect(await uncalledFor(from.clients)).toEqual([]);
+      // What is no UOA at all is no ACK, and counted as malformed.
+      expect((counted.acks_unmatched ?? 0) + (counted.dropped_malformed ?? 0)).toBeGreaterThan(
+        forged.length * 2,
+      );
+      expect(counted.acks_received).toBe(3);
+
+      // None of that was one flow's ACK.
+      const clients = new Set(known.map(({ client }) => client));
+      const listed = (await bench.shim.flows()).filter(({ client }) => clients.has(client));
+      expect(listed).toHaveLength(known.length);
+      for (const flow of listed) expect(flow).toMatchObject({ packets: 1, replies: 0, datapath: 'tun' });
+    });
+
+    it('and neither do right ones, of which the first counts', async () => {
+      const from = bench.now;
+      const known = await flows(10);
+      const right = known.map(({ client, seen }) => ({ ...answering(seen), mark: mark(client, carrier) }));
+      const counted = await bench.shim.counted(() => flood([...right, ...right, ...right]));
+      expect(counted).toMatchObject({ acks_received: right.length * 3 + 1, flows_acked: right.length + 1 });
+      expect(counted.acks_unmatched).toBeUndefined();
+      expect(await uncalledFor(from.clients)).toEqual([]);
+
+      // Acknowledged, if not by a shim: no more marks.
+      const [later, before] = [bench.now, await intoTun(bench.lab.lb)];
+      for (const { client } of known)
+        await bench.clients.send({ from: client, target: PLAIN, payloads: [text(client)] });
+      for (const { client } of known) await bench.clients.got(client, text(client), later.clients);
+      expect((await bench.arrived(1, later)).map(({ mark: found }) => found)).toEqual(known.map(() => null));
+      expect(await intoTun(bench.lab.lb)).toBe(before);
+    });
+
+    it('an answer with a mark in it reaches the client without', async () => {
+      const [{ client, seen }] = await flows(1);
+      const from = bench.now;
+      for (const kind of carriers) {
+        const payload = text(`an answer in ${kind}`);
+        await bench.wires[1].send({ ...answering(seen), payload, mark: mark(somebodyElse, kind) });
+        expect(await bench.clients.got(client, payload, from.clients)).toMatchObject({ peer: PLAIN });
+      }
+    });
+
+    it('do not reach a client when the shim is killed', async () => {
+      const known = await flows(10);
+      expect(await bench.shim.stop('SIGKILL')).toBe(-1);
+      const from = bench.now;
+      const forged = known.flatMap(({ client, seen }) => [
+        ...wrong(side, answering(seen), client),
+        ...carriers.map(kind => ({ ...answering(seen), mark: mark(client, kind) })),
+      ]);
+      await flood(forged);
+      expect(await uncalledFor(from.clients)).toEqual([]);
+      // Nor is there an answer to the RS: what does not go through is dropped without a word.
+      expect(bench.wires[1].events.slice(from.wires[1]).filter(isError)).toEqual([]);
+      await bench.shim.start();
+      await bench.clients.talk([freshClient()], MARKED);
+    });
   });
 });

@@ -13,74 +13,73 @@ import { addressOf, nameOf, SIDES } from '../../support/lb-sides.js';
 import { missing } from '../../support/netns.js';
 import { endpoint, text } from '../../support/wire.js';
 
-describe.skipIf(missing() !== undefined).each(SIDES)('marks per flow, $carrier by IPv$family', side => {
-  const { carrier, family, lips, services } = side;
-  const [MARKED, PLAIN] = side.targets;
-  // The one that brings it about: in IPv6 packets that is an option of another header.
-  const configured = carrier === 'dstopt' ? 'ipo' : carrier;
-  const bench = useLbBench({
-    lab: { ipv6: family === 6 },
-    loadBalancer: { services },
-    marked: [true, false],
-  });
-  const freshClient = () => side.freshClient(bench);
+describe.skipIf(missing() !== undefined)('marks per flow', () => {
+  const bench = useLbBench({ lab: { ipv6: true }, marked: [true, false] });
 
-  /** Marks of the packets that came to the nth RS, in their order: what they name, or null. */
-  async function marks(n: number, from: BenchTime): Promise<(string | null)[]> {
-    const arrived = await bench.arrived(n, from);
-    for (const { mark: found } of arrived) expect([undefined, carrier]).toContain(found?.carrier);
-    return arrived.map(({ mark: found }) => nameOf(found) ?? null);
-  }
+  describe.each(SIDES)('$carrier by IPv$family', side => {
+    const { carrier, lips, services } = side;
+    const [MARKED, PLAIN] = side.targets;
+    // The one that brings it about: in IPv6 packets that is an option of another header.
+    const configured = carrier === 'dstopt' ? 'ipo' : carrier;
+    const freshClient = () => side.freshClient(bench);
 
-  it.each([0, 1, 3, 5])('an RS that never ACKs gets %i at most', async maxTrails => {
-    await bench.reload({ services, carrier: configured, maxTrails });
-    const [from, before] = [bench.now, await intoTun(bench.lab.lb)];
-    const client = freshClient();
-    const payloads = Array.from({ length: 8 }, (_, i) => text(`${client} ${i}`));
-    for (const payload of payloads) {
-      await bench.clients.send({ from: client, target: PLAIN, payloads: [payload] });
-      // One by one: packets may pass others that are still on their way through the TUN.
-      await bench.wires[1].event('it', seen => seen.payload === payload, from.wires[1]);
+    /** Marks of the packets that came to the nth RS, in their order: what they name, or null. */
+    async function marks(n: number, from: BenchTime): Promise<(string | null)[]> {
+      const arrived = await bench.arrived(n, from);
+      for (const { mark: found } of arrived) expect([undefined, carrier]).toContain(found?.carrier);
+      return arrived.map(({ mark: found }) => nameOf(found) ?? null);
     }
-    // What nobody there can read is refused (opp); everything else is answered.
-    const readable = carrier === 'opp' ? payloads.slice(maxTrails) : payloads;
-    for (const payload of readable) await bench.clients.got(client, payload, from.clients);
-    const received = await bench.received(1, from);
-    expect(received.map(({ payload }) => payload)).toEqual(readable);
-    for (const { client: seen } of received) expect(addressOf(seen)).toBe(addressOf(endpoint(lips[0], 0)));
-    expect(await marks(1, from)).toEqual(payloads.map((_, i) => (i < maxTrails ? client : null)));
-    // The fourth packet and later ones never leave the kernel.
-    expect((await intoTun(bench.lab.lb)) - before).toBe(maxTrails);
-    expect(await bench.shim.flows({ client })).toMatchObject(
-      maxTrails === 0 ? [] : [{ carrier, packets: maxTrails, replies: 0, datapath: 'tun' }],
-    );
-    const refusals = (await bench.clients.unasked(from.clients)).filter(({ event }) => event === 'error');
-    expect(refusals).toEqual([]);
-  });
 
-  it.each([1, 3, 5])('an RS that ACKs at once gets one of %i', async maxTrails => {
-    await bench.reload({ services, carrier: configured, maxTrails });
-    const [from, before] = [bench.now, await intoTun(bench.lab.lb)];
-    const clients = Array.from({ length: 10 }, freshClient);
-    const talk = await bench.clients.talk(clients, MARKED, { rounds: 8 });
-    expect(talk).toEqual({ sent: 80, answered: 80, lost: [] });
-    const found = (await marks(0, from)).filter(named => named !== null);
-    expect(found.sort()).toEqual([...clients].sort());
-    for (const { client: seen, payload } of await bench.received(0, from))
-      expect(said(payload)).toContain(`${seen} `);
-    // Each flow's ACK, and those of its first packets that came before the ACK was seen to.
-    const passed = (await intoTun(bench.lab.lb)) - before;
-    expect(passed).toBeGreaterThanOrEqual(clients.length * 2);
-    expect(passed).toBeLessThanOrEqual(clients.length * (1 + maxTrails));
-  });
-
-  it('an RS that ACKs gets none where there are to be none', async () => {
-    await bench.reload({ services, carrier: configured, maxTrails: 0 });
-    const [from, before] = [bench.now, await intoTun(bench.lab.lb)];
-    expect(await bench.clients.talk([freshClient()], MARKED, { rounds: 5 })).toMatchObject({
-      answered: 5,
+    it.each([0, 1, 3, 5])('an RS that never ACKs gets %i at most', async maxTrails => {
+      await bench.reload({ services, carrier: configured, maxTrails });
+      const [from, before] = [bench.now, await intoTun(bench.lab.lb)];
+      const client = freshClient();
+      const payloads = Array.from({ length: 8 }, (_, i) => text(`${client} ${i}`));
+      for (const payload of payloads) {
+        await bench.clients.send({ from: client, target: PLAIN, payloads: [payload] });
+        // One by one: packets may pass others that are still on their way through the TUN.
+        await bench.wires[1].event('it', seen => seen.payload === payload, from.wires[1]);
+      }
+      // What nobody there can read is refused (opp); everything else is answered.
+      const readable = carrier === 'opp' ? payloads.slice(maxTrails) : payloads;
+      for (const payload of readable) await bench.clients.got(client, payload, from.clients);
+      const received = await bench.received(1, from);
+      expect(received.map(({ payload }) => payload)).toEqual(readable);
+      for (const { client: seen } of received) expect(addressOf(seen)).toBe(addressOf(endpoint(lips[0], 0)));
+      expect(await marks(1, from)).toEqual(payloads.map((_, i) => (i < maxTrails ? client : null)));
+      // The fourth packet and later ones never leave the kernel.
+      expect((await intoTun(bench.lab.lb)) - before).toBe(maxTrails);
+      expect(await bench.shim.flows({ client })).toMatchObject(
+        maxTrails === 0 ? [] : [{ carrier, packets: maxTrails, replies: 0, datapath: 'tun' }],
+      );
+      const refusals = (await bench.clients.unasked(from.clients)).filter(({ event }) => event === 'error');
+      expect(refusals).toEqual([]);
     });
-    expect(await marks(0, from)).toEqual(Array.from({ length: 5 }, () => null));
-    expect(await intoTun(bench.lab.lb)).toBe(before);
+
+    it.each([1, 3, 5])('an RS that ACKs at once gets one of %i', async maxTrails => {
+      await bench.reload({ services, carrier: configured, maxTrails });
+      const [from, before] = [bench.now, await intoTun(bench.lab.lb)];
+      const clients = Array.from({ length: 10 }, freshClient);
+      const talk = await bench.clients.talk(clients, MARKED, { rounds: 8 });
+      expect(talk).toEqual({ sent: 80, answered: 80, lost: [] });
+      const found = (await marks(0, from)).filter(named => named !== null);
+      expect(found.sort()).toEqual([...clients].sort());
+      for (const { client: seen, payload } of await bench.received(0, from))
+        expect(said(payload)).toContain(`${seen} `);
+      // Each flow's ACK, and those of its first packets that came before the ACK was seen to.
+      const passed = (await intoTun(bench.lab.lb)) - before;
+      expect(passed).toBeGreaterThanOrEqual(clients.length * 2);
+      expect(passed).toBeLessThanOrEqual(clients.length * (1 + maxTrails));
+    });
+
+    it('an RS that ACKs gets none where there are to be none', async () => {
+      await bench.reload({ services, carrier: configured, maxTrails: 0 });
+      const [from, before] = [bench.now, await intoTun(bench.lab.lb)];
+      expect(await bench.clients.talk([freshClient()], MARKED, { rounds: 5 })).toMatchObject({
+        answered: 5,
+      });
+      expect(await marks(0, from)).toEqual(Array.from({ length: 5 }, () => null));
+      expect(await intoTun(bench.lab.lb)).toBe(before);
+    });
   });
 });
