@@ -126,12 +126,18 @@ export class Shim {
     return code;
   }
 
-  /** After a test, however it went: nothing runs, nothing is left behind. */
-  async dispose(): Promise<void> {
+  /** Ends it, if it runs, and undoes what it has left if it was killed. */
+  async clear(): Promise<void> {
     const { program } = this;
     if (program?.running) await program.end('SIGTERM').catch(() => undefined);
-    const wasKilled = (await program?.ended) === -1;
-    if (wasKilled) await this.cli('cleanup');
+    if ((await program?.ended) !== -1) return;
+    const { code, stderr } = await this.cli('cleanup');
+    if (code !== 0) throw new Error(`cleanup: exit ${code}: ${stderr}`);
+  }
+
+  /** After a test, however it went: nothing runs, nothing is left behind. */
+  async dispose(): Promise<void> {
+    await this.clear();
     rmSync(this.directory, { recursive: true, force: true });
     directories.delete(this.directory);
   }

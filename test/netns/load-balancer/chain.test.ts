@@ -8,10 +8,10 @@
  *                              rp_filter strict everywhere
  */
 
-import { afterAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { FlowAnswer } from '#shim/daemon/control/answers.js';
 import { pattern } from '../../support/apps.js';
-import { START, said, useLbBench } from '../../support/lb-bench.js';
+import { type BenchTime, START, said, useLbBench } from '../../support/lb-bench.js';
 import {
   CLIENTS,
   client,
@@ -29,157 +29,165 @@ import { eventually } from '../../support/process.js';
 import { Shim } from '../../support/shim.js';
 import type { Seen } from '../../support/wire.js';
 
-const PORTS = [5000, 5001, 5002];
+const PORTS = 3;
 const ROUNDS = 5;
-const FLOWS = CLIENTS * PORTS.length;
+const FLOWS = CLIENTS * PORTS;
 
 const everyone = Array.from({ length: CLIENTS }, (_, n) => client(n));
-const sockets = everyone.flatMap(address => PORTS.map(port => `${address}:${port}`));
+/** Those of all clients, on some ports from `first` on. The kernel remembers whose marks were acknowledged. */
+const socketsFrom = (first: number) =>
+  everyone.flatMap(address => Array.from({ length: PORTS }, (_, i) => `${address}:${first + i}`));
+const sockets = socketsFrom(5000);
+/** Of two groups of tests on one load balancer. */
+const FIRST_PORT = { ipo: 5000, opp: 6000 };
 
-describe.skipIf(missing() !== undefined).each(['ipo', 'opp'] as const)('the chain with %s', carrier => {
+describe.skipIf(missing() !== undefined)('the chain', () => {
   // The network cards leave checksums to each other here, as they do in life.
-  const bench = useLbBench({
-    lab: { offload: true },
-    loadBalancer: { carrier, localAddresses: [LIP, LIP_2] },
-  });
+  const bench = useLbBench({ lab: { offload: true }, stopped: true });
 
-  /** LIP:lport -> RIP:rport of each marked packet, and whom it names. */
-  const named = (packets: Seen[]): Map<string, string> =>
-    new Map(
-      packets.map(({ source, sourcePort, destination, destinationPort, mark }) => [
-        `${source}:${sourcePort} ${destination}:${destinationPort}`,
-        `${mark?.client}:${mark?.port}`,
-      ]),
-    );
-
-  let flows: FlowAnswer[];
-
-  it('shows every application the real client from the first datagram on, and the clients only the VIP', async () => {
-    const talk = await bench.clients.talk(sockets, TARGET, { rounds: ROUNDS });
-    expect(talk).toEqual({ sent: FLOWS * ROUNDS, answered: FLOWS * ROUNDS, lost: [] });
-    // Nobody else had anything to say to a client, and nothing came twice.
-    expect((await bench.clients.unasked()).filter(({ event }) => event !== 'ready')).toEqual([]);
-
-    const servers = await Promise.all([0, 1].map(n => bench.received(n, START)));
-    for (const seen of servers) {
-      expect(seen.length).toBeGreaterThan(0);
-      for (const { client: source, payload } of seen)
-        expect(said(payload)).toMatch(new RegExp(`^${source} `));
-    }
-    const clientsOf = servers.map(seen => new Set(seen.map(({ client: source }) => source)));
-    expect(clientsOf[0].size + clientsOf[1].size).toBe(FLOWS);
-    expect(new Set([...clientsOf[0], ...clientsOf[1]])).toEqual(new Set(sockets));
-  });
-
-  it('sends one mark per flow, right away, that names its client', async () => {
-    const arrived = await bench.arrivedAtAll(START);
-    expect(arrived).toHaveLength(FLOWS * ROUNDS);
-    const marked = arrived.filter(({ mark }) => mark);
-    expect(marked).toHaveLength(FLOWS);
-    for (const { source, mark, payload } of marked) {
-      expect([LIP, LIP_2]).toContain(source);
-      expect(mark?.carrier).toBe(carrier);
-      expect(said(payload)).toBe(`${mark?.client}:${mark?.port} 0`);
-    }
-    expect(new Set(marked.map(({ source }) => source)).size).toBe(2);
-  });
-
-  it('counts what was sent', async () => {
-    const stats = await bench.shim.stats();
-    expect(stats).toMatchObject({
-      ...{ marks_inserted: FLOWS, marks_standalone: 0, marks_forged: 0 },
-      ...{ acks_received: FLOWS, acks_unmatched: 0, flows_acked: FLOWS, flows: FLOWS },
-      ...{ dropped_malformed: 0, dropped_io: 0, packets_ignored: 0, flows_evicted: 0 },
+  describe.each(['ipo', 'opp'] as const)('with %s', carrier => {
+    const sockets = socketsFrom(FIRST_PORT[carrier]);
+    /** Before this carrier's first datagram. */
+    let start: BenchTime;
+    beforeAll(async () => {
+      start = bench.now;
+      await bench.restart({ carrier, localAddresses: [LIP, LIP_2] });
     });
-    expect(stats.packets_seen).toBe(stats.marks_inserted + stats.acks_received + stats.packets_unmarked);
-    expect(await intoTun(bench.lab.lb)).toBe(stats.packets_seen);
-    // A second or third packet may come before the ACK has been seen to; more never do.
-    expect(stats.packets_unmarked).toBeLessThanOrEqual(2 * FLOWS);
-    for (const server of bench.servers)
-      expect(await server?.stats()).toMatchObject({ uoa_miss: 0, uoa_invalid: 0 });
-  });
 
-  it('lists every flow, as it was seen on the wire', async () => {
-    flows = await bench.shim.flows();
-    const listed = new Map(flows.map(flow => [`${flow.lb} ${flow.server}`, flow.client]));
-    expect(listed).toEqual(named((await bench.arrivedAtAll(START)).filter(({ mark }) => mark)));
-    for (const flow of flows) {
-      expect(flow).toMatchObject({ carrier, datapath: 'kernel', replies: 1 });
-      expect(flow.packets).toBeLessThanOrEqual(3);
-    }
-  });
+    /** LIP:lport -> RIP:rport of each marked packet, and whom it names. */
+    const named = (packets: Seen[]): Map<string, string> =>
+      new Map(
+        packets.map(({ source, sourcePort, destination, destinationPort, mark }) => [
+          `${source}:${sourcePort} ${destination}:${destinationPort}`,
+          `${mark?.client}:${mark?.port}`,
+        ]),
+      );
 
-  it('finds flows by any of their ends', async () => {
-    const { shim } = bench;
-    const some = flows.filter((_, i) => i % 250 === 0);
-    const counted = await shim.counted(async () => {
-      for (const { lb, server, client: whose } of some) expect(await shim.lookup(lb, server)).toBe(whose);
-      expect(await shim.lookup(`${LIP}:1`, `${RIPS[0]}:${PORT}`)).toBe(null);
+    let flows: FlowAnswer[];
+
+    it('shows every application the real client from the first datagram on, and the clients only the VIP', async () => {
+      const talk = await bench.clients.talk(sockets, TARGET, { rounds: ROUNDS });
+      expect(talk).toEqual({ sent: FLOWS * ROUNDS, answered: FLOWS * ROUNDS, lost: [] });
+      // Nobody else had anything to say to a client, and nothing came twice.
+      expect(await bench.clients.unasked(start.clients)).toEqual([]);
+
+      const servers = await Promise.all([0, 1].map(n => bench.received(n, start)));
+      for (const seen of servers) {
+        expect(seen.length).toBeGreaterThan(0);
+        for (const { client: source, payload } of seen)
+          expect(said(payload)).toMatch(new RegExp(`^${source} `));
+      }
+      const clientsOf = servers.map(seen => new Set(seen.map(({ client: source }) => source)));
+      expect(clientsOf[0].size + clientsOf[1].size).toBe(FLOWS);
+      expect(new Set([...clientsOf[0], ...clientsOf[1]])).toEqual(new Set(sockets));
     });
-    expect(counted).toEqual({ lookup_success: some.length, lookup_miss: 1 });
-    expect(await shim.flows({ client: client(7) })).toHaveLength(PORTS.length);
-    expect(await shim.flows({ client: sockets[0] })).toMatchObject([{ client: sockets[0] }]);
-    const by = await Promise.all([
-      ...RIPS.map(address => shim.flows({ server: address })),
-      ...[LIP, LIP_2].map(address => shim.flows({ lb: address })),
-    ]);
-    expect(by[0].length + by[1].length).toBe(FLOWS);
-    expect(by[2].length + by[3].length).toBe(FLOWS);
-  });
 
-  it('leaves acknowledged flows to the kernel', async () => {
-    const [from, before] = [bench.now, await intoTun(bench.lab.lb)];
-    const some = sockets.filter((_, i) => i % 4 === 0);
-    expect(await bench.clients.talk(some, TARGET, { rounds: 3 })).toMatchObject({
-      answered: some.length * 3,
+    it('sends one mark per flow, right away, that names its client', async () => {
+      const arrived = await bench.arrivedAtAll(start);
+      expect(arrived).toHaveLength(FLOWS * ROUNDS);
+      const marked = arrived.filter(({ mark }) => mark);
+      expect(marked).toHaveLength(FLOWS);
+      for (const { source, mark, payload } of marked) {
+        expect([LIP, LIP_2]).toContain(source);
+        expect(mark?.carrier).toBe(carrier);
+        expect(said(payload)).toBe(`${mark?.client}:${mark?.port} 0`);
+      }
+      expect(new Set(marked.map(({ source }) => source)).size).toBe(2);
     });
-    expect(await intoTun(bench.lab.lb)).toBe(before);
-    for (const { mark, options } of await bench.arrivedAtAll(from))
-      expect({ mark, options }).toEqual({ mark: null, options: '' });
-  });
 
-  it('takes datagrams that the sender’s kernel made of one (UDP_SEGMENT)', async () => {
-    const from = bench.now;
-    const [whole, whose] = [pattern(6000), bench.freshClient()];
-    await bench.clients.send({ from: whose, target: TARGET, payloads: [whole], segment: 1000 });
-    const received = await eventually('all are there', async () => {
-      const datagrams = await bench.receivedByAll(from);
-      return datagrams.length >= 6 ? datagrams : undefined;
+    it('counts what was sent', async () => {
+      const stats = await bench.shim.stats();
+      expect(stats).toMatchObject({
+        ...{ marks_inserted: FLOWS, marks_standalone: 0, marks_forged: 0 },
+        ...{ acks_received: FLOWS, acks_unmatched: 0, flows_acked: FLOWS, flows: FLOWS },
+        ...{ dropped_malformed: 0, dropped_io: 0, packets_ignored: 0, flows_evicted: 0 },
+      });
+      expect(stats.packets_seen).toBe(stats.marks_inserted + stats.acks_received + stats.packets_unmarked);
+      expect(await intoTun(bench.lab.lb)).toBe(stats.packets_seen);
+      // A second or third packet may come before the ACK has been seen to; more never do.
+      expect(stats.packets_unmarked).toBeLessThanOrEqual(2 * FLOWS);
+      for (const server of bench.servers)
+        expect(await server?.stats()).toMatchObject({ uoa_miss: 0, uoa_invalid: 0 });
     });
-    expect(received.map(({ client: source }) => source)).toEqual(Array.from({ length: 6 }, () => whose));
-    expect(received.map(({ payload }) => payload).join('')).toBe(whole);
-  });
 
-  it('says that it is well', async () => {
-    expect(await bench.shim.status()).toMatchObject({
-      ...{ state: 'running', role: 'load-balancer', tun: 'uoa0', healthy: true, warnings: [] },
-      pid: bench.shim.program?.pid,
+    it('lists every flow, as it was seen on the wire', async () => {
+      flows = await bench.shim.flows();
+      const listed = new Map(flows.map(flow => [`${flow.lb} ${flow.server}`, flow.client]));
+      expect(listed).toEqual(named((await bench.arrivedAtAll(start)).filter(({ mark }) => mark)));
+      for (const flow of flows) {
+        expect(flow).toMatchObject({ carrier, datapath: 'kernel', replies: 1 });
+        expect(flow.packets).toBeLessThanOrEqual(3);
+      }
+    });
+
+    it('finds flows by any of their ends', async () => {
+      const { shim } = bench;
+      const some = flows.filter((_, i) => i % 250 === 0);
+      const counted = await shim.counted(async () => {
+        for (const { lb, server, client: whose } of some) expect(await shim.lookup(lb, server)).toBe(whose);
+        expect(await shim.lookup(`${LIP}:1`, `${RIPS[0]}:${PORT}`)).toBe(null);
+      });
+      expect(counted).toEqual({ lookup_success: some.length, lookup_miss: 1 });
+      expect(await shim.flows({ client: client(7) })).toHaveLength(PORTS);
+      expect(await shim.flows({ client: sockets[0] })).toMatchObject([{ client: sockets[0] }]);
+      const by = await Promise.all([
+        ...RIPS.map(address => shim.flows({ server: address })),
+        ...[LIP, LIP_2].map(address => shim.flows({ lb: address })),
+      ]);
+      expect(by[0].length + by[1].length).toBe(FLOWS);
+      expect(by[2].length + by[3].length).toBe(FLOWS);
+    });
+
+    it('leaves acknowledged flows to the kernel', async () => {
+      const [from, before] = [bench.now, await intoTun(bench.lab.lb)];
+      const some = sockets.filter((_, i) => i % 4 === 0);
+      expect(await bench.clients.talk(some, TARGET, { rounds: 3 })).toMatchObject({
+        answered: some.length * 3,
+      });
+      expect(await intoTun(bench.lab.lb)).toBe(before);
+      for (const { mark, options } of await bench.arrivedAtAll(from))
+        expect({ mark, options }).toEqual({ mark: null, options: '' });
+    });
+
+    it('takes datagrams that the sender’s kernel made of one (UDP_SEGMENT)', async () => {
+      const from = bench.now;
+      const [whole, whose] = [pattern(6000), bench.freshClient()];
+      await bench.clients.send({ from: whose, target: TARGET, payloads: [whole], segment: 1000 });
+      const received = await eventually('all are there', async () => {
+        const datagrams = await bench.receivedByAll(from);
+        return datagrams.length >= 6 ? datagrams : undefined;
+      });
+      expect(received.map(({ client: source }) => source)).toEqual(Array.from({ length: 6 }, () => whose));
+      expect(received.map(({ payload }) => payload).join('')).toBe(whole);
+    });
+
+    it('says that it is well', async () => {
+      expect(await bench.shim.status()).toMatchObject({
+        ...{ state: 'running', role: 'load-balancer', tun: 'uoa0', healthy: true, warnings: [] },
+        pid: bench.shim.program?.pid,
+      });
     });
   });
 });
 
-describe.skipIf(missing() !== undefined).each(['ipo', 'opp'] as const)(
-  'real servers with nft-ingress, %s',
-  carrier => {
-    const bench = useLbBench({
-      loadBalancer: { carrier },
-      realServers: { routing: { steering: 'nft-ingress' } },
-    });
+describe.skipIf(missing() !== undefined)('real servers with nft-ingress', () => {
+  const bench = useLbBench({ realServers: { routing: { steering: 'nft-ingress' } }, stopped: true });
 
-    it('see the clients as well', async () => {
-      const some = sockets.filter((_, i) => i % 6 === 0);
-      const talk = await bench.clients.talk(some, TARGET, { rounds: ROUNDS });
-      expect(talk).toEqual({ sent: some.length * ROUNDS, answered: some.length * ROUNDS, lost: [] });
-      const received = await bench.receivedByAll(START);
-      expect(received).toHaveLength(some.length * ROUNDS);
-      for (const { client: source, payload } of received) expect(said(payload)).toContain(`${source} `);
-      expect(await bench.shim.stats()).toMatchObject({
-        marks_inserted: some.length,
-        flows_acked: some.length,
-      });
+  it.each(['ipo', 'opp'] as const)('see the clients as well, %s', async carrier => {
+    await bench.restart({ carrier });
+    const from = bench.now;
+    const some = socketsFrom(FIRST_PORT[carrier]).filter((_, i) => i % 6 === 0);
+    const talk = await bench.clients.talk(some, TARGET, { rounds: ROUNDS });
+    expect(talk).toEqual({ sent: some.length * ROUNDS, answered: some.length * ROUNDS, lost: [] });
+    const received = await bench.receivedByAll(from);
+    expect(received).toHaveLength(some.length * ROUNDS);
+    for (const { client: source, payload } of received) expect(said(payload)).toContain(`${source} `);
+    expect(await bench.shim.stats()).toMatchObject({
+      marks_inserted: some.length,
+      flows_acked: some.length,
     });
-  },
-);
+  });
+});
 
 /**
  *   LB: eth1 10.10.2.1 LIP ----(switch)---- RS 1 eth0 10.10.2.2

@@ -44,9 +44,22 @@ const NFT = `table ip6 kube {
 }
 `;
 
-describe.skipIf(missing() !== undefined).each(['dstopt', 'opp'] as const)(
-  'external IPv6 NAT, %s',
-  carrier => {
+describe.skipIf(missing() !== undefined)('external IPv6 NAT', () => {
+  let before: string[];
+  const bench = useLbBench({
+    lab: { ipv6: true },
+    stopped: true,
+    prepare: async ({ lab }) => {
+      await lab.lb.sysctl('net.ipv6.conf.all.forwarding', 1);
+      await lab.lb.must(['nft', '-f', '-'], NFT);
+      before = await lab.snapshot();
+    },
+  });
+
+  describe.each([
+    ['dstopt', 5000],
+    ['opp', 6000],
+  ] as const)('%s', (carrier, firstPort) => {
     const EXTERNAL = {
       carrier,
       nat: 'external',
@@ -54,16 +67,8 @@ describe.skipIf(missing() !== undefined).each(['dstopt', 'opp'] as const)(
       localAddresses: [],
       services: [],
     };
-    let before: string[];
-    const bench = useLbBench({
-      lab: { ipv6: true },
-      loadBalancer: EXTERNAL,
-      prepare: async ({ lab }) => {
-        await lab.lb.sysctl('net.ipv6.conf.all.forwarding', 1);
-        await lab.lb.must(['nft', '-f', '-'], NFT);
-        before = await lab.snapshot();
-      },
-    });
+    beforeAll(() => bench.restart(EXTERNAL));
+
     const ourTables = (lines: string[]) => lines.filter(line => /^nft: table .* uoa_/.test(line));
 
     it('the shim makes no NAT and takes nothing away', async () => {
@@ -83,7 +88,7 @@ describe.skipIf(missing() !== undefined).each(['dstopt', 'opp'] as const)(
 
     it('every application sees the real client, with one mark per flow', async () => {
       const from = bench.now;
-      const clients = Array.from({ length: CLIENTS }, (_, n) => endpoint(client6(n), 5000 + (n % 3)));
+      const clients = Array.from({ length: CLIENTS }, (_, n) => endpoint(client6(n), firstPort + (n % 3)));
       const talk = await bench.clients.talk(clients, TARGET6, { rounds: 5 });
       expect(talk).toEqual({ sent: CLIENTS * 5, answered: CLIENTS * 5, lost: [] });
       expect(await bench.clients.unasked(from.clients)).toEqual([]);
@@ -129,8 +134,8 @@ describe.skipIf(missing() !== undefined).each(['dstopt', 'opp'] as const)(
       expect(await bench.shim.stop()).toBe(0);
       expect(await bench.lab.snapshot()).toEqual(before);
     });
-  },
-);
+  });
+});
 
 // ---- coming and going ------------------------------------------------------------------------------------------
 
@@ -144,9 +149,7 @@ describe.skipIf(missing() !== undefined || !canForceForwarding())(
       before = await bench.lab.snapshot();
     });
     afterEach(async () => {
-      const { program } = bench.shim;
-      if (program?.running) await program.end('SIGTERM');
-      expect((await bench.shim.cli('cleanup')).code).toBe(0);
+      await bench.shim.clear();
       bench.shim.configure(bench.options());
     });
 

@@ -6,7 +6,7 @@
  *   203.0.113.1 ... .200                198.51.100.10 VIP           10.10.2.1 LIP     `---- RS 2 fd00:10:2::3
  */
 import { spawnSync } from 'node:child_process';
-import { describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { pattern } from '../../support/apps.js';
 import { said, useLbBench } from '../../support/lb-bench.js';
 import { Clients } from '../../support/lb-clients.js';
@@ -30,145 +30,154 @@ import { missing } from '../../support/netns.js';
 import { eventually } from '../../support/process.js';
 import { endpoint, text } from '../../support/wire.js';
 
-/** What travels in IPv6 packets; the one in a configuration that brings it about; and what IPv4 ones get with that. */
+/**
+ * What travels in IPv6 packets, and what IPv4 ones get where that is configured; clients' ports, as the kernel remembers
+ * whose marks were acknowledged.
+ */
 const CARRIERS = [
-  { carrier: 'dstopt', configured: 'ipo', carrier4: 'ipo' },
-  { carrier: 'opp', configured: 'opp', carrier4: 'opp' },
+  { carrier: 'dstopt', carrier4: 'ipo', firstPort: 5000 },
+  { carrier: 'opp', carrier4: 'opp', firstPort: 6000 },
 ] as const;
 
 const NO_CONNTRACK = spawnSync('sh', ['-c', 'command -v conntrack']).status !== 0;
 if (NO_CONNTRACK) console.warn('\n*** SKIPPED: what conntrack says; apt-get install conntrack ***\n');
 
-describe.skipIf(missing() !== undefined).each(CARRIERS)('both families by turns, $carrier', variant => {
-  const { carrier, carrier4 } = variant;
-  const ROUNDS = 5;
-  const PORTS = [5000, 5001];
-  const everyone = Array.from({ length: 50 }, (_, n) => n);
-  const sockets = everyone.flatMap(n => PORTS.map(port => endpoint(client(n), port)));
-  const sockets6 = everyone.flatMap(n => PORTS.map(port => endpoint(client6(n), port)));
-  const FLOWS = sockets.length + sockets6.length;
-
+describe.skipIf(missing() !== undefined)('both families by turns', () => {
   let others: Clients;
   // The network cards leave checksums to each other here, as they do in life.
   const bench = useLbBench({
     lab: { ipv6: true, offload: true },
-    loadBalancer: { carrier, localAddresses: [LIP, LIP6, LIP6_2] },
+    stopped: true,
     prepare: async ({ lab }) => {
       others = await Clients.start(lab.clients);
     },
   });
-  const carrierOf = (name: string) => (name.startsWith('[') ? carrier : carrier4);
 
-  it('shows every application the real client from the first datagram on, and the clients only the VIPs', async () => {
-    const from = bench.now;
-    const talks = await Promise.all([
-      bench.clients.talk(sockets6, TARGET6, { rounds: ROUNDS }),
-      others.talk(sockets, TARGET, { rounds: ROUNDS }),
-    ]);
-    for (const talk of talks)
-      expect(talk).toEqual({ sent: (FLOWS / 2) * ROUNDS, answered: (FLOWS / 2) * ROUNDS, lost: [] });
-    for (const program of [bench.clients, others])
-      expect((await program.unasked()).filter(({ event }) => event !== 'ready')).toEqual([]);
+  describe.each(CARRIERS)('$carrier', ({ carrier, carrier4, firstPort }) => {
+    beforeAll(() => bench.restart({ carrier, localAddresses: [LIP, LIP6, LIP6_2] }));
 
-    const servers = await Promise.all([0, 1].map(n => bench.received(n, from)));
-    const clientsOf = servers.map(seen => new Set(seen.map(({ client: source }) => source)));
-    for (const { client: source, payload } of servers.flat())
-      expect(said(payload).split(' ')[0]).toBe(source);
-    expect(clientsOf[0].size + clientsOf[1].size).toBe(FLOWS);
-    expect(new Set([...clientsOf[0], ...clientsOf[1]])).toEqual(new Set([...sockets, ...sockets6]));
-    // By turns, each family by itself.
-    for (const seen of clientsOf)
-      expect([...seen].filter(name => name.startsWith('['))).toHaveLength(sockets6.length / 2);
+    const ROUNDS = 5;
+    const PORTS = [firstPort, firstPort + 1];
+    const everyone = Array.from({ length: 50 }, (_, n) => n);
+    const sockets = everyone.flatMap(n => PORTS.map(port => endpoint(client(n), port)));
+    const sockets6 = everyone.flatMap(n => PORTS.map(port => endpoint(client6(n), port)));
+    const FLOWS = sockets.length + sockets6.length;
 
-    const arrived = await bench.arrivedAtAll(from);
-    expect(arrived).toHaveLength(FLOWS * ROUNDS);
-    const marked = arrived.filter(({ mark: found }) => found);
-    expect(marked).toHaveLength(FLOWS);
-    for (const { mark: found, payload, udpChecksum } of marked) {
-      const name = nameOf(found) ?? '';
-      expect(said(payload)).toBe(`${name} 0`);
-      expect(found?.carrier).toBe(carrierOf(name));
-      expect(udpChecksum).toBe('good');
-    }
-    expect(new Set(marked.map(({ source }) => source))).toEqual(new Set([LIP, LIP6, LIP6_2]));
-  });
+    const carrierOf = (name: string) => (name.startsWith('[') ? carrier : carrier4);
 
-  it('counts and lists what was sent', async () => {
-    const stats = await bench.shim.stats();
-    expect(stats).toMatchObject({
-      ...{ marks_inserted: FLOWS, marks_standalone: 0, marks_forged: 0, flows: FLOWS },
-      ...{ acks_received: FLOWS, acks_unmatched: 0, flows_acked: FLOWS },
-      ...{ dropped_malformed: 0, dropped_io: 0, packets_ignored: 0, flows_evicted: 0 },
-    });
-    expect(stats.packets_seen).toBe(stats.marks_inserted + stats.acks_received + stats.packets_unmarked);
-    expect(await intoTun(bench.lab.lb)).toBe(stats.packets_seen);
-    for (const server of bench.servers)
-      expect(await server?.stats()).toMatchObject({ uoa_miss: 0, uoa_invalid: 0 });
-
-    const flows = await bench.shim.flows();
-    expect(flows.map(flow => flow.client).sort()).toEqual([...sockets, ...sockets6].sort());
-    for (const flow of flows)
-      expect(flow).toMatchObject({ carrier: carrierOf(flow.client), datapath: 'kernel', replies: 1 });
-    for (const flow of flows.filter((_, i) => i % 50 === 0))
-      expect(await bench.shim.lookup(flow.lb, flow.server)).toBe(flow.client);
-    expect(await bench.shim.flows({ client: client6(7) })).toHaveLength(PORTS.length);
-    const byLip = await Promise.all([LIP6, LIP6_2].map(address => bench.shim.flows({ lb: address })));
-    expect(
-      byLip
-        .flat()
-        .map(flow => flow.client)
-        .sort(),
-    ).toEqual([...sockets6].sort());
-  });
-
-  it('leaves acknowledged flows to the kernel, and to it alone', async () => {
-    const [from, before] = [bench.now, await intoTun(bench.lab.lb)];
-    expect(await bench.clients.talk(sockets6, TARGET6, { rounds: 3 })).toMatchObject({ lost: [] });
-    expect(await intoTun(bench.lab.lb)).toBe(before);
-    const arrived = await bench.arrivedAtAll(from);
-    expect(arrived).toHaveLength(sockets6.length * 3);
-    for (const { mark: found, headers } of arrived)
-      expect({ found, headers }).toEqual({ found: null, headers: [] });
-  });
-
-  it.skipIf(NO_CONNTRACK)('by a bit of their conntrack marks, set by the ACK', async () => {
-    const marks = async () => {
-      const list = await bench.lab.lb.must([
-        'conntrack',
-        '-L',
-        '-f',
-        'ipv6',
-        '-p',
-        'udp',
-        '--dport',
-        `${PORT}`,
+    it('shows every application the real client from the first datagram on, and the clients only the VIPs', async () => {
+      const from = { ...bench.now, others: others.now };
+      const talks = await Promise.all([
+        bench.clients.talk(sockets6, TARGET6, { rounds: ROUNDS }),
+        others.talk(sockets, TARGET, { rounds: ROUNDS }),
       ]);
-      return list.split('\n').flatMap(line => / mark=(\d+)/.exec(line)?.[1] ?? []);
-    };
-    const acknowledged = await marks();
-    expect(acknowledged.length).toBeGreaterThanOrEqual(sockets6.length);
-    expect(new Set(acknowledged)).toEqual(new Set([`${0x20}`]));
-    // Nobody is there to ACK.
-    await bench.servers[0]?.stop();
-    await bench.servers[1]?.stop();
-    const whose = bench.freshClient6();
-    const from = bench.now;
-    await bench.clients.send({ from: whose, target: TARGET6, payloads: [text('who?')] });
-    await eventually('it came', async () => (await bench.arrivedAtAll(from)).length > 0 || undefined);
-    expect((await marks()).sort()).toEqual(['0', ...acknowledged]);
-    for (const server of bench.servers) await server?.start();
-  });
+      for (const talk of talks)
+        expect(talk).toEqual({ sent: (FLOWS / 2) * ROUNDS, answered: (FLOWS / 2) * ROUNDS, lost: [] });
+      expect(await bench.clients.unasked(from.clients)).toEqual([]);
+      expect(await others.unasked(from.others)).toEqual([]);
 
-  it('takes datagrams that the sender’s kernel made of one (UDP_SEGMENT)', async () => {
-    const from = bench.now;
-    const [whole, whose] = [pattern(6000), bench.freshClient6()];
-    await bench.clients.send({ from: whose, target: TARGET6, payloads: [whole], segment: 1000 });
-    const received = await eventually('all are there', async () => {
-      const datagrams = await bench.receivedByAll(from);
-      return datagrams.length >= 6 ? datagrams : undefined;
+      const servers = await Promise.all([0, 1].map(n => bench.received(n, from)));
+      const clientsOf = servers.map(seen => new Set(seen.map(({ client: source }) => source)));
+      for (const { client: source, payload } of servers.flat())
+        expect(said(payload).split(' ')[0]).toBe(source);
+      expect(clientsOf[0].size + clientsOf[1].size).toBe(FLOWS);
+      expect(new Set([...clientsOf[0], ...clientsOf[1]])).toEqual(new Set([...sockets, ...sockets6]));
+      // By turns, each family by itself.
+      for (const seen of clientsOf)
+        expect([...seen].filter(name => name.startsWith('['))).toHaveLength(sockets6.length / 2);
+
+      const arrived = await bench.arrivedAtAll(from);
+      expect(arrived).toHaveLength(FLOWS * ROUNDS);
+      const marked = arrived.filter(({ mark: found }) => found);
+      expect(marked).toHaveLength(FLOWS);
+      for (const { mark: found, payload, udpChecksum } of marked) {
+        const name = nameOf(found) ?? '';
+        expect(said(payload)).toBe(`${name} 0`);
+        expect(found?.carrier).toBe(carrierOf(name));
+        expect(udpChecksum).toBe('good');
+      }
+      expect(new Set(marked.map(({ source }) => source))).toEqual(new Set([LIP, LIP6, LIP6_2]));
     });
-    expect(received.map(({ client: source }) => source)).toEqual(Array.from({ length: 6 }, () => whose));
-    expect(received.map(({ payload }) => payload).join('')).toBe(whole);
+
+    it('counts and lists what was sent', async () => {
+      const stats = await bench.shim.stats();
+      expect(stats).toMatchObject({
+        ...{ marks_inserted: FLOWS, marks_standalone: 0, marks_forged: 0, flows: FLOWS },
+        ...{ acks_received: FLOWS, acks_unmatched: 0, flows_acked: FLOWS },
+        ...{ dropped_malformed: 0, dropped_io: 0, packets_ignored: 0, flows_evicted: 0 },
+      });
+      expect(stats.packets_seen).toBe(stats.marks_inserted + stats.acks_received + stats.packets_unmarked);
+      expect(await intoTun(bench.lab.lb)).toBe(stats.packets_seen);
+      for (const server of bench.servers)
+        expect(await server?.stats()).toMatchObject({ uoa_miss: 0, uoa_invalid: 0 });
+
+      const flows = await bench.shim.flows();
+      expect(flows.map(flow => flow.client).sort()).toEqual([...sockets, ...sockets6].sort());
+      for (const flow of flows)
+        expect(flow).toMatchObject({ carrier: carrierOf(flow.client), datapath: 'kernel', replies: 1 });
+      for (const flow of flows.filter((_, i) => i % 50 === 0))
+        expect(await bench.shim.lookup(flow.lb, flow.server)).toBe(flow.client);
+      expect(await bench.shim.flows({ client: client6(7) })).toHaveLength(PORTS.length);
+      const byLip = await Promise.all([LIP6, LIP6_2].map(address => bench.shim.flows({ lb: address })));
+      expect(
+        byLip
+          .flat()
+          .map(flow => flow.client)
+          .sort(),
+      ).toEqual([...sockets6].sort());
+    });
+
+    it('leaves acknowledged flows to the kernel, and to it alone', async () => {
+      const [from, before] = [bench.now, await intoTun(bench.lab.lb)];
+      expect(await bench.clients.talk(sockets6, TARGET6, { rounds: 3 })).toMatchObject({ lost: [] });
+      expect(await intoTun(bench.lab.lb)).toBe(before);
+      const arrived = await bench.arrivedAtAll(from);
+      expect(arrived).toHaveLength(sockets6.length * 3);
+      for (const { mark: found, headers } of arrived)
+        expect({ found, headers }).toEqual({ found: null, headers: [] });
+    });
+
+    it.skipIf(NO_CONNTRACK)('by a bit of their conntrack marks, set by the ACK', async () => {
+      const marks = async () => {
+        const list = await bench.lab.lb.must([
+          'conntrack',
+          '-L',
+          '-f',
+          'ipv6',
+          '-p',
+          'udp',
+          '--dport',
+          `${PORT}`,
+        ]);
+        return list.split('\n').flatMap(line => / mark=(\d+)/.exec(line)?.[1] ?? []);
+      };
+      const acknowledged = await marks();
+      expect(acknowledged.length).toBeGreaterThanOrEqual(sockets6.length);
+      expect(new Set(acknowledged)).toEqual(new Set([`${0x20}`]));
+      // Nobody is there to ACK.
+      await bench.servers[0]?.stop();
+      await bench.servers[1]?.stop();
+      const whose = bench.freshClient6();
+      const from = bench.now;
+      await bench.clients.send({ from: whose, target: TARGET6, payloads: [text('who?')] });
+      await eventually('it came', async () => (await bench.arrivedAtAll(from)).length > 0 || undefined);
+      expect((await marks()).sort()).toEqual(['0', ...acknowledged]);
+      await Promise.all(bench.servers.map(server => server?.start()));
+      expect(await bench.clients.talk([whose], TARGET6)).toMatchObject({ lost: [] });
+      await eventually('it is acknowledged', async () => !(await marks()).includes('0') || undefined);
+    });
+
+    it('takes datagrams that the sender’s kernel made of one (UDP_SEGMENT)', async () => {
+      const from = bench.now;
+      const [whole, whose] = [pattern(6000), bench.freshClient6()];
+      await bench.clients.send({ from: whose, target: TARGET6, payloads: [whole], segment: 1000 });
+      const received = await eventually('all are there', async () => {
+        const datagrams = await bench.receivedByAll(from);
+        return datagrams.length >= 6 ? datagrams : undefined;
+      });
+      expect(received.map(({ client: source }) => source)).toEqual(Array.from({ length: 6 }, () => whose));
+      expect(received.map(({ payload }) => payload).join('')).toBe(whole);
+    });
   });
 });
 

@@ -27,9 +27,7 @@ describe.skipIf(missing() !== undefined)('the load balancer’s lifecycle', () =
     before = await bench.lab.snapshot();
   });
   afterEach(async () => {
-    const { program } = bench.shim;
-    if (program?.running) await program.end('SIGTERM');
-    expect((await bench.shim.cli('cleanup')).code).toBe(0);
+    await bench.shim.clear();
     bench.shim.configure(lbOptions());
   });
 

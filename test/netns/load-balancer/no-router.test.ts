@@ -90,9 +90,7 @@ describe.skipIf(missing() !== undefined).each(ONE_EACH)('what passes by IPv$fami
     before = await lab.snapshot();
   });
   afterEach(async () => {
-    const { program } = bench.shim;
-    if (program?.running) await program.end('SIGTERM');
-    expect((await bench.shim.cli('cleanup')).code).toBe(0);
+    await bench.shim.clear();
   });
 
   /** Flows of each family that there is to both RS, a few datagrams each; the applications see the clients. */
