@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
@@ -21,8 +22,8 @@ export default defineConfig({
           // Each file makes its own namespaces; processes inside them take their time to come up.
           testTimeout: 60_000,
           hookTimeout: 60_000,
-          // They wait more than they work; more of them at once would wait for each other.
-          maxWorkers: 2,
+          // They wait for a third of their time.
+          maxWorkers: Math.ceil(1.5 * availableParallelism()),
           sequence: { groupOrder: 1 },
         },
       },
