@@ -69,7 +69,7 @@ const HOSTS: Record<string, Host> = {
       '-A INPUT -p udp -m conntrack --ctstate NEW -m multiport --dports 7000:7003 -j ACCEPT',
     ],
   },
-  'with a firewall that lets nobody in by eth0, but by others': {
+  'with a firewall that lets nobody in by eth0': {
     isClosed: true,
     nft: 'table inet firewall { chain i { type filter hook input priority 0; iifname "eth0" meta l4proto { udp, 248 } drop; }\n}\n',
   },
@@ -217,8 +217,8 @@ function remedies(warnings: readonly string[]): string[] {
 
 const isSkipped = missing({ iptables: 'iptables', 'iptables-legacy': 'iptables' }) !== undefined;
 
-describe.skipIf(isSkipped).each(STEERINGS)('hosts, by %s', steering => {
-  it.each(Object.keys(HOSTS))('a host %s', name =>
+describe.skipIf(isSkipped).each(STEERINGS)('steering by %s', steering => {
+  it.each(Object.keys(HOSTS))('on a host %s everything passes', name =>
     HostileStage.in(HOSTS[name], steering, async hostile => {
       const { shim } = hostile;
       const before = await hostile.snapshot();
@@ -231,13 +231,13 @@ describe.skipIf(isSkipped).each(STEERINGS)('hosts, by %s', steering => {
   );
 
   if (steering === 'nft-ingress')
-    it('a host that masquerades all it sends by eth0', () =>
+    it('on a host that masquerades all it sends by eth0 everything passes', () =>
       HostileStage.in(MASQUERADING, steering, async hostile => {
         await hostile.shim.start();
         await hostile.passesEverything();
       }));
 
-  it('the rules are flushed while it runs', () =>
+  it('everything still passes after somebody has flushed the nftables rules', () =>
     HostileStage.in({ nft: firewall('udp dport 7000-7003 accept') }, steering, async hostile => {
       const { rs } = hostile.stage.lab;
       await hostile.shim.start();
@@ -275,15 +275,15 @@ const NO_FORWARDING: Record<string, Host> = {
   },
 };
 
-describe.skipIf(isSkipped).each(Object.keys(NO_FORWARDING))('a host that forwards nothing: %s', name => {
-  it('nft-ingress passes it', () =>
+describe.skipIf(isSkipped).each(Object.keys(NO_FORWARDING))('a host that forwards nothing, by %s', name => {
+  it('nft-ingress serves, and warns of nothing', () =>
     HostileStage.in(NO_FORWARDING[name], 'nft-ingress', async hostile => {
       await hostile.shim.start();
       await hostile.passesEverything();
       expect(await hostile.warnings()).toEqual([]);
     }));
 
-  it('policy-routing says what is in the way, and the remedy is one', () =>
+  it('policy-routing warns of what drops the packets, and serves once the remedy that it names is done', () =>
     HostileStage.in(NO_FORWARDING[name], 'policy-routing', async hostile => {
       const { shim, stage } = hostile;
       await shim.start();
@@ -303,7 +303,7 @@ describe.skipIf(isSkipped).each(Object.keys(NO_FORWARDING))('a host that forward
 /** Firewalls that know interfaces by name, and not the TUN. */
 const BY_INTERFACE: Record<string, Host> = {
   'an accepting rule for eth0 alone': { nft: firewall('iifname "eth0" udp dport 7000-7003 accept') },
-  'the same by iptables': {
+  'an accepting rule of iptables for eth0 alone': {
     iptables: [
       '-P INPUT DROP',
       '-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT',
@@ -318,13 +318,13 @@ const BY_INTERFACE: Record<string, Host> = {
 
 const LET_IN: Record<string, string> = {
   'an accepting rule for eth0 alone': 'nft insert rule inet firewall input iifname uoa0 accept',
-  'the same by iptables': 'iptables -I INPUT -i uoa0 -j ACCEPT',
+  'an accepting rule of iptables for eth0 alone': 'iptables -I INPUT -i uoa0 -j ACCEPT',
   'an accepting rule for the load balancers’ addresses alone':
     'nft insert rule inet firewall input iifname uoa0 accept',
 };
 
-describe.skipIf(isSkipped).each(STEERINGS)('firewalls, by %s', steering => {
-  it.each(Object.keys(BY_INTERFACE))('%s keeps clients out until a rule lets the TUN in', name =>
+describe.skipIf(isSkipped).each(STEERINGS)('firewalls, steering by %s', steering => {
+  it.each(Object.keys(BY_INTERFACE))('%s drops marked datagrams until another rule accepts the TUN', name =>
     HostileStage.in(
       { ...BY_INTERFACE[name], isClosed: name.includes('addresses') },
       steering,
@@ -346,23 +346,25 @@ describe.skipIf(isSkipped).each(STEERINGS)('firewalls, by %s', steering => {
     ),
   );
 
-  it.each(Object.keys(BY_INTERFACE))('%s: it says so, and the remedy is one', name =>
-    HostileStage.in(
-      { ...BY_INTERFACE[name], isClosed: name.includes('addresses') },
-      steering,
-      async hostile => {
-        const { shim, stage } = hostile;
-        await shim.start();
-        const warnings = await hostile.warnings();
-        expect(warnings).toEqual([expect.stringMatching(/INPUT|input/)]);
-        expect(shim.program?.log).toContain(warnings[0]);
-        for (const remedy of remedies(warnings)) await stage.lab.rs.must(['sh', '-c', remedy]);
-        await hostile.passesEverything();
-      },
-    ),
+  it.each(Object.keys(BY_INTERFACE))(
+    '%s brings a warning, and the remedy that it names lets clients in',
+    name =>
+      HostileStage.in(
+        { ...BY_INTERFACE[name], isClosed: name.includes('addresses') },
+        steering,
+        async hostile => {
+          const { shim, stage } = hostile;
+          await shim.start();
+          const warnings = await hostile.warnings();
+          expect(warnings).toEqual([expect.stringMatching(/INPUT|input/)]);
+          expect(shim.program?.log).toContain(warnings[0]);
+          for (const remedy of remedies(warnings)) await stage.lab.rs.must(['sh', '-c', remedy]);
+          await hostile.passesEverything();
+        },
+      ),
   );
 
-  it('one at the output that accepts only answers: what is refused is counted, and a rule for our mark lets it out', () =>
+  it('a rule at the output that accepts only answers drops what the shim sends, which is counted, until a rule accepts the fwmark', () =>
     HostileStage.in(
       {
         nft: firewall(

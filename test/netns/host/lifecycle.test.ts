@@ -29,25 +29,28 @@ const niceness = (thread: number) =>
       .split(' ')[16],
   );
 
-describe.skipIf(missing() !== undefined)('lifecycle', () => {
+describe.skipIf(missing() !== undefined)('the lifecycle of a real server', () => {
   const stage = Stage.use();
 
   // ---- the end -----------------------------------------------------------------------------------------------
 
-  it.each(['SIGTERM', 'SIGINT'] as const)('%s ends it, and the host is as it was', async signal => {
-    const { lab } = stage;
-    const before = await lab.rs.snapshot();
-    const shim = stage.shim();
-    await shim.start();
-    expect(await lab.rs.snapshot()).not.toEqual(before);
-    await stage.serves();
-    expect(await shim.stop(signal)).toBe(0);
-    expect(await lab.rs.snapshot()).toEqual(before);
-    expect(existsSync(join(shim.directory, 'control.sock'))).toBe(false);
-    expect((await stage.exchange({ sourcePort: 1234 })).client).toBe(`${LIP}:1234`);
-  });
+  it.each(['SIGTERM', 'SIGINT'] as const)(
+    '%s ends it with status 0, and the host is as it was',
+    async signal => {
+      const { lab } = stage;
+      const before = await lab.rs.snapshot();
+      const shim = stage.shim();
+      await shim.start();
+      expect(await lab.rs.snapshot()).not.toEqual(before);
+      await stage.serves();
+      expect(await shim.stop(signal)).toBe(0);
+      expect(await lab.rs.snapshot()).toEqual(before);
+      expect(existsSync(join(shim.directory, 'control.sock'))).toBe(false);
+      expect((await stage.exchange({ sourcePort: 1234 })).client).toBe(`${LIP}:1234`);
+    },
+  );
 
-  it('a signal while it starts leaves nothing behind', async () => {
+  it('a signal during the start ends it, and leaves nothing behind', async () => {
     const before = await stage.lab.rs.snapshot();
     const shim = stage.shim();
     const program = shim.launch();
@@ -56,7 +59,7 @@ describe.skipIf(missing() !== undefined)('lifecycle', () => {
     expect(await stage.lab.rs.snapshot()).toEqual(before);
   });
 
-  it('many starts and stops are as one', async () => {
+  it('the host is as it was after three starts and stops', async () => {
     const before = await stage.lab.rs.snapshot();
     const shim = stage.shim();
     for (let i = 0; i < 3; i++) {
@@ -67,7 +70,7 @@ describe.skipIf(missing() !== undefined)('lifecycle', () => {
     expect(await stage.lab.rs.snapshot()).toEqual(before);
   });
 
-  it('a TUN taken away ends it with status 1, and the host is as it was', async () => {
+  it('the loss of its TUN ends it with status 1, and the host is as it was', async () => {
     const { lab } = stage;
     const before = await lab.rs.snapshot();
     const shim = stage.shim();
@@ -78,7 +81,7 @@ describe.skipIf(missing() !== undefined)('lifecycle', () => {
     expect((await stage.exchange({ sourcePort: 1234 })).client).toBe(`${LIP}:1234`);
   });
 
-  it('what looks after the host gives way to the packets', async () => {
+  it('the main thread is nicer than the data plane’s thread by 10', async () => {
     const shim = stage.shim();
     await shim.start();
     const { pid } = await shim.status();
@@ -87,7 +90,7 @@ describe.skipIf(missing() !== undefined)('lifecycle', () => {
     expect(niceness(await shim.idle())).toBe(usual);
   });
 
-  it('serves on when nobody reads its log any more, and still ends well', async () => {
+  it('it serves on and ends with status 0 when nobody reads its log any more', async () => {
     const before = await stage.lab.rs.snapshot();
     const shim = stage.shim();
     await shim.start();
@@ -128,7 +131,7 @@ describe.skipIf(missing() !== undefined)('lifecycle', () => {
     await traffic;
   }
 
-  it('after SIGKILL datagrams keep arriving, and `cleanup` makes the host as it was', async () => {
+  it('after SIGKILL datagrams keep arriving, and `cleanup` restores the host', async () => {
     const { lab } = stage;
     const before = await lab.rs.snapshot();
     const shim = stage.shim();
@@ -152,7 +155,7 @@ describe.skipIf(missing() !== undefined)('lifecycle', () => {
     expect(await lab.rs.snapshot()).toEqual(before);
   });
 
-  it('after SIGKILL a new run works, and its end makes the host as it was before the first', async () => {
+  it('after SIGKILL a new run serves, and its end restores the host as it was before the first', async () => {
     const { lab } = stage;
     const before = await lab.rs.snapshot();
     const shim = stage.shim();
@@ -168,7 +171,7 @@ describe.skipIf(missing() !== undefined)('lifecycle', () => {
     expect(await lab.rs.snapshot()).toEqual(before);
   });
 
-  it('`cleanup` touches nothing where nothing was left, nor what is being served', async () => {
+  it('`cleanup` changes nothing where nothing was left behind, nor under a running shim', async () => {
     const { lab } = stage;
     const before = await lab.rs.snapshot();
     const shim = stage.shim();
@@ -223,7 +226,7 @@ describe.skipIf(missing() !== undefined)('lifecycle', () => {
     });
   });
 
-  it('a table that somebody uses is refused', () =>
+  it('a run is refused where its routing table has routes', () =>
     Stage.in(async stage => {
       await stage.lab.rs.ip(`route add 198.18.0.0/15 via ${LIP} table 249`);
       const before = await stage.lab.rs.snapshot();
@@ -235,7 +238,7 @@ describe.skipIf(missing() !== undefined)('lifecycle', () => {
 
   // ---- hosts of all kinds ------------------------------------------------------------------------------------
 
-  it.each([true, false])('serves large datagrams as well (default route: %s)', defaultRoute =>
+  it.each([true, false])('datagrams in fragments show the client (default route: %s)', defaultRoute =>
     Stage.in(
       async stage => {
         const before = await stage.lab.rs.snapshot();
@@ -263,7 +266,7 @@ describe.skipIf(missing() !== undefined)('lifecycle', () => {
     ['on eth0 and all', { eth0: 1, all: 1, default: 1 }, true],
     ['on eth0 and all, without a default route', { eth0: 1, all: 1, default: 1 }, false],
     ['on eth0, loose on all', { eth0: 1, all: 2 }, true],
-  ])('serves marked and direct clients with strict rp_filter %s', (_, filters, defaultRoute) =>
+  ])('marked and direct clients are served with strict rp_filter %s', (_, filters, defaultRoute) =>
     Stage.in(
       async stage => {
         const { lab } = stage;
@@ -283,7 +286,7 @@ describe.skipIf(missing() !== undefined)('lifecycle', () => {
     ),
   );
 
-  it('leaves alone what was there before', () =>
+  it('rules, routes, tables and settings that were there before stay', () =>
     Stage.in(async stage => {
       const { rs } = stage.lab;
       await rs.sysctl('net.ipv4.conf.eth0.forwarding', 1);
@@ -304,7 +307,7 @@ describe.skipIf(missing() !== undefined)('lifecycle', () => {
       expect(await rs.snapshot()).toEqual(before);
     }));
 
-  it('leaves alone what an administrator sets meanwhile', () =>
+  it('rules and routes that an administrator adds meanwhile stay', () =>
     Stage.in(async stage => {
       const { rs } = stage.lab;
       const shim = stage.shim();
@@ -316,7 +319,7 @@ describe.skipIf(missing() !== undefined)('lifecycle', () => {
       expect(await rs.ip('route show')).toContain('198.18.0.0/15');
     }));
 
-  it('finds its way where the local rule was moved before', () =>
+  it('clients are served where the administrator has moved the local rule', () =>
     Stage.in(async stage => {
       const { rs } = stage.lab;
       await rs.ip('rule add pref 100 lookup local');
@@ -330,7 +333,7 @@ describe.skipIf(missing() !== undefined)('lifecycle', () => {
       expect(await rs.snapshot()).toEqual(before);
     }));
 
-  it('warns where the FORWARD chain drops what goes to the TUN', () =>
+  it('a FORWARD chain that drops what goes to the TUN brings a warning', () =>
     Stage.in(async stage => {
       const policy = 'table ip host { chain f { type filter hook forward priority 0; policy drop; }\n}\n';
       await stage.lab.rs.must(['nft', '-f', '-'], policy);
@@ -379,7 +382,7 @@ describe.skipIf(missing() !== undefined)('lifecycle', () => {
       .map(({ source, protocol }) => `${source} ${protocol}`);
   }
 
-  it('does not make a router of a host that is none', () =>
+  it('a host that forwards nothing does not become a router', () =>
     Stage.in(async stage => {
       const behind = await stage.behind('--all');
       const before = await stage.lab.rs.snapshot();
@@ -394,7 +397,7 @@ describe.skipIf(missing() !== undefined)('lifecycle', () => {
       expect(await stage.lab.rs.snapshot()).toEqual(before);
     }));
 
-  it('leaves a router a router', () =>
+  it('a router forwards as before', () =>
     Stage.in(async stage => {
       const behind = await stage.behind('--all');
       for (const name of ['eth0', 'eth1']) await stage.lab.rs.sysctl(`net.ipv4.conf.${name}.forwarding`, 1);
@@ -406,7 +409,7 @@ describe.skipIf(missing() !== undefined)('lifecycle', () => {
       await stage.serves();
     }));
 
-  it('answers clients behind another interface, and warns where its rp_filter is strict', () =>
+  it('clients behind another interface are answered, and strict rp_filter there brings a warning', () =>
     Stage.in(async stage => {
       const behind = await stage.behind('--all');
       const shim = stage.shim();
@@ -430,7 +433,7 @@ describe.skipIf(missing() !== undefined)('lifecycle', () => {
 
   // ---- SIGHUP ------------------------------------------------------------------------------------------------
 
-  it('SIGHUP takes other prefixes and services, and flows stay', async () => {
+  it('SIGHUP takes other prefixes and services into use, and flows stay', async () => {
     const { lab } = stage;
     const before = await lab.rs.snapshot();
     const shim = stage.shim();
@@ -479,7 +482,7 @@ describe.skipIf(missing() !== undefined)('lifecycle', () => {
       .filter(line => /^(rules|rules6|routes|sysctls|nft): /.test(line))
       .map(line => line.replace(/ linkdown| dead/g, ''));
 
-  it('`plan` prints what `run` does, and what undoes it', () =>
+  it('`plan` prints the commands that do what `run` does, and those that undo it', () =>
     Stage.in(async stage => {
       const { rs } = stage.lab;
       await rs.sysctl('net.ipv4.conf.eth0.rp_filter', 1);

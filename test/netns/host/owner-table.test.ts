@@ -55,7 +55,7 @@ describe.skipIf(missing() !== undefined)('the ingress table', () => {
   const client = async (sourcePort: number, marked = false, source = LIP): Promise<string> =>
     (await stage.exchange({ source, sourcePort, ...(marked && { mark: mark(CLIENT) }) })).client;
 
-  it('is owned: nobody else can take it away', async () => {
+  it('the table is owned: neither `flush ruleset` nor `delete table` of others removes it', async () => {
     const { rs } = stage.lab;
     await shim.start();
     expect(await ruleset()).toMatch(/table netdev uoa_uoa0 \{[^}]*flags owner/);
@@ -65,7 +65,7 @@ describe.skipIf(missing() !== undefined)('the ingress table', () => {
     await stage.serves();
   });
 
-  it('nft inherits neither TUN nor locks, is out of reach for a Ctrl-C, and ends with the shim', async () => {
+  it('its nft inherits neither TUN nor locks, has a process group of its own, and ends with the shim', async () => {
     await shim.start();
     const pid = await nftPid();
     const open = readdirSync(`/proc/${pid}/fd`).map(fd => readlinkSync(`/proc/${pid}/fd/${fd}`));
@@ -77,7 +77,7 @@ describe.skipIf(missing() !== undefined)('the ingress table', () => {
   });
 
   it.each([false, true])(
-    'goes by itself after SIGKILL (stopped before: %s), and a new start works',
+    'the table vanishes after SIGKILL (SIGSTOP before: %s), and a new start serves',
     async stopped => {
       const { lab } = stage;
       const before = await lab.rs.snapshot();
@@ -100,7 +100,7 @@ describe.skipIf(missing() !== undefined)('the ingress table', () => {
     },
   );
 
-  it('SIGHUP replaces it in one step', async () => {
+  it('SIGHUP replaces the table in one step', async () => {
     await shim.start();
     expect(await client(40001, true)).toBe(CLIENT);
     const pid = await nftPid();
@@ -122,7 +122,7 @@ describe.skipIf(missing() !== undefined)('the ingress table', () => {
     expect(await ruleset()).not.toContain(TABLE);
   });
 
-  it('stays as it is when nft refuses another one at SIGHUP', async () => {
+  it('the table stays as it is when nft refuses another one at SIGHUP', async () => {
     await startWith('sed -u "s/192.0.2.77/nonsense!/" | $nft -i; exit');
     shim.configure({ ...INGRESS, loadBalancers: [{ prefix: `${LIP}/32` }, { prefix: '192.0.2.77/32' }] });
     shim.program?.signal('SIGHUP');
@@ -156,7 +156,7 @@ describe.skipIf(missing() !== undefined)('the ingress table', () => {
     expect(await shim.stop()).toBe(0);
   });
 
-  it('is made again when somebody kills its nft', async () => {
+  it('the table is made again when somebody kills its nft', async () => {
     const before = await stage.lab.rs.snapshot();
     const broken = join(shim.directory, 'broken');
     await startWith(`[ ! -e ${broken} ] || exit 3`);
@@ -180,7 +180,7 @@ describe.skipIf(missing() !== undefined)('the ingress table', () => {
     expect(await stage.lab.rs.snapshot()).toEqual(before);
   });
 
-  it('takes the place of one that an older version left', async () => {
+  it('the table replaces one that an older version left', async () => {
     const { lab } = stage;
     const left = `table netdev uoa_uoa0 { chain in_0 { type filter hook ingress device "eth0" priority 0; }\n}\n`;
     await lab.rs.must(['nft', '-f', '-'], left);
@@ -191,7 +191,7 @@ describe.skipIf(missing() !== undefined)('the ingress table', () => {
     expect(await ruleset()).not.toContain(TABLE);
   });
 
-  it('is refused where another process owns one of that name', async () => {
+  it('a start is refused where another process owns a table of that name', async () => {
     const { lab } = stage;
     const before = await lab.rs.snapshot();
     const owner = lab.rs.start(new Program(lab.rs.command(['nft', '-i'])));
@@ -208,7 +208,7 @@ describe.skipIf(missing() !== undefined)('the ingress table', () => {
   it.each([
     ['nft takes no commands one by one', 'exit 1'],
     ['there is no flag for it', 'sed -u "s/flags owner/flags unheard-of/" | $nft -i; exit'],
-  ])('is a lasting one where %s, with a warning', async (_, script) => {
+  ])('the table is a lasting one, with a warning, where %s', async (_, script) => {
     const { lab } = stage;
     const before = await lab.rs.snapshot();
     await startWith(script);
@@ -221,7 +221,7 @@ describe.skipIf(missing() !== undefined)('the ingress table', () => {
     expect(await lab.rs.snapshot()).toEqual(before);
   });
 
-  it('`plan` prints it as one that a command can make', async () => {
+  it('`plan` prints the table without an owner, as a command can make it', async () => {
     const { lab } = stage;
     const before = await lab.rs.snapshot();
     const [up, down] = [await shim.cli('plan', '--up'), await shim.cli('plan', '--down')];

@@ -26,7 +26,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('steering by %s', steer
   /** Whom the application sees; the echo has come back, too. */
   const clientOf = async (packet: PacketSpec) => (await exchange({ ...bench, app }, packet)).client;
 
-  it('both carriers, later packets, direct clients', async () => {
+  it('marks of both carriers, later packets and direct clients show the right client', async () => {
     const { shim } = bench;
     expect((await shim.status()).steering).toBe(steering);
     const counted = await shim.counted(async () => {
@@ -45,7 +45,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('steering by %s', steer
     ['in order', [0, 1, 2, 3]],
     ['reversed', [3, 2, 1, 0]],
     ['the first one third', [2, 1, 0, 3]],
-  ])('a datagram in fragments, %s', async (_, fragmentOrder) => {
+  ])('a datagram in fragments shows the client: %s', async (_, fragmentOrder) => {
     const fragments = { sourcePort: freshPort(), fragmentAt: 1472, fragmentOrder };
     const counted = await bench.shim.counted(async () => {
       const marked = { ...fragments, payload: pattern(5000), mark: mark(CLIENT) };
@@ -56,7 +56,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('steering by %s', steer
     expect(counted.fragments_dropped).toBeUndefined();
   });
 
-  it('a fragment lost, and many without a first one: the others go on', async () => {
+  it('400 fragments without a first one hold up no other datagram', async () => {
     const torn = Array.from({ length: 400 }, (_, i) => ({
       ...{ payload: pattern(3000), fragmentAt: 1472, fragmentOrder: [1], identification: 1000 + i },
     }));
@@ -87,14 +87,14 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('steering by %s', steer
     expect(sumOf(icmp.slice(16, 56))).toBe(0xffff);
   });
 
-  it('ping goes through as ever', async () => {
+  it('ping is answered', async () => {
     const { code } = await bench.lab.lb.run(['ping', '-c', '2', '-i', '0.2', '-W', '5', '-I', LIP, RIP]);
     expect(code).toBe(0);
   });
 });
 
 describe.skipIf(missing() !== undefined).each(STEERINGS)('a reload, by %s', steering => {
-  it('finds the way to the load balancers again where every port is a service', () =>
+  it('clients are served after a reload where every port is a service', () =>
     Stage.in(async stage => {
       const everyPort = { routing: { steering }, services: [{ address: RIP, port: 'any' }] };
       const shim = await stage.running(everyPort);
@@ -107,7 +107,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('a reload, by %s', stee
 describe.skipIf(missing() !== undefined)('nft-ingress', () => {
   const INGRESS = { routing: { steering: 'nft-ingress' } };
 
-  it('passes a FORWARD policy of drop and a firewall that lets nobody in on eth0', () =>
+  it('clients are served despite a FORWARD policy of drop and a firewall that lets nobody in by eth0', () =>
     Stage.in(async stage => {
       for (const rule of [
         '-P FORWARD DROP',
@@ -120,7 +120,7 @@ describe.skipIf(missing() !== undefined)('nft-ingress', () => {
       await stage.serves();
     }));
 
-  it.each(['SIGTERM', 'SIGKILL'] as const)('after %s: plain UDP goes on, and all is as it was', signal =>
+  it.each(['SIGTERM', 'SIGKILL'] as const)('after %s plain UDP arrives, and the host is as it was', signal =>
     Stage.in(async stage => {
       const { rs } = stage.lab;
       const ruleset = () => rs.must(['nft', 'list', 'ruleset']);

@@ -65,7 +65,7 @@ describe.skipIf(missing() !== undefined)('the chain', () => {
 
     let flows: FlowAnswer[];
 
-    it('shows every application the real client from the first datagram on, and the clients only the VIP', async () => {
+    it('every application sees the real client from the first datagram on, and the clients only the VIP', async () => {
       const talk = await bench.clients.talk(sockets, TARGET, { rounds: ROUNDS });
       expect(talk).toEqual({ sent: FLOWS * ROUNDS, answered: FLOWS * ROUNDS, lost: [] });
       // Nobody else had anything to say to a client, and nothing came twice.
@@ -82,7 +82,7 @@ describe.skipIf(missing() !== undefined)('the chain', () => {
       expect(new Set([...clientsOf[0], ...clientsOf[1]])).toEqual(new Set(sockets));
     });
 
-    it('sends one mark per flow, right away, that names its client', async () => {
+    it('the first datagram of a flow, and no other, has a mark that names its client', async () => {
       const arrived = await bench.arrivedAtAll(start);
       expect(arrived).toHaveLength(FLOWS * ROUNDS);
       const marked = arrived.filter(({ mark }) => mark);
@@ -95,7 +95,7 @@ describe.skipIf(missing() !== undefined)('the chain', () => {
       expect(new Set(marked.map(({ source }) => source)).size).toBe(2);
     });
 
-    it('counts what was sent', async () => {
+    it('the counters agree with what was sent', async () => {
       const stats = await bench.shim.stats();
       expect(stats).toMatchObject({
         ...{ marks_inserted: FLOWS, marks_standalone: 0, marks_forged: 0 },
@@ -110,7 +110,7 @@ describe.skipIf(missing() !== undefined)('the chain', () => {
         expect(await server?.stats()).toMatchObject({ uoa_miss: 0, uoa_invalid: 0 });
     });
 
-    it('lists every flow, as it was seen on the wire', async () => {
+    it('`flows` lists every flow as it was seen on the wire', async () => {
       flows = await bench.shim.flows();
       const listed = new Map(flows.map(flow => [`${flow.lb} ${flow.server}`, flow.client]));
       expect(listed).toEqual(named((await bench.arrivedAtAll(start)).filter(({ mark }) => mark)));
@@ -120,7 +120,7 @@ describe.skipIf(missing() !== undefined)('the chain', () => {
       }
     });
 
-    it('finds flows by any of their ends', async () => {
+    it('`flows` and `lookup` find flows by each of their ends', async () => {
       const { shim } = bench;
       const some = flows.filter((_, i) => i % 250 === 0);
       const counted = await shim.counted(async () => {
@@ -138,7 +138,7 @@ describe.skipIf(missing() !== undefined)('the chain', () => {
       expect(by[2].length + by[3].length).toBe(FLOWS);
     });
 
-    it('leaves acknowledged flows to the kernel', async () => {
+    it('acknowledged flows bypass the TUN', async () => {
       const [from, before] = [bench.now, await intoTun(bench.lab.lb)];
       const some = sockets.filter((_, i) => i % 4 === 0);
       expect(await bench.clients.talk(some, TARGET, { rounds: 3 })).toMatchObject({
@@ -149,7 +149,7 @@ describe.skipIf(missing() !== undefined)('the chain', () => {
         expect({ mark, options }).toEqual({ mark: null, options: '' });
     });
 
-    it('takes datagrams that the sender’s kernel made of one (UDP_SEGMENT)', async () => {
+    it('datagrams that the sender’s kernel cut (UDP_SEGMENT) arrive with the client', async () => {
       const from = bench.now;
       const [whole, whose] = [pattern(6000), bench.freshClient()];
       await bench.clients.send({ from: whose, target: TARGET, payloads: [whole], segment: 1000 });
@@ -161,7 +161,7 @@ describe.skipIf(missing() !== undefined)('the chain', () => {
       expect(received.map(({ payload }) => payload).join('')).toBe(whole);
     });
 
-    it('says that it is well', async () => {
+    it('`status` says healthy, without warnings', async () => {
       expect(await bench.shim.status()).toMatchObject({
         ...{ state: 'running', role: 'load-balancer', tun: 'uoa0', healthy: true, warnings: [] },
         pid: bench.shim.program?.pid,
@@ -173,7 +173,7 @@ describe.skipIf(missing() !== undefined)('the chain', () => {
 describe.skipIf(missing() !== undefined)('real servers with nft-ingress', () => {
   const bench = useLbBench({ realServers: { routing: { steering: 'nft-ingress' } }, stopped: true });
 
-  it.each(['ipo', 'opp'] as const)('see the clients as well, %s', async carrier => {
+  it.each(['ipo', 'opp'] as const)('their applications see the clients, %s', async carrier => {
     await bench.restart({ carrier });
     const from = bench.now;
     const some = socketsFrom(FIRST_PORT[carrier]).filter((_, i) => i % 6 === 0);
@@ -230,7 +230,7 @@ describe.skipIf(missing() !== undefined)('real servers on two links', () => {
   });
   afterAll(() => second?.dispose());
 
-  it('all see the clients, and their ACKs count', async () => {
+  it('the applications on both see the clients, and the ACKs of both count', async () => {
     const some = sockets.slice(0, 100);
     const talk = await bench.clients.talk(some, target, { rounds: ROUNDS });
     expect(talk).toEqual({ sent: some.length * ROUNDS, answered: some.length * ROUNDS, lost: [] });
@@ -249,7 +249,7 @@ describe.skipIf(missing() !== undefined)('real servers on two links', () => {
 describe.skipIf(missing() !== undefined)('a flow table', () => {
   const bench = useLbBench({ loadBalancer: { maxFlows: 16, flowTimeout: 1 } });
 
-  it('that is too small forgets flows, and loses neither datagrams nor clients', async () => {
+  it('a flow table that is too small evicts flows, and loses neither datagrams nor clients', async () => {
     const some = sockets.slice(0, 96);
     const counted = await bench.shim.counted(async () => {
       const talk = await bench.clients.talk(some, TARGET, { rounds: ROUNDS });
@@ -260,7 +260,7 @@ describe.skipIf(missing() !== undefined)('a flow table', () => {
       expect(said(payload)).toContain(`${source} `);
   });
 
-  it('forgets idle flows, which the kernel goes on with', async () => {
+  it('idle flows expire, and the kernel still forwards them', async () => {
     const known = bench.freshClient();
     expect(await bench.clients.talk([known], TARGET)).toMatchObject({ answered: 1 });
     await eventually('it is empty', async () => (await bench.shim.flows()).length === 0 || undefined);
@@ -273,7 +273,7 @@ describe.skipIf(missing() !== undefined)('a flow table', () => {
 
 // ---- who gets a flow -------------------------------------------------------------------------------------------
 
-describe.skipIf(missing() !== undefined)('the schedules', () => {
+describe.skipIf(missing() !== undefined)('the schedules by IPv4', () => {
   const to = (port: number, schedule: string, weights: readonly number[], vip = VIP) => ({
     ...{ vip, port, schedule },
     realServers: RIPS.map((address, n) => ({ address, port: PORT, weight: weights[n] })),
@@ -311,17 +311,17 @@ describe.skipIf(missing() !== undefined)('the schedules', () => {
     expect(Math.abs(addresses[0].size - CLIENTS / 2)).toBeLessThan(CLIENTS / 6);
   });
 
-  it('source-hash: by weight', async () => {
+  it('source-hash: servers get clients by weight', async () => {
     const shares = await share(`${VIP}:7002`, of(6001));
     expect(Math.abs(shares[0].length - CLIENTS / 4)).toBeLessThan(CLIENTS / 10);
   });
 
-  it('round-robin: in turn, by weight', async () => {
+  it('round-robin: servers get flows in turn, by weight', async () => {
     const shares = await share(`${VIP}:7003`, [...of(6001), ...of(6002)]);
     expect(shares.map(names => names.length)).toEqual([(CLIENTS * 2 * 3) / 4, (CLIENTS * 2) / 4]);
   });
 
-  it('random: by weight, on the whole', async () => {
+  it('random: servers get flows by weight, on average', async () => {
     const shares = await share(`${VIP}:7004`, [...of(6001), ...of(6002)]);
     // 100 of 400 are expected, give or take 9; five times that is as good as never.
     expect(Math.abs(shares[0].length - CLIENTS / 2)).toBeLessThan(45);
@@ -329,12 +329,12 @@ describe.skipIf(missing() !== undefined)('the schedules', () => {
     expect(again).not.toEqual(shares);
   });
 
-  it('a weight of 0 gets nothing; another VIP has servers of its own', async () => {
+  it('a server with weight 0 gets no flows, and each VIP has servers of its own', async () => {
     expect((await share(`${VIP}:7005`, of(6001)))[0]).toEqual([]);
     expect((await share(`${VIP_2}:7001`, of(6001)))[1]).toEqual([]);
   });
 
-  it('the local address goes by the client and its port', async () => {
+  it('a client’s port has the same local address in all flows, and both addresses are used', async () => {
     const flows = await bench.shim.flows();
     const lip = (of: FlowAnswer) => addressOf(of.lb);
     const first = new Map(flows.map(flow => [flow.client, lip(flow)]));
@@ -343,7 +343,7 @@ describe.skipIf(missing() !== undefined)('the schedules', () => {
     expect(Math.abs(share - flows.length / 2)).toBeLessThan(flows.length / 10);
   });
 
-  it('a port that is no service’s is not forwarded', async () => {
+  it('a datagram to a port of no service is not forwarded', async () => {
     const from = bench.now;
     await bench.clients.send({ from: bench.freshClient(), target: `${VIP}:7999`, payloads: ['00'] });
     await bench.clients.talk([bench.freshClient()], `${VIP}:7001`);

@@ -104,7 +104,7 @@ describe.skipIf(missing() !== undefined).each(makers.filter(([, , , isThere]) =>
       expect(bench.clients.events.filter(({ event }) => event === 'error')).toEqual([]);
     });
 
-    it('the shim makes no NAT and takes nothing away', async () => {
+    it('the shim adds no NAT and removes no rule', async () => {
       const running = await bench.lab.snapshot();
       // Rules of iptables count packets, which may have come in the meantime.
       const withoutCounts = (lines: string[]) => lines.map(line => line.replace(/packets \d+ bytes \d+/, ''));
@@ -138,7 +138,7 @@ describe.skipIf(missing() !== undefined).each(makers.filter(([, , , isThere]) =>
       });
     });
 
-    it('so does one whose client comes and goes by the same interface', async () => {
+    it('an application sees a client that comes and goes by the servers’ interface', async () => {
       const [, other] = bench.lab.rs;
       await other.ip(`route add ${VIP}/32 via ${LIP}`);
       const from = bench.now;
@@ -153,7 +153,7 @@ describe.skipIf(missing() !== undefined).each(makers.filter(([, , , isThere]) =>
       expect(second.client).toMatch(new RegExp(`^${LIP}:`));
     });
 
-    it('marks only the flows of the services that it is told of', async () => {
+    it('flows of services that the configuration does not name get no marks', async () => {
       await bench.reload({ ...EXTERNAL, services: [{ vip: VIP, port: 7001 }] });
       const from = bench.now;
       const before = await intoTun(bench.lab.lb);
@@ -165,7 +165,7 @@ describe.skipIf(missing() !== undefined).each(makers.filter(([, , , isThere]) =>
       expect(marks.map(mark => `${mark.client}:${mark.port}`)).toEqual([marked]);
     });
 
-    it('says so if there is no NAT to stand beside, and takes its own away at the end', async () => {
+    it('a host without NAT brings a warning, and the end restores the host', async () => {
       await removeNat(bench);
       const without = (await bench.lab.snapshot()).filter(line => line.startsWith('nft: table'));
       expect(await bench.shim.stop()).toBe(0);

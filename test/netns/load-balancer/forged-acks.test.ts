@@ -157,7 +157,7 @@ describe.skipIf(missing() !== undefined)('forged ACKs', () => {
         .map(({ event, client, payload }) => `${event} ${client} ${payload}`);
     }
 
-    it('never reach a client, whatever is in them', async () => {
+    it('wrong ACKs neither reach a client nor acknowledge a flow', async () => {
       const from = bench.now;
       const known = await flows(20);
       const unknown = Array.from({ length: 40 }, (_, i) => ({
@@ -193,7 +193,7 @@ describe.skipIf(missing() !== undefined)('forged ACKs', () => {
       for (const flow of listed) expect(flow).toMatchObject({ packets: 1, replies: 0, datapath: 'tun' });
     });
 
-    it('and neither do right ones, of which the first counts', async () => {
+    it('right ACKs do not reach a client, and the first acknowledges its flow', async () => {
       const from = bench.now;
       const known = await flows(10);
       const right = known.map(({ client, seen }) => ({ ...answering(seen), mark: mark(client, carrier) }));
@@ -211,7 +211,7 @@ describe.skipIf(missing() !== undefined)('forged ACKs', () => {
       expect(await intoTun(bench.lab.lb)).toBe(before);
     });
 
-    it('an answer with a mark in it reaches the client without', async () => {
+    it('an answer with a mark reaches the client without the mark', async () => {
       const [{ client, seen }] = await flows(1);
       const from = bench.now;
       for (const kind of carriers) {
@@ -221,7 +221,7 @@ describe.skipIf(missing() !== undefined)('forged ACKs', () => {
       }
     });
 
-    it('do not reach a client when the shim is killed', async () => {
+    it('ACKs do not reach a client after the shim was killed', async () => {
       const known = await flows(10);
       expect(await bench.shim.stop('SIGKILL')).toBe(-1);
       const from = bench.now;

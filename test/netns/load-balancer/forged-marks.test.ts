@@ -110,35 +110,38 @@ describe.skipIf(missing() !== undefined)('marks that a client forges', () => {
     useSide(bench, side);
     const freshClient = () => side.freshClient(bench);
 
-    it.each(variants)('are taken out of a first datagram and a tenth one: %s', async (_, options, marks) => {
-      const from = bench.now;
-      const client = freshClient();
-      const talk = () => bench.clients.talk([client], MARKED, { rounds: 4 });
-      const send = async (payload: string) => {
-        await bench.clients.send({ from: client, target: MARKED, payloads: [text(payload)], options });
-        await bench.clients.got(client, text(payload), from.clients);
-        await bench.clients.send({ from: client, target: MARKED, payloads: [] });
-      };
-      const counted = await bench.shim.counted(async () => {
-        await send('first');
-        await talk();
-        await talk();
-        await send('tenth');
-      });
-      expect(counted.marks_forged).toBe(marks * 2);
-      expect((counted.marks_inserted ?? 0) + (counted.marks_standalone ?? 0)).toBe(1);
+    it.each(variants)(
+      'a client’s mark is removed from a first and a tenth datagram: %s',
+      async (_, options, marks) => {
+        const from = bench.now;
+        const client = freshClient();
+        const talk = () => bench.clients.talk([client], MARKED, { rounds: 4 });
+        const send = async (payload: string) => {
+          await bench.clients.send({ from: client, target: MARKED, payloads: [text(payload)], options });
+          await bench.clients.got(client, text(payload), from.clients);
+          await bench.clients.send({ from: client, target: MARKED, payloads: [] });
+        };
+        const counted = await bench.shim.counted(async () => {
+          await send('first');
+          await talk();
+          await talk();
+          await send('tenth');
+        });
+        expect(counted.marks_forged).toBe(marks * 2);
+        expect((counted.marks_inserted ?? 0) + (counted.marks_standalone ?? 0)).toBe(1);
 
-      const received = await bench.received(0, from);
-      expect(received).toHaveLength(10);
-      for (const { client: seen } of received) expect(seen).toBe(client);
-      const arrived = await bench.arrived(0, from);
-      expect(arrived.flatMap(({ mark: found }) => nameOf(found) ?? [])).toEqual([client]);
-      const last = arrived.find(({ payload }) => payload === text('tenth'));
-      expect(last).toMatchObject({ udpChecksum: 'good', mark: null });
-      expectCleaned(last, options);
-    });
+        const received = await bench.received(0, from);
+        expect(received).toHaveLength(10);
+        for (const { client: seen } of received) expect(seen).toBe(client);
+        const arrived = await bench.arrived(0, from);
+        expect(arrived.flatMap(({ mark: found }) => nameOf(found) ?? [])).toEqual([client]);
+        const last = arrived.find(({ payload }) => payload === text('tenth'));
+        expect(last).toMatchObject({ udpChecksum: 'good', mark: null });
+        expectCleaned(last, options);
+      },
+    );
 
-    it('are taken out of the first of several fragments', async () => {
+    it('a client’s mark is removed from the first of several fragments', async () => {
       const from = bench.now;
       const [client, payload] = [freshClient(), pattern(4000)];
       const big = { from: client, target: MARKED, payloads: [payload], options: forged, dontFragment: false };
@@ -152,7 +155,7 @@ describe.skipIf(missing() !== undefined)('marks that a client forges', () => {
       expect(marks).toEqual([client]);
     });
 
-    it('do not slip by with a hop too few, in other headers, nor as a protocol of their own', async () => {
+    it('a client’s mark does not pass with a hop too few, in another header or as another protocol', async () => {
       const from = bench.now;
       const client = freshClient();
       // The LB's own hop is the last but one: none is left for the way into the TUN.
@@ -179,7 +182,7 @@ describe.skipIf(missing() !== undefined)('marks that a client forges', () => {
       for (const { client: seen } of await bench.received(0, from)) expect(seen).toBe(client);
     });
 
-    it('do not get through when the shim is killed', async () => {
+    it('a client’s mark does not pass after the shim was killed', async () => {
       const [known, fresh] = [freshClient(), freshClient()];
       expect(await bench.clients.talk([known], MARKED, { rounds: 3 })).toMatchObject({ answered: 3 });
       expect(await bench.shim.stop('SIGKILL')).toBe(-1);
@@ -202,7 +205,7 @@ describe.skipIf(missing() !== undefined)('marks that a client forges', () => {
       await bench.shim.start();
     });
 
-    it('are taken out where there are to be no marks at all', async () => {
+    it('a client’s mark is removed where maxTrails is 0', async () => {
       const client = freshClient();
       const from = bench.now;
       await bench.reload({ services, carrier, maxTrails: 0 });

@@ -71,7 +71,7 @@ describe.skipIf(missing() !== undefined)('external IPv6 NAT', () => {
 
     const ourTables = (lines: string[]) => lines.filter(line => /^nft: table .* uoa_/.test(line));
 
-    it('the shim makes no NAT and takes nothing away', async () => {
+    it('the shim adds no NAT and removes no rule', async () => {
       const running = await bench.lab.snapshot();
       expect(running).toEqual(
         expect.arrayContaining(before.filter(line => !line.includes('nf_conntrack_acct'))),
@@ -103,7 +103,7 @@ describe.skipIf(missing() !== undefined)('external IPv6 NAT', () => {
       });
     });
 
-    it('marks only the flows of the services that it is told of, and of their family', async () => {
+    it('flows of services that the configuration does not name get no marks, and their family no table', async () => {
       await bench.reload({ ...EXTERNAL, services: [{ vip: VIP6, port: 7001 }] });
       expect(ourTables(await bench.lab.snapshot())).toEqual([
         'nft: table ip6 uoa_uoa0 {',
@@ -122,7 +122,7 @@ describe.skipIf(missing() !== undefined)('external IPv6 NAT', () => {
       expect(marks.map(found => endpoint(found.client, found.port))).toEqual([marked]);
     });
 
-    it('says so if there is no NAT to stand beside, and takes its own away at the end', async () => {
+    it('a host without NAT brings a warning, and the end restores the host', async () => {
       await bench.lab.lb.must(['nft', 'delete table ip6 kube']);
       expect(await bench.shim.stop()).toBe(0);
       await bench.shim.start();
@@ -168,23 +168,26 @@ describe.skipIf(missing() !== undefined || !canForceForwarding())(
       }
     }
 
-    it.each(['SIGTERM', 'SIGINT'] as const)('%s ends it, and the host is as it was', async signal => {
-      await bench.shim.start();
-      const running = await bench.lab.snapshot();
-      for (const name of ['eth0', 'eth1']) {
-        expect(before).toContain(`sysctls: net.ipv6.conf.${name}.force_forwarding = 0`);
-        expect(running).toContain(`sysctls: net.ipv6.conf.${name}.force_forwarding = 1`);
-      }
-      // It is no router otherwise: that would change what it does with advertisements, redirects and solicitations.
-      for (const lines of [before, running])
-        for (const name of ['all', 'eth0', 'eth1'])
-          expect(lines).toContain(`sysctls: net.ipv6.conf.${name}.forwarding = 0`);
-      await serves();
-      expect(await bench.shim.stop(signal)).toBe(0);
-      expect(await bench.lab.snapshot()).toEqual(before);
-    });
+    it.each(['SIGTERM', 'SIGINT'] as const)(
+      '%s ends it with status 0, and the host is as it was',
+      async signal => {
+        await bench.shim.start();
+        const running = await bench.lab.snapshot();
+        for (const name of ['eth0', 'eth1']) {
+          expect(before).toContain(`sysctls: net.ipv6.conf.${name}.force_forwarding = 0`);
+          expect(running).toContain(`sysctls: net.ipv6.conf.${name}.force_forwarding = 1`);
+        }
+        // It is no router otherwise: that would change what it does with advertisements, redirects and solicitations.
+        for (const lines of [before, running])
+          for (const name of ['all', 'eth0', 'eth1'])
+            expect(lines).toContain(`sysctls: net.ipv6.conf.${name}.forwarding = 0`);
+        await serves();
+        expect(await bench.shim.stop(signal)).toBe(0);
+        expect(await bench.lab.snapshot()).toEqual(before);
+      },
+    );
 
-    it('after SIGKILL the NAT goes on without marks, and the next start takes over', async () => {
+    it('after SIGKILL the NAT works on without marks, and the next start takes over', async () => {
       await bench.shim.start();
       const known = bench.freshClient6();
       expect(await bench.clients.talk([known], TARGET6, { rounds: 3 })).toMatchObject({ lost: [] });
@@ -209,7 +212,7 @@ describe.skipIf(missing() !== undefined || !canForceForwarding())(
       expect(await bench.lab.snapshot()).toEqual(before);
     });
 
-    it('`cleanup` after SIGKILL makes the host as it was, and may be repeated', async () => {
+    it('`cleanup` after SIGKILL restores the host, and a second one changes nothing', async () => {
       await bench.shim.start();
       await serves();
       expect(await bench.shim.stop('SIGKILL')).toBe(-1);
@@ -220,7 +223,7 @@ describe.skipIf(missing() !== undefined || !canForceForwarding())(
       }
     });
 
-    it('SIGHUP takes a family in and out', async () => {
+    it('SIGHUP adds and removes the tables of a family', async () => {
       bench.shim.configure(bench.options({ localAddresses: [LIP6], services: [service6()] }));
       await bench.shim.start();
       const tables = async () =>
@@ -238,7 +241,7 @@ describe.skipIf(missing() !== undefined || !canForceForwarding())(
       expect(await bench.lab.snapshot()).toEqual(before);
     });
 
-    it('`plan` prints what `run` does, and what undoes it', async () => {
+    it('`plan` prints the commands that do what `run` does, and those that undo it', async () => {
       const { lb } = bench.lab;
       const other = { vip: VIP6_2, schedule: 'source-hash', realServers: [{ address: RIPS6[1] }] };
       bench.shim.configure(

@@ -65,7 +65,7 @@ describe.skipIf(missing() !== undefined)('both families by turns', () => {
 
     const carrierOf = (name: string) => (name.startsWith('[') ? carrier : carrier4);
 
-    it('shows every application the real client from the first datagram on, and the clients only the VIPs', async () => {
+    it('every application sees the real client from the first datagram on, and the clients only the VIPs', async () => {
       const from = { ...bench.now, others: others.now };
       const talks = await Promise.all([
         bench.clients.talk(sockets6, TARGET6, { rounds: ROUNDS }),
@@ -99,7 +99,7 @@ describe.skipIf(missing() !== undefined)('both families by turns', () => {
       expect(new Set(marked.map(({ source }) => source))).toEqual(new Set([LIP, LIP6, LIP6_2]));
     });
 
-    it('counts and lists what was sent', async () => {
+    it('counters and `flows` agree with what was sent', async () => {
       const stats = await bench.shim.stats();
       expect(stats).toMatchObject({
         ...{ marks_inserted: FLOWS, marks_standalone: 0, marks_forged: 0, flows: FLOWS },
@@ -127,7 +127,7 @@ describe.skipIf(missing() !== undefined)('both families by turns', () => {
       ).toEqual([...sockets6].sort());
     });
 
-    it('leaves acknowledged flows to the kernel, and to it alone', async () => {
+    it('acknowledged flows bypass the TUN, and their packets have no marks', async () => {
       const [from, before] = [bench.now, await intoTun(bench.lab.lb)];
       expect(await bench.clients.talk(sockets6, TARGET6, { rounds: 3 })).toMatchObject({ lost: [] });
       expect(await intoTun(bench.lab.lb)).toBe(before);
@@ -137,37 +137,40 @@ describe.skipIf(missing() !== undefined)('both families by turns', () => {
         expect({ found, headers }).toEqual({ found: null, headers: [] });
     });
 
-    it.skipIf(NO_CONNTRACK)('by a bit of their conntrack marks, set by the ACK', async () => {
-      const marks = async () => {
-        const list = await bench.lab.lb.must([
-          'conntrack',
-          '-L',
-          '-f',
-          'ipv6',
-          '-p',
-          'udp',
-          '--dport',
-          `${PORT}`,
-        ]);
-        return list.split('\n').flatMap(line => / mark=(\d+)/.exec(line)?.[1] ?? []);
-      };
-      const acknowledged = await marks();
-      expect(acknowledged.length).toBeGreaterThanOrEqual(sockets6.length);
-      expect(new Set(acknowledged)).toEqual(new Set([`${0x20}`]));
-      // Nobody is there to ACK.
-      await bench.servers[0]?.stop();
-      await bench.servers[1]?.stop();
-      const whose = bench.freshClient6();
-      const from = bench.now;
-      await bench.clients.send({ from: whose, target: TARGET6, payloads: [text('who?')] });
-      await eventually('it came', async () => (await bench.arrivedAtAll(from)).length > 0 || undefined);
-      expect((await marks()).sort()).toEqual(['0', ...acknowledged]);
-      await Promise.all(bench.servers.map(server => server?.start()));
-      expect(await bench.clients.talk([whose], TARGET6)).toMatchObject({ lost: [] });
-      await eventually('it is acknowledged', async () => !(await marks()).includes('0') || undefined);
-    });
+    it.skipIf(NO_CONNTRACK)(
+      'an ACK sets a bit of its connection’s ctMark, and nothing else does',
+      async () => {
+        const marks = async () => {
+          const list = await bench.lab.lb.must([
+            'conntrack',
+            '-L',
+            '-f',
+            'ipv6',
+            '-p',
+            'udp',
+            '--dport',
+            `${PORT}`,
+          ]);
+          return list.split('\n').flatMap(line => / mark=(\d+)/.exec(line)?.[1] ?? []);
+        };
+        const acknowledged = await marks();
+        expect(acknowledged.length).toBeGreaterThanOrEqual(sockets6.length);
+        expect(new Set(acknowledged)).toEqual(new Set([`${0x20}`]));
+        // Nobody is there to ACK.
+        await bench.servers[0]?.stop();
+        await bench.servers[1]?.stop();
+        const whose = bench.freshClient6();
+        const from = bench.now;
+        await bench.clients.send({ from: whose, target: TARGET6, payloads: [text('who?')] });
+        await eventually('it came', async () => (await bench.arrivedAtAll(from)).length > 0 || undefined);
+        expect((await marks()).sort()).toEqual(['0', ...acknowledged]);
+        await Promise.all(bench.servers.map(server => server?.start()));
+        expect(await bench.clients.talk([whose], TARGET6)).toMatchObject({ lost: [] });
+        await eventually('it is acknowledged', async () => !(await marks()).includes('0') || undefined);
+      },
+    );
 
-    it('takes datagrams that the sender’s kernel made of one (UDP_SEGMENT)', async () => {
+    it('datagrams that the sender’s kernel cut (UDP_SEGMENT) arrive with the client', async () => {
       const from = bench.now;
       const [whole, whose] = [pattern(6000), bench.freshClient6()];
       await bench.clients.send({ from: whose, target: TARGET6, payloads: [whole], segment: 1000 });
@@ -211,7 +214,7 @@ describe.skipIf(missing() !== undefined)('the schedules by IPv6', () => {
     return sources;
   }
 
-  it('source-hash: a client stays with its server, whatever its port; and by weight', async () => {
+  it('source-hash: a client stays with its server, whatever its port, and servers get clients by weight', async () => {
     const shares = await share(`[${VIP6}]:7001`, [...of(6001), ...of(6002)]);
     const addresses = shares.map(names => new Set(names.map(addressOf)));
     expect(addresses[0].size + addresses[1].size).toBe(CLIENTS);
@@ -221,19 +224,19 @@ describe.skipIf(missing() !== undefined)('the schedules by IPv6', () => {
     expect(Math.abs(weighed[0].length - CLIENTS / 4)).toBeLessThan(CLIENTS / 10);
   });
 
-  it('round-robin: in turn, by weight; a weight of 0 gets nothing, and another VIP has its own', async () => {
+  it('round-robin: servers get flows in turn, by weight, and each VIP has servers of its own', async () => {
     const shares = await share(`[${VIP6}]:7003`, of(6001));
     expect(shares.map(names => names.length)).toEqual([(CLIENTS * 3) / 4, CLIENTS / 4]);
     expect((await share(`[${VIP6_2}]:7001`, of(6001)))[1]).toEqual([]);
   });
 
-  it('random: by weight, on the whole', async () => {
+  it('random: servers get flows by weight, on average', async () => {
     const shares = await share(`[${VIP6}]:7004`, [...of(6001), ...of(6002)]);
     // 100 of 400 are expected, give or take 9; five times that is as good as never.
     expect(Math.abs(shares[0].length - CLIENTS / 2)).toBeLessThan(45);
   });
 
-  it('the local address goes by the client and its port', async () => {
+  it('a client’s port has the same local address in all flows, and both addresses are used', async () => {
     const flows = await bench.shim.flows();
     const first = new Map(flows.map(flow => [flow.client, addressOf(flow.lb)]));
     for (const flow of flows) expect(addressOf(flow.lb)).toBe(first.get(flow.client));

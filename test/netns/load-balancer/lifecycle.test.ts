@@ -80,26 +80,29 @@ describe.skipIf(missing() !== undefined)('the load balancer’s lifecycle', () =
 
   // ---- the end -----------------------------------------------------------------------------------------------
 
-  it.each(['SIGTERM', 'SIGINT'] as const)('%s ends it, and the host is as it was', async signal => {
-    for (let i = 0; i < 2; i++) {
-      await bench.shim.start();
-      const running = await bench.lab.snapshot();
-      expect(running).toContain('sysctls: net.netfilter.nf_conntrack_acct = 1');
-      expect(before).toContain('sysctls: net.netfilter.nf_conntrack_acct = 0');
-      await serves();
-      expect(await bench.shim.stop(signal)).toBe(0);
-      expect(await bench.lab.snapshot()).toEqual(before);
-    }
-  });
+  it.each(['SIGTERM', 'SIGINT'] as const)(
+    '%s ends it with status 0, and the host is as it was',
+    async signal => {
+      for (let i = 0; i < 2; i++) {
+        await bench.shim.start();
+        const running = await bench.lab.snapshot();
+        expect(running).toContain('sysctls: net.netfilter.nf_conntrack_acct = 1');
+        expect(before).toContain('sysctls: net.netfilter.nf_conntrack_acct = 0');
+        await serves();
+        expect(await bench.shim.stop(signal)).toBe(0);
+        expect(await bench.lab.snapshot()).toEqual(before);
+      }
+    },
+  );
 
-  it('a signal while it starts leaves nothing behind', async () => {
+  it('a signal during the start ends it, and leaves nothing behind', async () => {
     const program = bench.shim.launch();
     await eventually('a first line', () => program.log !== '' || undefined);
     expect(await bench.shim.stop()).toBe(0);
     expect(await bench.lab.snapshot()).toEqual(before);
   });
 
-  it('leaves alone what was set before', async () => {
+  it('rules and settings that were there before stay', async () => {
     const { lb } = bench.lab;
     const rules = 'table ip admins { chain c { type filter hook forward priority 5; counter; }\n}\n';
     await lb.must(['nft', '-f', '-'], rules);
@@ -120,7 +123,7 @@ describe.skipIf(missing() !== undefined)('the load balancer’s lifecycle', () =
     expect(await bench.lab.snapshot()).toEqual(before);
   });
 
-  it('a TUN taken away ends it with status 1, and the host is as it was', async () => {
+  it('the loss of its TUN ends it with status 1, and the host is as it was', async () => {
     await bench.shim.start();
     await serves();
     await bench.lab.lb.ip('link del uoa0');
@@ -146,13 +149,13 @@ describe.skipIf(missing() !== undefined)('the load balancer’s lifecycle', () =
   it.each<[string, Record<string, unknown>, number, RegExp]>([
     ['a local address that is not its own', { localAddresses: ['10.10.2.77'] }, 78, /10\.10\.2\.77/],
     [
-      'a real server that nobody knows the way to',
+      'a real server without a route',
       { services: [{ ...to([]), realServers: [{ address: '192.0.2.7' }] }] },
       1,
       /192\.0\.2\.7/,
     ],
     ['an interface that is not there', { interface: { servers: 'eth7' } }, 1, /eth7/],
-  ])('does not start with %s, and leaves nothing behind', async (_, loadBalancer, code, says) => {
+  ])('a start with %s is refused, and leaves nothing behind', async (_, loadBalancer, code, says) => {
     bench.shim.configure(lbOptions(loadBalancer, { log: { level: 'error' } }));
     const program = bench.shim.launch();
     expect(await program.ended).toBe(code);
@@ -162,7 +165,7 @@ describe.skipIf(missing() !== undefined)('the load balancer’s lifecycle', () =
 
   // ---- killed ------------------------------------------------------------------------------------------------
 
-  it('after SIGKILL the NAT goes on without marks, and the next start disturbs nothing', async () => {
+  it('after SIGKILL the NAT works on without marks, and the next start loses no datagram', async () => {
     await bench.shim.start();
     let from = bench.now;
     const killed = await amidTraffic(async progress => {
@@ -195,7 +198,7 @@ describe.skipIf(missing() !== undefined)('the load balancer’s lifecycle', () =
     expect(await bench.lab.snapshot()).toEqual(before);
   });
 
-  it('`cleanup` after SIGKILL makes the host as it was, and may be repeated', async () => {
+  it('`cleanup` after SIGKILL restores the host, and a second one changes nothing', async () => {
     await bench.shim.start();
     await serves();
     const running = await bench.lab.snapshot();
@@ -211,7 +214,7 @@ describe.skipIf(missing() !== undefined)('the load balancer’s lifecycle', () =
     }
   });
 
-  it('killed again and again, with another configuration each time, it still leaves nothing', async () => {
+  it('an orderly end restores the host after three kills with other configurations', async () => {
     for (const loadBalancer of [
       {},
       { services: [to([1])], maxTrails: 1 },
@@ -229,7 +232,7 @@ describe.skipIf(missing() !== undefined)('the load balancer’s lifecycle', () =
 
   // ---- SIGHUP ------------------------------------------------------------------------------------------------
 
-  it('SIGHUP changes services, weights, marks and carrier, and no datagram is lost', async () => {
+  it('SIGHUP changes services, weights, marks and carrier without losing a datagram', async () => {
     bench.shim.configure(lbOptions({ services: [to([0, 1])] }));
     await bench.shim.start();
     const { pid } = await bench.shim.status();
@@ -297,7 +300,7 @@ describe.skipIf(missing() !== undefined)('the load balancer’s lifecycle', () =
 
   // ---- plan --------------------------------------------------------------------------------------------------
 
-  it('`plan` prints what `run` does, and what undoes it', async () => {
+  it('`plan` prints the commands that do what `run` does, and those that undo it', async () => {
     const { lb } = bench.lab;
     bench.shim.configure(
       lbOptions({ services: [to([0, 1]), to([1], { vip: VIP_2, schedule: 'source-hash' })] }),

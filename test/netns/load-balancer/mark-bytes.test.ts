@@ -33,7 +33,7 @@ describe.skipIf(isSkipped)('marks byte for byte', () => {
     const wire = LbWire.use(bench, side);
     const { headers, room } = wire;
 
-    it('a mark is where it belongs, and nothing else is changed', async () => {
+    it('a first datagram has the mark at its place, and no other byte is changed', async () => {
       const payloads = ['one', 'two', 'three', 'four'].map(text);
       const { client, seen } = await wire.observe({ payloads }, 4);
       // Packets may pass others that are still on their way through the TUN.
@@ -44,7 +44,7 @@ describe.skipIf(isSkipped)('marks byte for byte', () => {
       expect(seen.map(({ payload }) => payload).sort()).toEqual([...payloads].sort());
     });
 
-    it('an odd payload, and one whose checksum comes to 0', async () => {
+    it('the checksum is right for an odd payload, and for one that sums to 0', async () => {
       for (const payload of ['61', '616263']) {
         const { client, seen } = await wire.observe({ payloads: [payload] }, 1);
         expect(seen[0].hex).toBe(await wire.laidOut(seen[0], { payload, mark: mark(client, carrier) }));
@@ -81,7 +81,7 @@ describe.skipIf(isSkipped)('marks byte for byte', () => {
       await wire.arrives(payload, {}, 2);
     });
 
-    it('an empty first datagram is one, not none and not two', async () => {
+    it('an empty first datagram arrives as one, behind its mark', async () => {
       const { client, seen } = await wire.observe({ payloads: [''] }, 2);
       expect(seen[0].hex).toBe(await wire.standalone(seen[0], client));
       expect(seen[1].hex).toBe(await wire.laidOut(seen[1], { payload: '' }));
@@ -98,7 +98,7 @@ describe.skipIf(isSkipped)('marks byte for byte', () => {
       expect(unasked.filter(answer => answer.client === other.client)).toHaveLength(1);
     });
 
-    it('a datagram in fragments is whole at the other end, its mark ahead of it', async () => {
+    it('a datagram in fragments arrives whole, behind its mark', async () => {
       const payload = pattern(5000);
       const { client, seen } = await wire.observe({ payloads: [payload], dontFragment: false }, 5);
       expect(seen[0].hex).toBe(await wire.standalone(seen[0], client));
@@ -107,7 +107,7 @@ describe.skipIf(isSkipped)('marks byte for byte', () => {
       await wire.arrives(payload, { dontFragment: false }, 5);
     });
 
-    it('the last hop is the last: hops are as the kernel has them', async () => {
+    it('a marked datagram has the hops left that the kernel would leave it', async () => {
       const { seen } = await wire.observe({ payloads: [text('hop')], ttl: 3 }, 1);
       expect(seen[0]).toMatchObject({ ttl: 2, mark: { carrier } });
       // With one hop left there is none for the way into the TUN.
@@ -115,25 +115,28 @@ describe.skipIf(isSkipped)('marks byte for byte', () => {
       expect(last.seen[0]).toMatchObject({ ttl: 1, mark: null });
     });
 
-    it.each([1400, 1280])('the MTU is that of the route to the RS, %i', async mtu => {
-      const { lb } = bench.lab;
-      const route = `${rips[1]}/${family === 4 ? 32 : 128} dev eth1`;
-      await lb.ip(`-${family} route add ${route} mtu ${mtu}`);
-      try {
-        const fits = pattern(mtu - headers - room);
-        const inside = await wire.observe({ payloads: [fits] }, 1);
-        const marked = { payload: fits, mark: mark(inside.client, carrier), bytes: mtu };
-        expect(inside.seen[0]).toMatchObject(marked);
-        const over = pattern(mtu - headers - room + 1);
-        const ahead = await wire.observe({ payloads: [over] }, 2);
-        expect(ahead.seen[0].hex).toBe(await wire.standalone(ahead.seen[0], ahead.client));
-        expect(ahead.seen[1]).toMatchObject({ payload: over, mark: null });
-      } finally {
-        await lb.ip(`-${family} route del ${route}`);
-      }
-    });
+    it.each([1400, 1280])(
+      'a mark goes ahead of what has no room for it in the MTU of the route, %i',
+      async mtu => {
+        const { lb } = bench.lab;
+        const route = `${rips[1]}/${family === 4 ? 32 : 128} dev eth1`;
+        await lb.ip(`-${family} route add ${route} mtu ${mtu}`);
+        try {
+          const fits = pattern(mtu - headers - room);
+          const inside = await wire.observe({ payloads: [fits] }, 1);
+          const marked = { payload: fits, mark: mark(inside.client, carrier), bytes: mtu };
+          expect(inside.seen[0]).toMatchObject(marked);
+          const over = pattern(mtu - headers - room + 1);
+          const ahead = await wire.observe({ payloads: [over] }, 2);
+          expect(ahead.seen[0].hex).toBe(await wire.standalone(ahead.seen[0], ahead.client));
+          expect(ahead.seen[1]).toMatchObject({ payload: over, mark: null });
+        } finally {
+          await lb.ip(`-${family} route del ${route}`);
+        }
+      },
+    );
 
-    it.skipIf(!HAS_TSHARK)('tshark reads the same, and so it does an ACK', async () => {
+    it.skipIf(!HAS_TSHARK)('tshark finds the mark in a datagram and in its ACK', async () => {
       const file = join(bench.shim.directory, `${carrier}.pcap`);
       const tcpdump = await capture(bench.lab.rs[0], file, 'host', lips[0]);
       const { client } = await wire.observe({ payloads: [text('whose?')] }, 1, 0);
@@ -170,14 +173,14 @@ describe.skipIf(isSkipped)('marks byte for byte', () => {
     const wire = LbWire.use(bench, side);
     const { headers, room } = wire;
 
-    it('a checksum that was left out stays left out', async () => {
+    it('a datagram without a checksum is marked without one', async () => {
       const payload = text('unchecked');
       const { client, seen } = await wire.observe({ payloads: [payload], checksum: false }, 1);
       const spec = { payload, mark: mark(client, carrier), checksum: 'zero' } as const;
       expect(seen[0].hex).toBe(await wire.laidOut(seen[0], spec));
     });
 
-    it('a header full of options', async () => {
+    it('a header full of options stays, with the mark ahead of it (ipo) or behind it (opp)', async () => {
       const payload = text('options');
       const count = carrier === 'ipo' ? 2 : 1;
       const { client, seen } = await wire.observe({ payloads: [payload], options: FULL }, count);
@@ -196,7 +199,7 @@ describe.skipIf(isSkipped)('marks byte for byte', () => {
       ['a word', '9e04cafe'],
       ['as many as leave room for the mark', `9e20${'a5'.repeat(30)}`],
       ['one too many', `9e24${'a5'.repeat(34)}`],
-    ])('options that were there stay behind the mark: %s', async (_, options) => {
+    ])('options of the client stay behind the mark: %s', async (_, options) => {
       const payload = text('options');
       const isFull = carrier === 'ipo' && options.length / 2 > 32;
       const { client, seen } = await wire.observe({ payloads: [payload], options }, isFull ? 2 : 1);
@@ -206,7 +209,7 @@ describe.skipIf(isSkipped)('marks byte for byte', () => {
       expect(last.hex).toBe(await wire.laidOut(last, { payload, options, ...marked }));
     });
 
-    it('the MTU is what the kernel has learned of the path since', async () => {
+    it('a mark goes ahead of what has no room for it in the path MTU that the kernel has learned', async () => {
       const { lb } = bench.lab;
       const [, rs] = bench.wires;
       const from = rs.now;
@@ -243,7 +246,7 @@ describe.skipIf(isSkipped)('marks byte for byte', () => {
     const { carrier } = side;
     const wire = LbWire.use(bench, side);
 
-    it('options of the client’s own stay, and the mark finds its place behind them or ahead', async () => {
+    it('destination options of the client stay, with the mark behind them (dstopt) or ahead (opp)', async () => {
       const [payload, options] = [text('options'), '1e04cafe0102'];
       const count = carrier === 'opp' ? 2 : 1;
       const { client, seen } = await wire.observe({ payloads: [payload], options }, count);

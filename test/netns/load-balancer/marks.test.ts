@@ -30,7 +30,7 @@ describe.skipIf(missing() !== undefined)('marks per flow', () => {
       return arrived.map(({ mark: found }) => nameOf(found) ?? null);
     }
 
-    it.each([0, 1, 3, 5])('an RS that never ACKs gets %i at most', async maxTrails => {
+    it.each([0, 1, 3, 5])('a flow to an RS that never ACKs gets %i marks at most', async maxTrails => {
       await bench.reload({ services, carrier: configured, maxTrails });
       const [from, before] = [bench.now, await intoTun(bench.lab.lb)];
       const client = freshClient();
@@ -56,7 +56,7 @@ describe.skipIf(missing() !== undefined)('marks per flow', () => {
       expect(refusals).toEqual([]);
     });
 
-    it.each([1, 3, 5])('an RS that ACKs at once gets one of %i', async maxTrails => {
+    it.each([1, 3, 5])('a flow to an RS that ACKs at once gets one mark of %i', async maxTrails => {
       await bench.reload({ services, carrier: configured, maxTrails });
       const [from, before] = [bench.now, await intoTun(bench.lab.lb)];
       const clients = Array.from({ length: 10 }, freshClient);
@@ -72,7 +72,7 @@ describe.skipIf(missing() !== undefined)('marks per flow', () => {
       expect(passed).toBeLessThanOrEqual(clients.length * (1 + maxTrails));
     });
 
-    it('an RS that ACKs gets none where there are to be none', async () => {
+    it('a flow gets no mark where maxTrails is 0', async () => {
       await bench.reload({ services, carrier: configured, maxTrails: 0 });
       const [from, before] = [bench.now, await intoTun(bench.lab.lb)];
       expect(await bench.clients.talk([freshClient()], MARKED, { rounds: 5 })).toMatchObject({

@@ -59,7 +59,7 @@ const TCP_SYN = `9c401b58${'00'.repeat(8)}50020400${'00'.repeat(4)}`;
 /** Carriers make no difference here. */
 const ONE_EACH = SIDES.filter(({ family, carrier }) => carrier !== 'opp' && (family === 4 || hasForce));
 
-describe.skipIf(missing() !== undefined).each(ONE_EACH)('what passes by IPv$family', side => {
+describe.skipIf(missing() !== undefined).each(ONE_EACH)('forwarding by IPv$family', side => {
   const { family, vip, lips, rips, carriers } = side;
   const {
     client: source,
@@ -154,7 +154,7 @@ describe.skipIf(missing() !== undefined).each(ONE_EACH)('what passes by IPv$fami
     await Promise.all([...bench.wires, behindClients].map(wire => wire.ask({ op: 'ping' })));
   }
 
-  it('is nothing on a host that is no router', async () => {
+  it('a host that is no router forwards only balanced flows', async () => {
     const nothing = { in: [], out: [] };
     expect(await passing()).toEqual(nothing);
     await bench.shim.start();
@@ -172,7 +172,7 @@ describe.skipIf(missing() !== undefined).each(ONE_EACH)('what passes by IPv$fami
     ['a router', router, [true, true]],
     ['one that forwards only from the clients’ side', [by('eth0')], [true, false]],
     ['one that forwards only from the servers’ side', [by('eth1')], [false, true]],
-  ] as const)('is the same as before on %s', async (_, keys, passes) => {
+  ] as const)('%s forwards what it forwarded before', async (_, keys, passes) => {
     const { lb } = bench.lab;
     try {
       for (const key of keys) await lb.sysctl(key, 1);
@@ -191,7 +191,7 @@ describe.skipIf(missing() !== undefined).each(ONE_EACH)('what passes by IPv$fami
     expect(await bench.lab.snapshot()).toEqual(before);
   });
 
-  it('and the host’s own traffic is left alone', async () => {
+  it('the host’s own traffic bypasses the TUN', async () => {
     const { lb } = bench.lab;
     const lip = addressOf(endpoint(lips[0], 0));
     await bench.shim.start();

@@ -35,39 +35,42 @@ describe.skipIf(missing() !== undefined)('bursts', () => {
   it.each([
     ['ipo', 5000],
     ['opp', 6000],
-  ] as const)('never show the LB’s address once a mark was sent ahead, %s', async (carrier, port) => {
-    await bench.restart({ carrier });
-    const sockets = Array.from({ length: CLIENTS * 2 }, (_, n) => `${client(n % CLIENTS)}:${port + n}`);
-    const from = bench.now;
-    const missed = await misses();
-    const talk = await bench.clients.talk(sockets, TARGET, { burst: BURST, together: 100 });
-    expect(talk).toEqual({ sent: sockets.length * BURST, answered: sockets.length * BURST, lost: [] });
+  ] as const)(
+    'an application never sees the LB’s address behind a mark of the flow, %s',
+    async (carrier, port) => {
+      await bench.restart({ carrier });
+      const sockets = Array.from({ length: CLIENTS * 2 }, (_, n) => `${client(n % CLIENTS)}:${port + n}`);
+      const from = bench.now;
+      const missed = await misses();
+      const talk = await bench.clients.talk(sockets, TARGET, { burst: BURST, together: 100 });
+      expect(talk).toEqual({ sent: sockets.length * BURST, answered: sockets.length * BURST, lost: [] });
 
-    /** Datagrams that came behind a mark of their flow, and those that had overtaken it. */
-    const behind = new Set<string>();
-    const ahead = new Set<string>();
-    const named = new Set<string>();
-    for (const { mark, payload } of await bench.arrivedAtAll(from)) {
-      const flow = said(payload).split(' ')[0];
-      if (mark) named.add(`${mark.client}:${mark.port}`);
-      (named.has(flow) ? behind : ahead).add(said(payload));
-    }
-    expect(named).toEqual(new Set(sockets));
-    expect(behind.size + ahead.size).toBe(sockets.length * BURST);
+      /** Datagrams that came behind a mark of their flow, and those that had overtaken it. */
+      const behind = new Set<string>();
+      const ahead = new Set<string>();
+      const named = new Set<string>();
+      for (const { mark, payload } of await bench.arrivedAtAll(from)) {
+        const flow = said(payload).split(' ')[0];
+        if (mark) named.add(`${mark.client}:${mark.port}`);
+        (named.has(flow) ? behind : ahead).add(said(payload));
+      }
+      expect(named).toEqual(new Set(sockets));
+      expect(behind.size + ahead.size).toBe(sockets.length * BURST);
 
-    for (const { client: seen, payload } of await bench.receivedByAll(from)) {
-      const words = said(payload);
-      const isKnown = behind.has(words);
-      expect(`${words} as ${seen}`).toMatch(isKnown ? `${words} as ${words.split(' ')[0]}` : `as ${LIP}:`);
-    }
-    // Those the RS has counted: it had no mark to go by.
-    expect((await misses()) - missed).toBe(ahead.size);
-    expect((await bench.shim.stats()).dropped_io).toBe(0);
-  });
+      for (const { client: seen, payload } of await bench.receivedByAll(from)) {
+        const words = said(payload);
+        const isKnown = behind.has(words);
+        expect(`${words} as ${seen}`).toMatch(isKnown ? `${words} as ${words.split(' ')[0]}` : `as ${LIP}:`);
+      }
+      // Those the RS has counted: it had no mark to go by.
+      expect((await misses()) - missed).toBe(ahead.size);
+      expect((await bench.shim.stats()).dropped_io).toBe(0);
+    },
+  );
 });
 
 describe.skipIf(missing({ tcpdump: 'tcpdump' }) !== undefined)('bench/order.py', () => {
-  it.each([['--ack'], ['--no-ack']])('counts every packet (%s)', async ack => {
+  it.each([['--ack'], ['--no-ack']])('bench/order.py counts every packet (%s)', async ack => {
     const outcome = await run(['python3', BENCH, '--flows', '300', '--json', ack]);
     expect(outcome).toMatchObject({ code: 0, stderr: '' });
     const figures = JSON.parse(outcome.stdout) as Record<string, number>;

@@ -98,50 +98,53 @@ describe.skipIf(missing() !== undefined)('a narrow path to a real server', () =>
     it.each([
       ['by a byte', NARROW - headers - room + 1],
       ['by all of it', NARROW - headers],
-    ])('what only its mark makes too big, %s, is lost once, and nobody is told', async (_, length) => {
-      const whose = freshClient();
-      const from = { ...bench.now, far: far.now, outside: outside.now };
-      const lost = pattern(length);
-      const counted = await bench.shim.counted(async () => {
-        expect(await send(whose, lost)).toBe(0);
-        const sent = await far.event('the marked one', ({ payload }) => payload === lost, from.far);
-        expect(sent).toMatchObject({ mark: mark(whose, carrier), bytes: headers + length + room });
-        await eventually(
-          'the error is seen to',
-          async () => (await bench.shim.stats()).packets_ignored > 0 || undefined,
-        );
-      });
-      expect(counted).toEqual({ packets_seen: 2, marks_inserted: 1, packets_ignored: 1 });
+    ])(
+      'a datagram that only its mark makes too big, %s, is lost once, and its client is told nothing',
+      async (_, length) => {
+        const whose = freshClient();
+        const from = { ...bench.now, far: far.now, outside: outside.now };
+        const lost = pattern(length);
+        const counted = await bench.shim.counted(async () => {
+          expect(await send(whose, lost)).toBe(0);
+          const sent = await far.event('the marked one', ({ payload }) => payload === lost, from.far);
+          expect(sent).toMatchObject({ mark: mark(whose, carrier), bytes: headers + length + room });
+          await eventually(
+            'the error is seen to',
+            async () => (await bench.shim.stats()).packets_ignored > 0 || undefined,
+          );
+        });
+        expect(counted).toEqual({ packets_seen: 2, marks_inserted: 1, packets_ignored: 1 });
 
-      // From now on marks go ahead, of this flow and of others, and nothing more is lost.
-      for (const [name, words] of [
-        [whose, `00${pattern(length - 1)}`],
-        [freshClient(), `01${pattern(length - 1)}`],
-      ]) {
-        const { seen, packets } = await passes(name, words);
-        expect(seen.client).toBe(name);
-        expect(packets).toMatchObject([
-          { payload: '', mark: mark(name, carrier) },
-          { payload: words, mark: null, bytes: headers + length },
-        ]);
-      }
-      // Where there is room, they go inside.
-      const [other, fits] = [freshClient(), pattern(NARROW - headers - room)];
-      const { seen, packets } = await passes(other, fits);
-      expect(seen.client).toBe(other);
-      expect(packets).toMatchObject([{ payload: fits, mark: mark(other, carrier), bytes: NARROW }]);
+        // From now on marks go ahead, of this flow and of others, and nothing more is lost.
+        for (const [name, words] of [
+          [whose, `00${pattern(length - 1)}`],
+          [freshClient(), `01${pattern(length - 1)}`],
+        ]) {
+          const { seen, packets } = await passes(name, words);
+          expect(seen.client).toBe(name);
+          expect(packets).toMatchObject([
+            { payload: '', mark: mark(name, carrier) },
+            { payload: words, mark: null, bytes: headers + length },
+          ]);
+        }
+        // Where there is room, they go inside.
+        const [other, fits] = [freshClient(), pattern(NARROW - headers - room)];
+        const { seen, packets } = await passes(other, fits);
+        expect(seen.client).toBe(other);
+        expect(packets).toMatchObject([{ payload: fits, mark: mark(other, carrier), bytes: NARROW }]);
 
-      expect(await errors(from.clients)).toEqual([]);
-      expect(await bench.clients.mtu(whose)).toBe(WIDE);
-      expect(await tooBig(from.outside)).toEqual([]);
-      expect((await bench.received(0, from)).map(({ payload }) => payload)).not.toContain(lost);
-    });
+        expect(await errors(from.clients)).toEqual([]);
+        expect(await bench.clients.mtu(whose)).toBe(WIDE);
+        expect(await tooBig(from.outside)).toEqual([]);
+        expect((await bench.received(0, from)).map(({ payload }) => payload)).not.toContain(lost);
+      },
+    );
 
     it.each([
       ['by a byte', NARROW - headers + 1],
       ['by as much as a mark', NARROW - headers + room],
       ['and has no room for a mark either', WIDE - headers],
-    ])('a client is told of what is too big by itself, %s', async (_, length) => {
+    ])('a client is told of a datagram that is too big by itself, %s', async (_, length) => {
       const whose = freshClient();
       const from = { ...bench.now, outside: outside.now };
       expect(await send(whose, pattern(length))).toBe(0);
@@ -178,7 +181,7 @@ describe.skipIf(missing() !== undefined)('a narrow path to a real server', () =>
       expect(await tooBig(from.outside)).toHaveLength(1);
     });
 
-    it('of a flow that has its marks behind it, the kernel tells the client itself', async () => {
+    it('the kernel tells the client of an acknowledged flow, without the shim', async () => {
       const whose = freshClient();
       await passes(whose, text('hello'));
       await eventually(
@@ -193,7 +196,7 @@ describe.skipIf(missing() !== undefined)('a narrow path to a real server', () =>
       expect(await intoTun(bench.lab.lb)).toBe(before);
     });
 
-    it('says nothing to the real server of all this', async () => {
+    it('the real server gets neither errors nor packets that are too big', async () => {
       const from = bench.now;
       await send(freshClient(), pattern(NARROW - headers));
       await send(freshClient(), pattern(WIDE - headers));
@@ -232,32 +235,35 @@ describe.skipIf(missing() !== undefined)('a narrow path to the clients', () => {
     { by: 'near', v6: true },
     { by: 'lb', v6: false },
     { by: 'lb', v6: true },
-  ] as const)('the real server hears of it in its own terms: $by, IPv6 $v6', async ({ by, v6 }) => {
-    const [lip, rip, target] = v6
-      ? [LIP6, RIPS6[0], endpoint(VIP6, BIG)]
-      : [LIP, RIPS[0], endpoint(VIP, BIG)];
-    const wide = v6 ? bench.freshClient6() : bench.freshClient();
-    let from = { ...bench.now, far: far.now };
-    await bench.clients.send({ from: wide, target, payloads: [text('wide')] });
-    await bench.clients.got(wide, pattern(1452), from.clients);
+  ] as const)(
+    'the real server gets an error about the packet that it sent: $by, IPv6 $v6',
+    async ({ by, v6 }) => {
+      const [lip, rip, target] = v6
+        ? [LIP6, RIPS6[0], endpoint(VIP6, BIG)]
+        : [LIP, RIPS[0], endpoint(VIP, BIG)];
+      const wide = v6 ? bench.freshClient6() : bench.freshClient();
+      let from = { ...bench.now, far: far.now };
+      await bench.clients.send({ from: wide, target, payloads: [text('wide')] });
+      await bench.clients.got(wide, pattern(1452), from.clients);
 
-    await bench.lab.narrowClients(by, NARROW);
-    from = { ...bench.now, far: far.now };
-    const whose = v6 ? bench.freshClient6() : bench.freshClient();
-    await bench.clients.send({ from: whose, target, payloads: [text('narrow')] });
-    const asked = await far.event('the question', ({ payload }) => payload === text('narrow'), from.far);
-    const { icmp, destination } = await far.event(
-      'too big',
-      seen => seen.icmp?.quoted !== undefined,
-      from.far,
-    );
-    expect(destination).toBe(rip);
-    expect(icmp).toMatchObject({ ...(v6 ? { type: 2, code: 0 } : { type: 3, code: 4 }), value: NARROW });
-    expect(icmp?.checksumGood).toBe(true);
-    expect(icmp?.quoted).toMatchObject({
-      ...{ source: rip, sourcePort: BIG, destination: lip, destinationPort: asked.sourcePort },
-      udpLength: 1460,
-    });
-    expect(await bench.clients.unasked(from.clients)).toEqual([]);
-  });
+      await bench.lab.narrowClients(by, NARROW);
+      from = { ...bench.now, far: far.now };
+      const whose = v6 ? bench.freshClient6() : bench.freshClient();
+      await bench.clients.send({ from: whose, target, payloads: [text('narrow')] });
+      const asked = await far.event('the question', ({ payload }) => payload === text('narrow'), from.far);
+      const { icmp, destination } = await far.event(
+        'too big',
+        seen => seen.icmp?.quoted !== undefined,
+        from.far,
+      );
+      expect(destination).toBe(rip);
+      expect(icmp).toMatchObject({ ...(v6 ? { type: 2, code: 0 } : { type: 3, code: 4 }), value: NARROW });
+      expect(icmp?.checksumGood).toBe(true);
+      expect(icmp?.quoted).toMatchObject({
+        ...{ source: rip, sourcePort: BIG, destination: lip, destinationPort: asked.sourcePort },
+        udpLength: 1460,
+      });
+      expect(await bench.clients.unasked(from.clients)).toEqual([]);
+    },
+  );
 });

@@ -76,7 +76,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('addresses, by %s', ste
 
   // ---- services ----------------------------------------------------------------------------------------------
 
-  it('serves addresses and port ranges as they are named, and no others', async () => {
+  it('clients are served at the configured addresses and ports, and at no others', async () => {
     const { resident: shim } = stage;
     await shim.reload(
       serving(`${LIP}/32`, [
@@ -139,12 +139,12 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('addresses, by %s', ste
     ['one service address', [{ address: RIP, port: 7000 }]],
     ['services on all addresses', [RIP, RIP_2, RS_BEHIND].map(address => ({ address, port: 7000 }))],
     ['every port of one address', [{ address: RIP, port: 'any' }]],
-  ])('direct clients are answered as without the shim: %s', async (_, services) => {
+  ])('direct clients are answered as without the shim, with %s', async (_, services) => {
     await stage.resident.reload(serving(`${LIP}/32`, services));
     expect(await answers()).toEqual(without.answers);
   });
 
-  it('an address on lo is a service’s as well', async () => {
+  it('clients are served at an address on lo', async () => {
     const address = '198.51.100.50';
     await stage.lab.rs.ip(`address add ${address}/32 dev lo`);
     await stage.resident.reload(serving(`${LIP}/32`, [{ address, port: 7000 }]));
@@ -155,7 +155,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('addresses, by %s', ste
 
   // ---- load balancers ----------------------------------------------------------------------------------------
 
-  it('load balancers on two interfaces, each with its own', () =>
+  it('load balancers on two interfaces are served, each on its own', () =>
     Stage.in(async stage => {
       const { rs } = stage.lab;
       const behind = { wire: await stage.behind() };
@@ -188,7 +188,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('addresses, by %s', ste
       expect(await rs.snapshot()).toEqual(before);
     }));
 
-  it('a prefix of load balancers that holds the host itself and its direct clients', async () => {
+  it('a load-balancer prefix that holds the host itself leaves its own and direct flows alone', async () => {
     const { resident: shim } = stage;
     await shim.reload(
       serving(
@@ -243,7 +243,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('addresses, by %s', ste
   for (const [what, { rs: rsName, lb: lbName, up, on }] of Object.entries(LINKS)) {
     const unsupported = linkMissing(/type (\w+)/.exec(up[0])?.[1] ?? '');
     if (unsupported !== undefined) console.warn(`\n*** SKIPPED: ${what}: ${unsupported} ***\n`);
-    it.skipIf(unsupported !== undefined)(`load balancers on ${what}`, () =>
+    it.skipIf(unsupported !== undefined)(`load balancers on ${what} are served`, () =>
       Stage.in(async stage => {
         const { lb, rs } = stage.lab;
         for (const command of up) {
@@ -301,7 +301,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('addresses, by %s', ste
   it.each([
     ['the first, then the second', [0, 1]],
     ['the second, then the first', [1, 0]],
-  ])('two shims on one host, ended in this order: %s', (_, order) =>
+  ])('two shims on one host serve, each after the other’s end: %s', (_, order) =>
     Stage.in(async stage => {
       const { rs } = stage.lab;
       const other = { app: await App.start(rs, 'echo', 7001) };
@@ -329,7 +329,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('addresses, by %s', ste
     }),
   );
 
-  it('two network namespaces, each with a shim of the same names', () =>
+  it('a kill and `cleanup` in one network namespace leave the shim in another alone', () =>
     Stage.in(async stage => {
       await Stage.in(async other => {
         const [shim, same] = [await stage.running({ routing }), await other.running({ routing })];

@@ -145,7 +145,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('big datagrams by %s', 
   // ---- whole -------------------------------------------------------------------------------------------------
 
   describe.each(WAYS)('$carrier', way => {
-    it.each([9000, way.largest])('%i bytes pass both ways, in any order', async size => {
+    it.each([9000, way.largest])('%i bytes arrive both ways, in any order of fragments', async size => {
       const pieces = Math.ceil((size + 8) / way.fragmentAt) + 1;
       for (const order of [inOrder, reversed, shuffled]) {
         const { packet, client, mark } = flowOf(way);
@@ -162,7 +162,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('big datagrams by %s', 
       }
     });
 
-    it('a lost fragment costs its datagram, and nothing else', async () => {
+    it('a lost fragment loses its own datagram alone', async () => {
       const { packet, client, mark } = flowOf(way);
       const all = inOrder((await bench.wire.fragments({ ...packet, payload: fresh(9000), mark })).length);
       for (const lost of [0, 3, all.length - 1]) {
@@ -173,7 +173,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('big datagrams by %s', 
       }
     });
 
-    it('fragments that come twice count once', async () => {
+    it('duplicated fragments change nothing in their datagram', async () => {
       const { packet, client, mark } = flowOf(way);
       for (const order of [inOrder, reversed]) {
         const from = appOf(way).now;
@@ -189,7 +189,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('big datagrams by %s', 
       }
     });
 
-    it('two of them at the same time do not mix', async () => {
+    it('two datagrams whose fragments come by turns arrive whole', async () => {
       const flows = [flowOf(way), flowOf(way)];
       const sent = flows.map(({ packet, mark }) => ({
         ...{ ...packet, mark, payload: fresh(9000), identification: ++number },
@@ -204,7 +204,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('big datagrams by %s', 
       }
     });
 
-    it('a wildcard socket’s answer comes from the address that was asked, every fragment of it', async () => {
+    it('every fragment of a wildcard socket’s answer comes from the address that was asked', async () => {
       const { packet, client, mark } = flowOf(way);
       for (const spec of [{ mark }, {}]) {
         const sent = { ...packet, destination: way.other, payload: fresh(9000), ...spec };
@@ -220,7 +220,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('big datagrams by %s', 
   // Fragments are fragments, whichever way they came in.
   // Behind the TUN both steerings are one: once is enough.
   describe.each(steering === 'policy-routing' ? WAYS : [])('$carrier, not whole', way => {
-    it('the smallest fragments that show a whole header will do', async () => {
+    it('the smallest fragments that hold a whole header show the client', async () => {
       const { packet, client, mark } = flowOf(way);
       const sent = { ...packet, payload: fresh(240), mark, fragmentAt: way.headers };
       const count = (await bench.wire.fragments(sent)).length;
@@ -233,7 +233,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('big datagrams by %s', 
       ['a bit of the piece before it', 1432, 1440],
       ['the middle of a piece', 1448, 8],
       ['all but the first headers', 40, 1440],
-    ])('what overlaps %s changes nothing in it', async (_, offset, length) => {
+    ])('an overlap of %s changes no byte of a datagram', async (_, offset, length) => {
       const { ends } = flowOf(way);
       // Without a checksum, where that is allowed, a mixture would be delivered.
       const checksum = way.carrier === 'dstopt' ? {} : { checksum: 'zero' as const };
@@ -252,7 +252,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('big datagrams by %s', 
       }
     });
 
-    it('lies about offset and length do no harm', async () => {
+    it('fragments with impossible offsets and lengths disturb no other datagram', async () => {
       const { ends } = flowOf(way);
       const packet = await ipPacket(way, ends, { payload: fresh(4000) });
       const first = packet.body.slice(0, 2880);
@@ -287,7 +287,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('big datagrams by %s', 
 
   // ---- bounds ------------------------------------------------------------------------------------------------
 
-  it('orphans cost no more memory than is set aside for them', async () => {
+  it('fragments without a first one take no more memory than is reserved', async () => {
     const { wire, shim } = bench;
     const orphans = WAYS.map(({ source, destination, carrier }) => ({
       ...{ source, destination, sourcePort: 1, body: pattern(1440), fragment: { offset: 1440, more: true } },

@@ -83,7 +83,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('IPv6 by %s', steering 
   // ---- marks -------------------------------------------------------------------------------------------------
 
   describe.each(CARRIERS)('%s', carrier => {
-    it('shows the client to the application, also for what comes later, and ACKs to the byte', async () => {
+    it('the application sees the client, also without a mark later, and the ACK is right to the byte', async () => {
       const { wire, shim } = bench;
       const sourcePort = freshPort();
       const from = wire.now;
@@ -112,7 +112,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('IPv6 by %s', steering 
       ]);
     });
 
-    it('sends no ACK where it is turned off', async () => {
+    it('a load balancer with ack: false gets no ACK', async () => {
       const { wire } = bench;
       const from = wire.now;
       expect(await clientOf({ source: LIP6_2, mark: mark(CLIENT, carrier) })).toBe(CLIENT);
@@ -120,7 +120,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('IPv6 by %s', steering 
       expect(acksAmong(wire.since(from))).toEqual([]);
     });
 
-    it('consumes a standalone packet, ACKs it and learns from it', async () => {
+    it('a standalone packet is learned, acknowledged and not delivered', async () => {
       const { wire, shim } = bench;
       const sourcePort = freshPort();
       const [fromApp, fromWire] = [apps.wildcard.now, wire.now];
@@ -134,7 +134,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('IPv6 by %s', steering 
       expect(counted.uoa_miss).toBeUndefined();
     });
 
-    it('learns no impossible client, and delivers with the load balancer as source', async () => {
+    it('an impossible client is not learned, and the application sees the load balancer', async () => {
       const { wire, shim } = bench;
       const clients = ['::', '::1', 'ff02::1', 'ff0e::7', 'fe80::7', '::ffff:203.0.113.7', RIP6, RIP6_2];
       const impossible = [...clients.map(address => endpoint(address, 5555)), '[2001:db8::7]:0'];
@@ -153,7 +153,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('IPv6 by %s', steering 
       expect(acksAmong(wire.since(from))).toEqual([]);
     });
 
-    it('drops a datagram with a wrong checksum, and one with none', async () => {
+    it('a datagram with a wrong checksum or none is dropped', async () => {
       const sourcePort = freshPort();
       const marked = { ...TO_SERVICE6, sourcePort, mark: mark(CLIENT, carrier) };
       expect(await clientOf(marked)).toBe(CLIENT);
@@ -164,7 +164,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('IPv6 by %s', steering 
       expect(apps.wildcard.clients(from)).toHaveLength(1);
     });
 
-    it.each([2, 64, 255])('leaves hop limit (%i), traffic class and flow label as they are', async ttl => {
+    it.each([2, 64, 255])('hop limit (%i), traffic class and flow label stay', async ttl => {
       const sourcePort = freshPort();
       for (const spec of [{ mark: mark(CLIENT, carrier) }, {}]) {
         const { seen } = await exchange({ sourcePort, ttl, tos: 0xb8, flow: 0xabcde, ...spec });
@@ -173,7 +173,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('IPv6 by %s', steering 
     });
   });
 
-  it('counts a datagram without mark or flow as a miss, and shows the load balancer', async () => {
+  it('a datagram without mark or flow counts as a miss, and shows the load balancer', async () => {
     const sourcePort = freshPort();
     const counted = await bench.shim.counted(async () => {
       expect(await clientOf({ sourcePort })).toBe(endpoint(LIP6, sourcePort));
@@ -181,7 +181,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('IPv6 by %s', steering 
     expect(counted).toMatchObject({ uoa_none: 1, uoa_miss: 1, packets_delivered: 1, replies_passed: 1 });
   });
 
-  it('goes by a new mark from then on', async () => {
+  it('a new mark changes the client from then on', async () => {
     const sourcePort = freshPort();
     for (const client of ['[2001:db8::9]:1', '[2001:db8::10]:2']) {
       expect(await clientOf({ sourcePort, mark: mark(client, 'dstopt') })).toBe(client);
@@ -189,7 +189,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('IPv6 by %s', steering 
     }
   });
 
-  it('leaves direct clients alone, and their marks', async () => {
+  it('direct clients and their marks are left alone', async () => {
     const { wire, shim } = bench;
     const sourcePort = freshPort();
     const from = wire.now;
@@ -211,7 +211,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('IPv6 by %s', steering 
     ['behind it', '', SKIPPED_OPTION],
     ['on both sides', SKIPPED_OPTION, SKIPPED_OPTION.repeat(2)],
     ['at an odd offset', `00${SKIPPED_OPTION}`, ''],
-  ])('leaves an option %s to the application', async (_, before, after) => {
+  ])('an option %s reaches the application', async (_, before, after) => {
     const sourcePort = freshPort();
     const { seen, answer } = await exchange({ sourcePort, mark: mark(CLIENT, 'dstopt'), before, after });
     expect(seen.client).toBe(CLIENT);
@@ -219,7 +219,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('IPv6 by %s', steering 
     expect(answer.destinationPort).toBe(sourcePort);
   });
 
-  it('finds the mark behind hop-by-hop options, and passes those where there is none', async () => {
+  it('a mark behind hop-by-hop options is found, and such options without a mark pass', async () => {
     const extensions = [{ type: 0, options: SKIPPED_OPTION }];
     const sourcePort = freshPort();
     expect(await clientOf({ sourcePort, extensions, mark: mark(CLIENT, 'dstopt') })).toBe(CLIENT);
@@ -232,7 +232,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('IPv6 by %s', steering 
   // ---- replies -----------------------------------------------------------------------------------------------
 
   it.each(['wildcard', 'bound', 'connected', 'dual'] as const)(
-    'answers of a %s socket go to LIP6:lport, whole and once',
+    'answers of a %s socket arrive at LIP6:lport, whole and once',
     async kind => {
       const { wire } = bench;
       const sourcePort = freshPort();
@@ -264,7 +264,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('IPv6 by %s', steering 
     }
   });
 
-  it('go by the flow heard last, where two have the same client', async () => {
+  it('answers go to the flow heard last where two have the same client', async () => {
     const [first, second] = [freshPort(), freshPort()];
     const client = mark('[2001:db8::40]:4000', 'dstopt');
     const asked: PacketSpec[] = [
@@ -281,7 +281,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('IPv6 by %s', steering 
 
   // ---- both families -----------------------------------------------------------------------------------------
 
-  it('serves both families at the same time, in sockets of their own and in one for both', async () => {
+  it('both families are served together, in sockets of their own and in one for both', async () => {
     const { wire } = bench;
     const sourcePort = freshPort();
     const families = [
@@ -337,7 +337,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('IPv6 by %s', steering 
     expect(counted).toMatchObject({ icmp_translated: 1 });
   });
 
-  it('a closed port is refused as ever without a flow, and to direct clients', async () => {
+  it('a closed port is refused to direct clients, and without a flow, as without the shim', async () => {
     const { wire } = bench;
     for (const source of [LIP6, DIRECT6]) {
       const from = wire.now;
@@ -368,7 +368,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('IPv6 by %s', steering 
     expect((await exchange(ends, app)).seen).toMatchObject({ client, socket: 'connected' });
   });
 
-  it('neighbour discovery and ping go on', async () => {
+  it('neighbour discovery and ping work', async () => {
     const { lab, shim } = bench;
     const counted = await shim.counted(async () => {
       for (const side of [lab.lb, lab.rs]) await side.ip('-6 neigh flush dev eth0');
@@ -452,7 +452,7 @@ class Stage {
 }
 
 describe.skipIf(missing() !== undefined).each(STEERINGS)('IPv6 coming and going by %s', steering => {
-  it('leaves the host as it was, killed or not', () =>
+  it('the host is as it was after an end, and after a kill and another run', () =>
     Stage.in(steering, async stage => {
       const { lab, shim } = stage;
       const before = await lab.rs.snapshot();
@@ -479,7 +479,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('IPv6 coming and going 
       await stage.plain();
     }));
 
-  it('`plan` prints what `run` does, and what undoes it', () =>
+  it('`plan` prints the commands that do what `run` does, and those that undo it', () =>
     Stage.in(steering, async ({ lab: { rs }, shim }) => {
       const before = await rs.snapshot();
       const [up, down] = [await shim.cli('plan', '--up'), await shim.cli('plan', '--down')];

@@ -106,37 +106,40 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('nat64: deliver, by %s'
   }
 
   describe.each(DIRECTIONS)('$name', direction => {
-    it.each(direction.carriers)('%s shows the client, and is ACKed to the byte', async carrier => {
-      const { wire, shim } = bench;
-      const { lb, server, partner, network } = direction;
-      const client = endpoint(direction.client, 5555);
-      const sourcePort = freshPort();
-      const from = wire.now;
-      for (const spec of [{ mark: mark(client, carrier) }, {}, {}]) {
-        const { seen, answer } = await exchange(direction, { sourcePort, ...spec });
-        expect(seen).toMatchObject({ client, local: partner, options: '' });
-        expectAnswer(answer, direction, { sourcePort });
-      }
+    it.each(direction.carriers)(
+      'a mark in %s shows the client, and its ACK is right to the byte',
+      async carrier => {
+        const { wire, shim } = bench;
+        const { lb, server, partner, network } = direction;
+        const client = endpoint(direction.client, 5555);
+        const sourcePort = freshPort();
+        const from = wire.now;
+        for (const spec of [{ mark: mark(client, carrier) }, {}, {}]) {
+          const { seen, answer } = await exchange(direction, { sourcePort, ...spec });
+          expect(seen).toMatchObject({ client, local: partner, options: '' });
+          expectAnswer(answer, direction, { sourcePort });
+        }
 
-      const [ack, ...others] = wire.since(from).filter(seen => seen.mark);
-      expect(others).toEqual([]);
-      expect(ack.hex).toContain(BYTES[`${carrier} ${network}`]);
-      const expected = await wire.encode({
-        ...{ source: server, sourcePort: 7000, destination: lb, destinationPort: sourcePort, payload: '' },
-        ...{ mark: mark(client, carrier), checksum: 'good', dontFragment: true },
-      });
-      // The kernel fills in IPv4's identification.
-      const bytes = network === 4 ? exceptIdentification : (hex: string) => hex;
-      expect(bytes(ack.hex)).toBe(bytes(expected));
+        const [ack, ...others] = wire.since(from).filter(seen => seen.mark);
+        expect(others).toEqual([]);
+        expect(ack.hex).toContain(BYTES[`${carrier} ${network}`]);
+        const expected = await wire.encode({
+          ...{ source: server, sourcePort: 7000, destination: lb, destinationPort: sourcePort, payload: '' },
+          ...{ mark: mark(client, carrier), checksum: 'good', dontFragment: true },
+        });
+        // The kernel fills in IPv4's identification.
+        const bytes = network === 4 ? exceptIdentification : (hex: string) => hex;
+        expect(bytes(ack.hex)).toBe(bytes(expected));
 
-      const ends = { lb: endpoint(lb, sourcePort), server: endpoint(server, 7000) };
-      expect(await shim.lookup(ends.lb, ends.server)).toBe(client);
-      expect(await shim.flows({ lb: ends.lb })).toMatchObject([
-        { ...ends, client, carrier, packets: 3, replies: 3 },
-      ]);
-    });
+        const ends = { lb: endpoint(lb, sourcePort), server: endpoint(server, 7000) };
+        expect(await shim.lookup(ends.lb, ends.server)).toBe(client);
+        expect(await shim.flows({ lb: ends.lb })).toMatchObject([
+          { ...ends, client, carrier, packets: 3, replies: 3 },
+        ]);
+      },
+    );
 
-    it('answers of bound sockets, and of one for both families, find their way', async () => {
+    it('answers of bound sockets, and of one for both families, arrive at the load balancer', async () => {
       const shown =
         direction.host === 6
           ? (client: string) => client
@@ -155,7 +158,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('nat64: deliver, by %s'
       }
     });
 
-    it('answers come from the address that was asked, though one socket is for all', async () => {
+    it('answers of a wildcard socket come from the address that was asked', async () => {
       for (const destination of [direction.server2, direction.server]) {
         const ends = { sourcePort: freshPort(), destination };
         const client = freshClient(direction);
@@ -167,7 +170,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('nat64: deliver, by %s'
       }
     });
 
-    it('a standalone packet is consumed, and learned from', async () => {
+    it('a standalone packet is learned, and not delivered', async () => {
       const { lb: source, server: destination } = direction;
       const client = freshClient(direction);
       const sourcePort = freshPort();
@@ -179,7 +182,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('nat64: deliver, by %s'
       expect(apps.flatMap((app, i) => app.clients(before[i]))).toEqual([client]);
     });
 
-    it.each([2, 64, 255])('class and hops (%i) come along', async ttl => {
+    it.each([2, 64, 255])('traffic class and hops (%i) are translated', async ttl => {
       const sourcePort = freshPort();
       const client = freshClient(direction);
       for (const spec of [{ mark: mark(client, direction.carriers[0]) }, {}]) {
@@ -188,29 +191,32 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('nat64: deliver, by %s'
       }
     });
 
-    it.each(direction.carriers)('large datagrams pass both ways, behind %s too', async carrier => {
-      const client = freshClient(direction);
-      const { lb: source, server: destination, fragmentAt, network } = direction;
-      const ends = { source, destination, sourcePort: freshPort() };
-      const marked = { mark: mark(client, carrier), checksum: 'good' as const };
-      await exchange(direction, { ...ends, ...marked });
-      // IPv6 has `opp` without extension headers only: not in fragments.
-      const specs = carrier === 'opp' && network === 6 ? [{}] : [marked, {}];
-      for (const size of [9000, 65000])
-        for (const spec of specs)
-          for (const order of [inOrder, reversed]) {
-            const payload = text(String(++number).padStart(8, '0')) + pattern(size);
-            const packet = { ...ends, ...spec, payload, fragmentAt, identification: number };
-            const fragmentOrder = order((await bench.wire.fragments(packet)).length);
-            const { seen, answer } = await exchange(direction, { ...packet, fragmentOrder });
-            expect(seen.client).toBe(client);
-            expectAnswer(answer, direction, ends);
-            expect(answer.event).toBe('datagram');
-            expect(Math.max(...(answer.sizes ?? [Number.NaN]))).toBeLessThanOrEqual(MTU);
-          }
-    });
+    it.each(direction.carriers)(
+      'datagrams in fragments arrive both ways, with marks in %s too',
+      async carrier => {
+        const client = freshClient(direction);
+        const { lb: source, server: destination, fragmentAt, network } = direction;
+        const ends = { source, destination, sourcePort: freshPort() };
+        const marked = { mark: mark(client, carrier), checksum: 'good' as const };
+        await exchange(direction, { ...ends, ...marked });
+        // IPv6 has `opp` without extension headers only: not in fragments.
+        const specs = carrier === 'opp' && network === 6 ? [{}] : [marked, {}];
+        for (const size of [9000, 65000])
+          for (const spec of specs)
+            for (const order of [inOrder, reversed]) {
+              const payload = text(String(++number).padStart(8, '0')) + pattern(size);
+              const packet = { ...ends, ...spec, payload, fragmentAt, identification: number };
+              const fragmentOrder = order((await bench.wire.fragments(packet)).length);
+              const { seen, answer } = await exchange(direction, { ...packet, fragmentOrder });
+              expect(seen.client).toBe(client);
+              expectAnswer(answer, direction, ends);
+              expect(answer.event).toBe('datagram');
+              expect(Math.max(...(answer.sizes ?? [Number.NaN]))).toBeLessThanOrEqual(MTU);
+            }
+      },
+    );
 
-    it('own clients of the load balancer’s family are served beside them', async () => {
+    it('clients of the load balancer’s family are served without translation', async () => {
       const { own } = direction;
       const sourcePort = freshPort();
       for (const spec of [{ mark: mark(own, direction.carriers[0]) }, {}]) {
@@ -221,7 +227,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('nat64: deliver, by %s'
       }
     });
 
-    it('goes by a new mark, into the other family and back', async () => {
+    it('a new mark changes the client’s family, and back', async () => {
       const sourcePort = freshPort();
       const { own } = direction;
       const foreign = freshClient(direction);
@@ -240,7 +246,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('nat64: deliver, by %s'
 
   // ---- no checksum -------------------------------------------------------------------------------------------
 
-  it.each(['ipo', 'opp'] as const)('a datagram without a checksum gets one (%s)', async carrier => {
+  it.each(['ipo', 'opp'] as const)('a datagram without a checksum arrives with one (%s)', async carrier => {
     const [direction] = DIRECTIONS;
     const sourcePort = freshPort();
     const client = freshClient(direction);
@@ -252,7 +258,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('nat64: deliver, by %s'
       }
   });
 
-  it('a datagram in fragments without a checksum can’t get one: it shows the load balancer', async () => {
+  it('a datagram in fragments without a checksum shows the load balancer', async () => {
     const [direction] = DIRECTIONS;
     const sourcePort = freshPort();
     const client = freshClient(direction);
@@ -281,7 +287,7 @@ describe.skipIf(missing() !== undefined)('nat64: keep', () => {
       direction.carriers.map(carrier => [direction.name, carrier, direction] as const),
     ),
   )(
-    '%s, %s: the application sees the load balancer, look-ups the client',
+    '%s, %s: the application sees the load balancer, and look-ups the client',
     async (_, carrier, { lb: source, server: destination, client: address, network }) => {
       const { wire, shim } = bench;
       const sourcePort = freshPort();
@@ -308,7 +314,7 @@ describe.skipIf(missing() !== undefined)('nat64: keep', () => {
 
 describe.skipIf(missing() !== undefined).each(STEERINGS)('nat64: deliver, by %s', steering => {
   it.each(DIRECTIONS)(
-    '$name, strict rp_filter, no default route: serves, and leaves all as it was',
+    '$name: clients are served with strict rp_filter and without a default route, and the end restores the host',
     async direction => {
       const { lb: source, server: destination, host } = direction;
       const lab = await Lab.create({ defaultRoute: false });

@@ -111,7 +111,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('a narrow path, by %s',
       ['a wildcard socket', {}],
       ['a bound socket', { isBound: true }],
       ['a connected socket', { isConnected: true }],
-    ])('%s: too large ones are refused from then on, others pass, and IP_MTU tells', async (_, socket) => {
+    ])('%s is refused what is larger than the path, and may send the rest', async (_, socket) => {
       const { sender, lport } = await served(family, socket);
       await learns(sender);
       expect(await sender.send(1500 - headers)).toMatchObject({ error: 'EMSGSIZE', mtu: NARROW });
@@ -123,7 +123,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('a narrow path, by %s',
       });
     });
 
-    it('a socket that does not mind: its datagrams are cut to fit', async () => {
+    it('datagrams of a socket that allows fragments are cut to fit the path', async () => {
       const { sender, lport } = await served(family, { mayFragment: true });
       await learns(sender);
       const cut = bench.wire.now;
@@ -134,7 +134,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('a narrow path, by %s',
       expect(Math.max(...pieces.map(({ bytes }) => bytes))).toBeLessThanOrEqual(NARROW);
     });
 
-    it('an error that quotes nothing of ours changes nothing', async () => {
+    it('an error about an unknown flow changes nothing', async () => {
       const { sender } = await served(family, {});
       const from = bench.wire.now;
       await sender.send(1500 - headers);

@@ -78,7 +78,7 @@ describe.skipIf(skipped).each([
     dnsmasq.log.split('\n').filter(line => line.includes(`${client} query[A]`));
 
   it.each(['ipo', 'opp'] as const)(
-    'logs the client that %s names, and answers through the load balancer',
+    'dnsmasq logs the client that %s names, and its answer passes the load balancer',
     async carrier => {
       const [sourcePort, client] =
         carrier === 'ipo' ? [43001, '198.51.100.7/5301'] : [43002, '198.51.100.8/5302'];
@@ -96,7 +96,7 @@ describe.skipIf(skipped).each([
     },
   );
 
-  it('answers direct clients too', async () => {
+  it('dnsmasq answers a direct client', async () => {
     const answer = await ask(7, { source: DIRECT, sourcePort: 43003 });
     expect(answer).toMatchObject({
       source: RIP,

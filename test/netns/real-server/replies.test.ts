@@ -172,7 +172,7 @@ describe.skipIf(missing() !== undefined)('replies', () => {
   // ---- through the load balancer -----------------------------------------------------------------------------
 
   describe.each(['wildcard', 'bound', 'connected'] as const)('of a %s socket', kind => {
-    it('go to LIP:lport from RIP:rport, whole and once', async () => {
+    it('replies arrive at LIP:lport from RIP:rport, whole and once', async () => {
       const { wire } = bench;
       const sourcePort = freshPort();
       const destinationPort = PORTS[kind];
@@ -192,7 +192,7 @@ describe.skipIf(missing() !== undefined)('replies', () => {
     });
   });
 
-  it('of connected sockets come from those, one per client', async () => {
+  it('connected sockets get their clients’ datagrams, and reply', async () => {
     const ports = [freshPort(), freshPort()];
     const clients = ['198.51.100.20:2000', '198.51.100.21:2000'];
     const from = apps.connected.now;
@@ -208,12 +208,12 @@ describe.skipIf(missing() !== undefined)('replies', () => {
     ]);
   });
 
-  it('of a wildcard socket come from the address that was asked', async () => {
+  it('replies of a wildcard socket come from the address that was asked', async () => {
     const answer = await exchange({ destination: RIP_2, mark: mark('198.51.100.30:3000') });
     expect(answer).toMatchObject({ source: RIP_2, sourcePort: 7000, destination: LIP, udpChecksum: 'good' });
   });
 
-  it('go by the flow heard last, where two have the same client', async () => {
+  it('replies go to the flow heard last where two have the same client', async () => {
     const client = '198.51.100.40:4000';
     const [first, second] = [freshPort(), freshPort()];
     const asked: PacketSpec[] = [
@@ -228,7 +228,7 @@ describe.skipIf(missing() !== undefined)('replies', () => {
     }
   });
 
-  it.each(['long', 'longBound'] as const)('of 4000 bytes arrive whole (%s)', async kind => {
+  it.each(['long', 'longBound'] as const)('replies of 4000 bytes arrive whole (%s)', async kind => {
     const sourcePort = freshPort();
     for (const packet of [{ mark: mark('198.51.100.50:5000') }, {}]) {
       const answer = await exchange({ sourcePort, destinationPort: PORTS[kind], ...packet });
@@ -243,7 +243,7 @@ describe.skipIf(missing() !== undefined)('replies', () => {
     expect(fragments.every(seen => seen.headerChecksumGood)).toBe(true);
   });
 
-  it('cut into datagrams by the kernel (UDP_SEGMENT) arrive as those', async () => {
+  it('replies that the kernel cuts (UDP_SEGMENT) arrive as datagrams', async () => {
     const { wire } = bench;
     const sourcePort = freshPort();
     const from = wire.now;
@@ -257,7 +257,7 @@ describe.skipIf(missing() !== undefined)('replies', () => {
 
   // ---- datagrams that come in fragments ------------------------------------------------------------------------
 
-  it('come for datagrams in fragments too, which show the client', async () => {
+  it('datagrams in fragments show the client, and are replied to', async () => {
     const sourcePort = freshPort();
     const client = '198.51.100.70:7070';
     // The mark is in the first fragment alone: option 31 is not copied.
@@ -274,7 +274,7 @@ describe.skipIf(missing() !== undefined)('replies', () => {
     }
   });
 
-  it('to direct clients, own queries and health checks are as without the shim', async () => {
+  it('direct clients, own queries and health checks are answered as without the shim', async () => {
     const counted = await bench.shim.counted(async () => {
       expect(await whatIsNotOurs(bench, apps)).toEqual(before);
     });
@@ -293,11 +293,11 @@ describe.skipIf(missing() !== undefined)('where every port is a service', () => 
     },
   });
 
-  it('direct clients, own queries and health checks are as without the shim', async () => {
+  it('direct clients, own queries and health checks are answered as without the shim', async () => {
     expect(await whatIsNotOurs(bench, apps)).toEqual(before);
   });
 
-  it('replies find the client’s flow, whichever port it asked', async () => {
+  it('replies arrive at the client’s flow, whichever port it asked', async () => {
     for (const kind of ['wildcard', 'bound', 'connected'] as const) {
       const { wire } = bench;
       const sourcePort = freshPort();
@@ -325,7 +325,7 @@ describe.skipIf(missing() !== undefined)('replies on a link with an MTU of 9000'
     },
   });
 
-  it.each([true, false])('are as large as the link allows (dontFragment %s)', async dontFragment => {
+  it.each([true, false])('replies are as large as the link allows (dontFragment %s)', async dontFragment => {
     const { wire } = bench;
     const sourcePort = freshPort();
     const from = wire.now;

@@ -143,7 +143,7 @@ describe.skipIf(missing() !== undefined)('super-packets', () => {
     afterAll(() => tearDown(stage));
 
     describe.each([IPV4, IPV6])('$name', family => {
-      it('reach a plain socket as the datagrams that they stand for', async () => {
+      it('a plain socket gets the datagrams of a super-packet one by one', async () => {
         const before = await countsOf(stage);
         const { calls, longest } = await exchange(stage, family, 7000, LOTS);
         expect([calls, longest]).toEqual([LOTS, 1200]);
@@ -153,13 +153,13 @@ describe.skipIf(missing() !== undefined)('super-packets', () => {
         expect(after.in - before.in).toBeLessThan(LOTS / 10);
       });
 
-      it('reach a socket with UDP_GRO as they are', async () => {
+      it('a socket with UDP_GRO gets super-packets whole', async () => {
         const { calls, longest } = await exchange(stage, family, 7001, LOTS);
         expect(calls).toBeLessThan(LOTS / 10);
         expect(longest).toBeGreaterThan(10_000);
       });
 
-      it('count as their datagrams', async () => {
+      it('the counters count the datagrams of a super-packet', async () => {
         const counted = await stage.shim.counted(async () => {
           await exchange(stage, family, 7000, 301);
         });
@@ -167,7 +167,7 @@ describe.skipIf(missing() !== undefined)('super-packets', () => {
         expect(counted.dropped_io).toBeUndefined();
       });
 
-      it('are many datagrams of an application again when they leave', async () => {
+      it('super-packets of an application leave as datagrams', async () => {
         const { flow, source, destination, app } = await exchange(stage, family, 7000, 3);
         const { sniffer, shim } = stage;
         const seen = await sniffer.tally();
@@ -186,7 +186,7 @@ describe.skipIf(missing() !== undefined)('super-packets', () => {
         expect(counted.replies_translated).toBe(LOTS);
       });
 
-      it('are not mixed up with those of other flows', async () => {
+      it('super-packets of several flows keep their datagrams apart', async () => {
         const { client, apps } = stage;
         const app = apps[`${family.rip} 7001`];
         const before = await app.tally();
@@ -206,7 +206,7 @@ describe.skipIf(missing() !== undefined)('super-packets', () => {
           expect(after.flows[keyOf(flow, family, destination)]).toEqual({ count: 201, next: 201 });
       });
 
-      it('are made of neighbours of one flow that come as single datagrams', async () => {
+      it('neighbours of one flow that come as single datagrams are merged', async () => {
         const { client } = stage;
         const { flow, source, destination, app } = await exchange(stage, family, 7001, 2);
         const total = totalOf(await app.tally());
@@ -221,7 +221,7 @@ describe.skipIf(missing() !== undefined)('super-packets', () => {
         expect(after.in - before.in).toBeLessThan(320 / 10);
       });
 
-      it('are none where a checksum is wrong: such a datagram is dropped, and no other', async () => {
+      it('a datagram with a wrong checksum is dropped, and no other', async () => {
         const { client, apps } = stage;
         const { flow, source, destination } = await exchange(stage, family, 7000, 2);
         const app = apps[`${family.rip} 7000`];
@@ -243,7 +243,7 @@ describe.skipIf(missing() !== undefined)('super-packets', () => {
     });
 
     // In IPv4: Linux sends nothing by UDP_SEGMENT that has extension headers.
-    it('with a mark in them: every datagram counts, one ACK for each', async () => {
+    it('every datagram of a marked super-packet is counted and acknowledged', async () => {
       const { client, apps, shim } = stage;
       const { flow, source, destination } = newFlow(IPV4, 7000);
       const app = apps[`${RIP} 7000`];
@@ -273,7 +273,7 @@ describe.skipIf(missing() !== undefined)('super-packets', () => {
     });
     afterAll(() => tearDown(stage));
 
-    it.each([IPV4, IPV6])('everything arrives as well, $name', async family => {
+    it.each([IPV4, IPV6])('all datagrams arrive, $name', async family => {
       const before = await countsOf(stage);
       const { client } = stage;
       const { flow, source, destination, app } = await exchange(stage, family, 7000, LOTS);

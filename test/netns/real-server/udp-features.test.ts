@@ -56,7 +56,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('UDP, by %s', steering 
 
   // ---- headers -----------------------------------------------------------------------------------------------
 
-  it('datagrams without a checksum stay so, both ways', async () => {
+  it('datagrams without a checksum have none afterwards, both ways', async () => {
     const port = servicePort();
     await Features.serve(bench.lab.rs, port, '--no-checksum');
     const flow = flowTo(port);
@@ -83,7 +83,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('UDP, by %s', steering 
   it.each([
     ['every ECN codepoint', [0, 1, 2, 3]],
     ['DSCP with ECN', [0xb8, 0xb9, 0xba, 0xbb, 0xfc, 0xff]],
-  ])('TOS on the way in stays: %s', async (_, values) => {
+  ])('the TOS of a datagram stays: %s', async (_, values) => {
     const port = servicePort();
     const app = await Features.serve(bench.lab.rs, port);
     for (const tos of values) {
@@ -116,7 +116,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('UDP, by %s', steering 
       }
   });
 
-  it('an answer that may not be cut and is too long is refused at the socket', async () => {
+  it('the socket refuses an answer that is too long and may not be cut', async () => {
     const port = servicePort();
     const app = await Features.serve(bench.lab.rs, port, '--discover', 2, '--answer', 1473);
     await tell(app, flowTo(port), true);
@@ -200,7 +200,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('UDP, by %s', steering 
       expect((await packetsInto(bench.lab.rs)) - packets < 31).toBe(isOn);
     });
 
-    it('a datagram whose checksum is left to the card is none the worse, cut or whole', async () => {
+    it('a datagram whose checksum is left to the card has a right one, cut or whole', async () => {
       const port = servicePort();
       const app = await Features.serve(bench.lab.rs, port);
       const flow = flowTo(port);
@@ -223,7 +223,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('UDP, by %s', steering 
     return app.got(payload, from);
   }
 
-  it('IP_PKTINFO, IP_RECVTTL, IP_RECVORIGDSTADDR: all but the interface are the datagram’s own', async () => {
+  it('IP_PKTINFO, IP_RECVTTL and IP_RECVORIGDSTADDR are the datagram’s own, but for the interface', async () => {
     const port = servicePort();
     const app = await Features.serve(bench.lab.rs, port);
     for (const destination of [RIP, RIP_2]) {
@@ -243,7 +243,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('UDP, by %s', steering 
     ['the address that was asked', ['--from', RIP_2]],
     ['that and no interface', ['--interface', '', '--from', RIP_2]],
     ['that and the TUN', ['--interface', 'uoa0', '--from', RIP_2]],
-  ])('answers with IP_PKTINFO find back: %s', async (_, options) => {
+  ])('an answer with IP_PKTINFO arrives at the load balancer: %s', async (_, options) => {
     const port = servicePort();
     await Features.serve(bench.lab.rs, port, ...options);
     const flow = flowTo(port);
@@ -254,7 +254,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('UDP, by %s', steering 
       });
   });
 
-  it('answers with IP_PKTINFO naming eth0 pass by the TUN: they go to the client itself', async () => {
+  it('an answer with IP_PKTINFO naming eth0 bypasses the TUN, to the client itself', async () => {
     const port = servicePort();
     await Features.serve(bench.lab.rs, port, '--interface', 'eth0', '--from', RIP);
     const flow = flowTo(port);
@@ -263,7 +263,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('UDP, by %s', steering 
     expect(answer.source).toBe(RIP);
   });
 
-  it('SO_BINDTODEVICE: eth0 has direct clients, uoa0 those of the load balancers', async () => {
+  it('a socket bound to eth0 gets direct clients, one bound to uoa0 the load balancers’', async () => {
     const port = servicePort();
     const { rs } = bench.lab;
     const reuse = ['--reuseport', '--device'];
@@ -293,7 +293,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('UDP, by %s', steering 
     expect(eth0.datagrams).toHaveLength(2);
   });
 
-  it('connected sockets have their client’s datagrams, and answer it', async () => {
+  it('a connected socket gets its client’s datagrams, and its answers arrive', async () => {
     const port = servicePort();
     const app = await App.start(bench.lab.rs, 'connected', port);
     const flows = [flowTo(port), flowTo(port), flowTo(port)];
@@ -312,7 +312,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('UDP, by %s', steering 
     );
   });
 
-  it('SO_REUSEPORT spreads clients, and keeps each with its socket', async () => {
+  it('SO_REUSEPORT spreads clients over sockets, and each stays with its own', async () => {
     const port = servicePort();
     const labels = ['a', 'b', 'c', 'd'];
     const group = await Promise.all(
@@ -329,7 +329,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('UDP, by %s', steering 
     expect(new Set(seen.map(({ label }) => label)).size).toBeGreaterThan(1);
   });
 
-  it('recvmmsg and sendmmsg: a burst is answered, whole and in order', async () => {
+  it('a burst by recvmmsg and sendmmsg is answered whole and in order', async () => {
     const port = servicePort();
     const app = await Features.serve(bench.lab.rs, port, '--many');
     const { client, ...ends } = flowTo(port);
@@ -349,7 +349,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('UDP, by %s', steering 
 
   // ---- multicast and broadcast -------------------------------------------------------------------------------
 
-  it('multicast and broadcast are none of ours, even from a load balancer', async () => {
+  it('multicast and broadcast bypass the shim, even from a load balancer', async () => {
     const port = servicePort();
     const app = await Features.serve(bench.lab.rs, port, '--group', GROUP);
     const counted = await bench.shim.counted(async () => {
@@ -366,7 +366,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('UDP, by %s', steering 
   });
 
   it.each([GROUP, BROADCAST, '255.255.255.255'])(
-    'the service’s own datagrams to %s go out',
+    'the service’s own datagrams to %s leave the host',
     async address => {
       const all = await Wire.start(bench.lab.lb, RS_MAC, ['--all']);
       const [port, what] = [servicePort(), freshText()];

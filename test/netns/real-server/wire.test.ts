@@ -62,7 +62,7 @@ describe.skipIf(missing() !== undefined)('marks on the wire', () => {
   const acks = (from: number): Seen[] => bench.wire.since(from).filter(seen => seen.mark);
 
   describe.each(CARRIERS)('%s', carrier => {
-    it('shows the client and the payload to the application, and ACKs to the byte', async () => {
+    it('the application sees the client and the payload, and the ACK is right to the byte', async () => {
       const { wire } = bench;
       const sourcePort = freshPort();
       const payload = freshText();
@@ -87,7 +87,7 @@ describe.skipIf(missing() !== undefined)('marks on the wire', () => {
       expect(ack).toMatchObject({ udpLength: 8, headerChecksumGood: true, udpChecksum: 'good' });
     });
 
-    it('sends no ACK where it is turned off', async () => {
+    it('a load balancer with ack: false gets no ACK', async () => {
       const { wire } = bench;
       const from = wire.now;
       const sourcePort = freshPort();
@@ -96,7 +96,7 @@ describe.skipIf(missing() !== undefined)('marks on the wire', () => {
       expect(acks(from)).toEqual([]);
     });
 
-    it('accepts a datagram with a checksum, and none with a wrong one', async () => {
+    it('a datagram with a right checksum arrives, and one with a wrong one does not', async () => {
       const sourcePort = freshPort();
       const good = { sourcePort, mark: mark(CLIENT, carrier), checksum: 'good' } as const;
       expect(await clientOf(good)).toBe(CLIENT);
@@ -107,7 +107,7 @@ describe.skipIf(missing() !== undefined)('marks on the wire', () => {
       expect(app.clients(from)).toHaveLength(1);
     });
 
-    it('consumes a standalone packet, ACKs it and learns from it', async () => {
+    it('a standalone packet is learned, acknowledged and not delivered', async () => {
       const { wire, shim } = bench;
       const sourcePort = freshPort();
       const [fromApp, fromWire] = [app.now, wire.now];
@@ -122,14 +122,14 @@ describe.skipIf(missing() !== undefined)('marks on the wire', () => {
       expect(await clientOf({ sourcePort })).toBe('198.51.100.8:1024');
     });
 
-    it('delivers an empty marked datagram where the load balancer marks those', async () => {
+    it('an empty marked datagram is delivered with deliverEmpty: true', async () => {
       const from = app.now;
       const packet = { source: LIP_3, sourcePort: freshPort(), mark: mark(CLIENT, carrier), payload: '' };
       expect(await clientOf(packet)).toBe(CLIENT);
       expect(app.clients(from)).toEqual([CLIENT]);
     });
 
-    it('goes by a new mark from then on', async () => {
+    it('a new mark changes the client from then on', async () => {
       const sourcePort = freshPort();
       expect(await clientOf({ sourcePort, mark: mark('198.51.100.9:1', carrier) })).toBe('198.51.100.9:1');
       expect(await clientOf({ sourcePort, mark: mark('198.51.100.10:2', carrier) })).toBe('198.51.100.10:2');
@@ -137,7 +137,7 @@ describe.skipIf(missing() !== undefined)('marks on the wire', () => {
       expect(await bench.shim.lookup(`${LIP}:${sourcePort}`, `${RIP}:7000`)).toBe('198.51.100.10:2');
     });
 
-    it('learns no impossible client, and delivers with the load balancer as source', async () => {
+    it('an impossible client is not learned, and the application sees the load balancer', async () => {
       const { wire, shim } = bench;
       const impossible = [
         ...[
@@ -168,14 +168,14 @@ describe.skipIf(missing() !== undefined)('marks on the wire', () => {
       expect(acks(from)).toEqual([]);
     });
 
-    it('keeps what it knew when an impossible client comes', async () => {
+    it('an impossible client does not replace the one that was known', async () => {
       const sourcePort = freshPort();
       expect(await clientOf({ sourcePort, mark: mark(CLIENT, carrier) })).toBe(CLIENT);
       expect(await clientOf({ sourcePort, mark: mark('127.0.0.1:1', carrier) })).toBe(`${LIP}:${sourcePort}`);
       expect(await clientOf({ sourcePort })).toBe(CLIENT);
     });
 
-    it('keeps an IPv6 client for look-ups, and delivers with the load balancer as source', async () => {
+    it('an IPv6 client is kept for look-ups, and the application sees the load balancer', async () => {
       const { wire, shim } = bench;
       const sourcePort = freshPort();
       const payload = freshText();
@@ -192,7 +192,7 @@ describe.skipIf(missing() !== undefined)('marks on the wire', () => {
     });
   });
 
-  it.each([2, 64, 255])('leaves a TTL of %i as it is', async ttl => {
+  it.each([2, 64, 255])('a TTL of %i stays', async ttl => {
     const sourcePort = freshPort();
     for (const spec of [{ mark: mark(CLIENT) }, {}]) {
       const payload = freshText();
@@ -217,20 +217,20 @@ describe.skipIf(missing() !== undefined)('marks on the wire', () => {
       ['a timestamp after', '', TIMESTAMP],
       ['NOPs that leave the mark at an odd offset', NOP, NOP.repeat(3)],
       ['all of them, the header full', TIMESTAMP + UNKNOWN, UNKNOWN.repeat(4)],
-    ])('stay: %s', async (_, before, after) => {
+    ])('IP options around a mark stay: %s', async (_, before, after) => {
       const payload = freshText();
       await bench.wire.send({ sourcePort: freshPort(), payload, mark: mark(CLIENT), before, after });
       expect(await app.got(payload)).toMatchObject({ client: CLIENT, options: before + after });
     });
 
-    it('stay beside a mark in opp', async () => {
+    it('IP options beside a mark in opp stay', async () => {
       const payload = freshText();
       const options = UNKNOWN + TIMESTAMP;
       await bench.wire.send({ sourcePort: freshPort(), payload, mark: mark(CLIENT, 'opp'), options });
       expect(await app.got(payload)).toMatchObject({ client: CLIENT, options });
     });
 
-    it('may stand around the mark inside opp', async () => {
+    it('a mark is found among other options in opp', async () => {
       const packet = {
         sourcePort: freshPort(),
         mark: mark(CLIENT, 'opp'),
@@ -240,7 +240,7 @@ describe.skipIf(missing() !== undefined)('marks on the wire', () => {
       expect(await clientOf(packet)).toBe(CLIENT);
     });
 
-    it('stay where there is no mark', async () => {
+    it('IP options without a mark stay', async () => {
       const payload = freshText();
       const sourcePort = freshPort();
       await bench.wire.send({ sourcePort, payload, options: UNKNOWN });
@@ -250,7 +250,7 @@ describe.skipIf(missing() !== undefined)('marks on the wire', () => {
 
   // ---- whose marks count -------------------------------------------------------------------------------------
 
-  it('takes no marks from outside the load balancers’ prefixes', async () => {
+  it('marks from outside the load balancers’ prefixes are not learned', async () => {
     const { wire, shim } = bench;
     const sourcePort = freshPort();
     const from = wire.now;
@@ -298,7 +298,7 @@ describe.skipIf(missing() !== undefined)('marks on the wire', () => {
       await stillWorks();
     });
 
-    it('marks that reach past the options do no harm', async () => {
+    it('marks that reach past the options disturb no other flow', async () => {
       for (const length of ['00', '01', '05', '08', '14', '28', '29', 'ff']) {
         await bench.wire.send({ sourcePort: freshPort(), payload: freshText(), options: `1f${length}15b3` });
         await bench.wire.send({ sourcePort: freshPort(), payload: freshText(), options: `0101011f` });
@@ -344,7 +344,7 @@ describe.skipIf(missing() !== undefined)('marks on the wire', () => {
       }
     });
 
-    it('noise does no harm', async () => {
+    it('random packets disturb no other flow', async () => {
       let state = 1;
       const noise = (bytes: number) => {
         const out = Buffer.alloc(bytes);
