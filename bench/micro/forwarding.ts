@@ -36,15 +36,12 @@ export function forwarding(
 
   const { buffer, bytes, view } = feed.arena;
   const packets = Array.from({ length: BATCH }, () => new Packet(buffer, bytes, view));
-  const ones = packets.map(packet => [packet]);
   const outbox = { offset: 0, add() {} };
   const roleNs = nanosecondsEach(PACKETS, () => {
     for (let left = PACKETS; left > 0; left -= BATCH) {
       feed.receive(packets);
-      for (let i = 0; i < BATCH; i++) {
-        kit.role.prefetch(ones[i], 1);
-        kit.role.process(packets[i], feed.clock[0], outbox);
-      }
+      kit.role.prefetch(packets, BATCH);
+      for (let i = 0; i < BATCH; i++) kit.role.process(packets[i], feed.clock[0], outbox);
     }
   });
   const feedingNs = nanosecondsEach(PACKETS, () => {
