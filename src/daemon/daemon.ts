@@ -60,8 +60,8 @@ export class Daemon {
     const plane = await DataPlane.start({
       tunFd: tun.fd,
       merges: tun.merges,
-      coalesce: tun.merges ? config.tun.coalesceUs : 0,
-      mark: config.routing.fwmark,
+      coalesceUs: tun.merges ? config.tun.coalesceUs : 0,
+      fwmark: config.routing.fwmark,
       size: plan.limits,
       role: plan.settings(plan.addresses),
       onPathMtu: ({ client, mtu }) => clientRoutes?.set(formatAddress(client), mtu),

@@ -1,14 +1,17 @@
 /** How V8 compiles what handles packets. */
 import { setFlagsFromString } from 'node:v8';
 
-/** Bytes of bytecode that may be drawn into one function: a packet's whole way through its role. More gains nothing (measured). */
+/**
+ * Bytes of bytecode that may be inlined into one function: a packet's whole way through its role. With more, nothing gets
+ * faster, and the compiler works for seconds (measured).
+ */
 const INLINED_BYTES = 5500;
-/** Up to here the smallest functions are drawn in beyond that, getters above all. At or below it none would be. */
+/** Beyond that the smallest functions, getters above all, are inlined up to here. */
 const INLINED_BYTES_ABSOLUTE = 8000;
 
 /**
- * To be called before the first packet. What happens to one is spread over many small functions, more than the optimising
- * compiler would draw together into one by default: measured, that is a fifth of JavaScript's share.
+ * To be called before the first packet. A packet's way leads through many small functions, more than V8 inlines by default.
+ * With these limits a packet takes a fifth less of JavaScript's time (measured).
  */
 export function inlineMore(): void {
   setFlagsFromString(`--max-inlined-bytecode-size-cumulative=${INLINED_BYTES}`);

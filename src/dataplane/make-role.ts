@@ -1,4 +1,4 @@
-/** Which role the data plane plays, and what it plays it with. */
+/** Makes the role that the configuration names, with what it needs of the kernel. */
 import type { FlowTable } from '../flow/table.js';
 import { Conntrack } from '../io/conntrack.js';
 import { native } from '../io/native.js';
@@ -16,18 +16,19 @@ export type RoleSettings =
   | { name: 'real-server'; options: RealServerOptions }
   | { name: 'load-balancer'; options: LoadBalancerOptions };
 
+/** What a role works with. */
 export interface RoleMeans {
   flows: FlowTable;
   counters: Counters;
   seed: number;
-  /** SO_MARK of what is sent, and our bit in conntrack's marks. */
-  mark: number;
+  /** The fwmark of what is sent. Conntrack's mark of a released flow has the same bit. */
+  fwmark: number;
   tellPathMtu: TellPathMtu;
 }
 
 export interface ActiveRole {
   role: Role;
-  /** Takes other settings; those for another role are a mistake of the caller's. */
+  /** Takes other settings of the same role from the next packet on; those of another role are ignored. */
   configure(settings: RoleSettings): void;
   close(): void;
 }
@@ -52,9 +53,12 @@ function realServer(
   };
 }
 
-function loadBalancer(options: LoadBalancerOptions, { flows, counters, mark, seed }: RoleMeans): ActiveRole {
-  const conntrack = new Conntrack(native, mark);
-  const path = new PathMtu(native, mark);
+function loadBalancer(
+  options: LoadBalancerOptions,
+  { flows, counters, fwmark, seed }: RoleMeans,
+): ActiveRole {
+  const conntrack = new Conntrack(native, fwmark);
+  const path = new PathMtu(native, fwmark);
   const pathMtu = path.get.bind(path);
   const role = new LoadBalancerRole(options, flows, counters, conntrack, pathMtu, seed);
   return {

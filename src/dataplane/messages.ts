@@ -1,5 +1,4 @@
-/** What the main thread and the data plane's thread say to each other, beside the signals. */
-
+/** What the main thread and the data plane's thread tell each other, beside the signals. */
 import type { TableOptions } from '../flow/table.js';
 import type { RoleSettings } from './make-role.js';
 
@@ -7,9 +6,9 @@ import type { RoleSettings } from './make-role.js';
 export interface DataPlaneSetup {
   tunFd: number;
   wakeFd: number;
-  mark: number;
+  fwmark: number;
   merges: boolean;
-  coalesce: number;
+  coalesceUs: number;
   table: TableOptions;
   role: RoleSettings;
   flows: SharedArrayBuffer;
@@ -17,7 +16,7 @@ export interface DataPlaneSetup {
   signals: SharedArrayBuffer;
 }
 
-/** The worker serves. */
+/** The worker takes packets now. */
 export const READY = 'ready';
 
 /** The path to a client (four words) takes no packets of more than `mtu` bytes. */

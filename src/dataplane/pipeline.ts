@@ -26,7 +26,7 @@ class BatchOutbox implements Outbox {
 }
 
 export class Pipeline {
-  /** What is decoded of each packet of a batch. */
+  /** The packets of a batch, reused for each. */
   private readonly packets: readonly Packet[];
   private readonly toStack = new PacketList();
   private readonly toNetwork = new PacketList();
@@ -42,7 +42,7 @@ export class Pipeline {
     this.packets = Array.from({ length: BATCH }, () => new Packet(buffer, bytes, view));
   }
 
-  /** Waits for one batch (or a wake-up), sees it through, and says how many packets it held. */
+  /** Waits for one batch or a wake-up, handles the batch, and says how many packets it had. */
   turn(waitMs = IDLE_WAIT_MS): number {
     const { device } = this;
     const count = device.receive(this.packets, this.hasBacklog ? 0 : waitMs);
@@ -56,7 +56,7 @@ export class Pipeline {
     return count;
   }
 
-  /** Sees through what the role had held, a batch at a time, behind the batch that made it let go. */
+  /** Handles what the role had held, a batch at a time, after the batch that let it go. */
   private handleHeld(now: Ticks): void {
     for (let count = this.takeHeld(); count > 0; count = this.takeHeld()) this.handle(count, now);
   }

@@ -17,14 +17,15 @@ const STOP_PATIENCE_MS = 1000;
 
 export interface DataPlaneOptions {
   tunFd: number;
-  mark: number;
+  /** The fwmark of what is sent. */
+  fwmark: number;
   /** Whether neighbours of one flow may become one super-packet. */
   merges: boolean;
-  /** Microseconds that a packet may wait under load for others to be merged with; 0: none does. */
-  coalesce: number;
+  /** How long a packet may wait under load for others to be merged with; 0: none does. */
+  coalesceUs: number;
   size: TableSize;
   role: RoleSettings;
-  /** The path to a client takes no packets of more than so many bytes. */
+  /** Called when the path to a client turns out to take no packets of more than so many bytes. */
   onPathMtu: (news: PathMtuNews) => void;
 }
 
@@ -46,11 +47,11 @@ export class DataPlane {
       worker.once('error', reject);
       worker.once('exit', () => resolve());
     });
-    // Whoever waits for `ended` hears of it; until somebody does, it must not end the process.
+    // A rejection reaches those who wait for `ended`. Without this one it would end the process before they do.
     this.ended.catch(() => {});
   }
 
-  /** Starts the worker and waits until it serves. The TUN's descriptor stays the caller's. */
+  /** Starts the worker, and waits until it takes packets. The caller has to close the TUN's descriptor. Throws a SystemCallError. */
   static async start(options: DataPlaneOptions): Promise<DataPlane> {
     const { onPathMtu, size, ...rest } = options;
     // Behind the load balancer's NAT replies don't come through here.
@@ -64,7 +65,7 @@ export class DataPlane {
       counters: new SharedArrayBuffer(COUNTERS_BYTES),
       signals: new SharedArrayBuffer(SIGNAL_BYTES),
     };
-    // A million flows in pages of 4 KB miss the TLB for nearly every packet. Where there are no larger ones, so be it.
+    // A million flows in pages of 4 KB miss the TLB for nearly every packet. A kernel without larger ones refuses: no harm.
     native.adviseHugePages(new Uint8Array(setup.flows));
     const worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: setup });
     const plane = new DataPlane(worker, setup);
@@ -75,7 +76,7 @@ export class DataPlane {
     return plane;
   }
 
-  /** Other settings for the same role, from the next packet on. */
+  /** Gives the role other settings, from the next packet on. */
   configure(role: RoleSettings): void {
     this.worker.postMessage(role);
     Atomics.store(this.signals, Signal.message, 1);
@@ -87,7 +88,7 @@ export class DataPlane {
     return Atomics.load(this.signals, Signal.heartbeat);
   }
 
-  /** Sees the packets through that are still there, and ends the worker. Safe to call twice. */
+  /** Handles the packets that are still in the TUN, and ends the worker. Safe to call twice. */
   async stop(): Promise<void> {
     if (Atomics.exchange(this.signals, Signal.stop, 1) === 1) return;
     native.signalEvent(this.setup.wakeFd);

@@ -1,10 +1,10 @@
-/** Words of the memory by which the main thread and the data plane's thread give each other signs. */
+/** Words of the memory by which the main thread and the data plane's thread signal to each other. */
 export const Signal = {
-  /** Counts the worker's turns: one that stands still is stuck. */
+  /** Counts the worker's turns: if it stands still, the worker is stuck. */
   heartbeat: 0,
-  /** Set by the main thread: a message waits. */
+  /** Set by the main thread when it has sent a message. */
   message: 1,
-  /** Set by the main thread: finish. */
+  /** Set by the main thread when the worker is to end. */
   stop: 2,
 } as const;
 

@@ -1,4 +1,4 @@
-/** The data plane's thread: blocks in poll, sees packets through, and looks up only when the main thread wakes it. */
+/** The data plane's thread: it waits for packets and handles them, and takes messages when the main thread wakes it. */
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { ADDRESS_WORDS } from '../codec/addresses.js';
 import { FlowTable } from '../flow/table.js';
@@ -11,7 +11,7 @@ import { type DataPlaneSetup, type PathMtuNews, READY } from './messages.js';
 import { Pipeline } from './pipeline.js';
 import { Signal } from './signals.js';
 
-/** Turns given to packets that are still in the TUN when the routes to it are gone. */
+/** Batches that are still handled when the routes to the TUN have been removed. */
 const LAST_TURNS = 64;
 
 function serve(setup: DataPlaneSetup, port: MessagePort): void {
@@ -19,9 +19,9 @@ function serve(setup: DataPlaneSetup, port: MessagePort): void {
   const device = new TunDevice(native, {
     tunFd: setup.tunFd,
     wakeFd: setup.wakeFd,
-    fwmark: setup.mark,
+    fwmark: setup.fwmark,
     merges: setup.merges,
-    coalesceUs: setup.coalesce,
+    coalesceUs: setup.coalesceUs,
   });
   const counters = makeCounters(setup.counters);
   const flows = FlowTable.create(setup.flows, setup.table, device.now());
@@ -29,7 +29,7 @@ function serve(setup: DataPlaneSetup, port: MessagePort): void {
     flows,
     counters,
     seed: setup.table.seed,
-    mark: setup.mark,
+    fwmark: setup.fwmark,
     tellPathMtu: (words, at, mtu) => {
       const client = Array.from(words.subarray(at, at + ADDRESS_WORDS));
       port.postMessage({ client, mtu } satisfies PathMtuNews);

@@ -1,21 +1,20 @@
 /**
- * A fixed number of slots, each of which belongs to one fragmented datagram: known by its addresses and its id, as old as
- * its first word of it, and either waiting for more or ready to be taken. What else a slot holds is its user's.
+ * A fixed number of slots for fragmented datagrams. A slot belongs to one datagram, known by its addresses and its id. It
+ * waits for more of it, or is ready to be taken. It has a time and an order, and words for its user.
  *
- * Addresses come in pairs, source and destination: eight words. Times are ticks. Slots are looked at one after the other:
- * there are few of them, except in the table of first fragments, which knows where to look.
+ * Addresses are those of source and destination, eight words. What searches all slots is for users that have few of them.
  */
 import { ADDRESS_WORDS, copyAddress, sameAddress } from '../codec/addresses.js';
 import { NONE, type Ticks, type WordIndex } from '../codec/units.js';
 
 export const PAIR_WORDS = 2 * ADDRESS_WORDS;
 
-/** Words of a slot; behind them come the user's. */
+/** Words of a slot. The user's words follow. */
 const ADDRESSES = 0;
 const ID = PAIR_WORDS;
 const TIME = ID + 1;
 const STATE = TIME + 1;
-/** Counts up, so that what came first goes first. */
+/** Counts up, so that what came first is taken first. */
 const ORDER = STATE + 1;
 const FRAGMENTS = ORDER + 1;
 const HEADER_WORDS = FRAGMENTS + 1;
@@ -83,7 +82,7 @@ export class DatagramSlots {
     return this.fragments(slot);
   }
 
-  /** How many fragments are in a slot: what its user says by `addFragment`. */
+  /** How many fragments are in a slot, as its user counts them by `addFragment`. */
   fragments(slot: number): number {
     return this.words[slot * this.slotWords + FRAGMENTS];
   }
@@ -104,7 +103,7 @@ export class DatagramSlots {
     );
   }
 
-  /** Milliseconds for which a slot has been waiting; a free one has for longer than any. */
+  /** Milliseconds since a slot was occupied. A free one is older than any other. */
   ageMs(slot: number, now: Ticks): number {
     if (this.state(slot) === FREE) return 0xffffffff;
     return (now - this.words[slot * this.slotWords + TIME]) >>> 0;

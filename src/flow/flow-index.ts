@@ -31,30 +31,30 @@ export class FlowIndex {
     this.words = records.words;
   }
 
-  hash(words: Int32Array, lip: WordIndex, server: WordIndex, ports: FlowPorts): number {
-    return hashEnds(words, lip, server, ports, this.seed);
+  hash(words: Int32Array, lipAt: WordIndex, serverAt: WordIndex, ports: FlowPorts): number {
+    return hashEnds(words, lipAt, serverAt, ports, this.seed);
   }
 
-  /** The flow between the addresses at `lip` and `server` in `words`, or NONE. */
-  find(words: Int32Array, lip: WordIndex, server: WordIndex, ports: FlowPorts): FlowId {
+  /** The flow between the addresses at `lipAt` and `serverAt` in `words`, or NONE. */
+  find(words: Int32Array, lipAt: WordIndex, serverAt: WordIndex, ports: FlowPorts): FlowId {
     const { slots } = this;
-    const hash = this.hash(words, lip, server, ports);
+    const hash = this.hash(words, lipAt, serverAt, ports);
     for (let at = slots.first(hash); ; at = slots.next(at)) {
       const flow = slots.record(at);
       if (flow < 0) return NONE;
-      if (slots.hash(at) === hash && this.matches(flow, words, lip, server, ports)) return flow;
+      if (slots.hash(at) === hash && this.matches(flow, words, lipAt, serverAt, ports)) return flow;
     }
   }
 
   /** Whether a record, which may be a free one, is that of this flow. */
-  matches(flow: FlowId, words: Int32Array, lip: WordIndex, server: WordIndex, ports: FlowPorts): boolean {
+  matches(flow: FlowId, words: Int32Array, lipAt: WordIndex, serverAt: WordIndex, ports: FlowPorts): boolean {
     const records = this.words;
     const base = flow * RECORD_WORDS;
     return (
       records[base + PORTS] === ports &&
       (records[base + CLIENT_PORT] & LIVE) !== 0 &&
-      sameAddress(records, base + LIP, words, lip) &&
-      sameAddress(records, base + SERVER, words, server)
+      sameAddress(records, base + LIP, words, lipAt) &&
+      sameAddress(records, base + SERVER, words, serverAt)
     );
   }
 
@@ -69,7 +69,7 @@ export class FlowIndex {
 
   private hashOf(flow: FlowId): number {
     const { records, words } = this;
-    const lip = records.addressAt(flow, LIP);
-    return this.hash(words, lip, records.addressAt(flow, SERVER), records.flowPorts(flow));
+    const lipAt = records.addressAt(flow, LIP);
+    return this.hash(words, lipAt, records.addressAt(flow, SERVER), records.flowPorts(flow));
   }
 }

@@ -1,8 +1,8 @@
 /**
- * Where the later fragments of a datagram go: the first one has ports and mark, the others follow it by
- * (source, destination, identification, protocol).
+ * What became of first fragments, so that the later ones of their datagrams can follow: those have neither ports nor mark,
+ * and are known by source, destination, identification and protocol.
  *
- * A fixed number of slots, two to a hash; the older one gives way. Addresses are those of source and destination: eight
+ * A fixed number of slots, two to a hash: the older one gives way. Addresses are those of source and destination, eight
  * words.
  */
 import { NONE, type Ticks, type WordIndex } from '../codec/units.js';
@@ -26,8 +26,8 @@ export class FragmentTable {
   constructor(private readonly seed: number) {}
 
   /**
-   * Remembers what the first fragment with these addresses and this id became. `removed` is how many bytes went from
-   * the part of it that fragments are counted in.
+   * Remembers which addresses the first fragment with `before` and `id` has after its translation. `removed` are the bytes
+   * that it lost of the part that fragments are counted in.
    */
   remember(before: Int32Array, id: number, after: Int32Array, removed: number, now: Ticks): void {
     const { slots, words } = this;

@@ -1,12 +1,14 @@
 /**
- * Open addressing from a 32-bit hash to a record number: linear probing over pairs (hash, record + 1), at most
- * half full, deletion by shifting back, so that no tombstones pile up.
+ * From a 32-bit hash to a record number: linear probing over pairs (hash, record + 1), at most half full. A deletion shifts
+ * back what follows, so that no tombstones pile up.
  *
- * The index does not know the records: a caller walks the candidates of a hash itself,
+ * The index does not know the records. A caller compares those with its hash:
  *
- *     for (let at = index.first(hash); index.record(at) >= 0; at = index.next(at))
+ *     for (let at = index.first(hash); index.record(at) !== NONE; at = index.next(at))
  *       if (index.hash(at) === hash && sameKey(index.record(at))) ...
  */
+import { NONE } from '../codec/units.js';
+
 export class HashIndex {
   private readonly slots: Int32Array;
   private readonly mask: number;
@@ -20,7 +22,7 @@ export class HashIndex {
     return HashIndex.slotCount(records) * 8;
   }
 
-  /** An index over zeroed (empty) or earlier used memory. */
+  /** An index over memory that is zeroed (an empty one) or holds one. */
   constructor(buffer: ArrayBufferLike, byteOffset: number, records: number) {
     const count = HashIndex.slotCount(records);
     this.slots = new Int32Array(buffer, byteOffset, count * 2);
@@ -39,12 +41,12 @@ export class HashIndex {
     return this.slots[at * 2];
   }
 
-  /** The record in a slot, or -1 where the run of candidates ends. */
+  /** The record in a slot, or NONE where the run ends. */
   record(at: number): number {
     return this.slots[at * 2 + 1] - 1;
   }
 
-  /** The first record with this hash, or -1. */
+  /** The first record with this hash, or NONE. */
   firstWith(hash: number): number {
     const { slots, mask } = this;
     let at = hash & mask;
@@ -54,7 +56,7 @@ export class HashIndex {
 
   insert(hash: number, record: number): void {
     let at = this.first(hash);
-    while (this.record(at) >= 0) at = this.next(at);
+    while (this.record(at) !== NONE) at = this.next(at);
     this.slots[at * 2] = hash;
     this.slots[at * 2 + 1] = record + 1;
   }
@@ -62,14 +64,14 @@ export class HashIndex {
   /** Lets the entry of `record` point to another record with the same key. */
   replace(hash: number, record: number, by: number): void {
     const at = this.find(hash, record);
-    if (at >= 0) this.slots[at * 2 + 1] = by + 1;
+    if (at !== NONE) this.slots[at * 2 + 1] = by + 1;
   }
 
   remove(hash: number, record: number): void {
     let hole = this.find(hash, record);
-    if (hole < 0) return;
-    // Whatever follows in the run moves into the hole, unless that would put it before its own first slot.
-    for (let at = this.next(hole); this.record(at) >= 0; at = this.next(at)) {
+    if (hole === NONE) return;
+    // What follows in the run moves into the hole, unless that would put it before its own first slot.
+    for (let at = this.next(hole); this.record(at) !== NONE; at = this.next(at)) {
       const distance = (at - this.first(this.hash(at))) & this.mask;
       if (distance < ((at - hole) & this.mask)) continue;
       this.slots[hole * 2] = this.slots[at * 2];
@@ -82,10 +84,10 @@ export class HashIndex {
 
   private find(hash: number, record: number): number {
     let at = this.first(hash);
-    while (this.record(at) >= 0) {
+    while (this.record(at) !== NONE) {
       if (this.record(at) === record) return at;
       at = this.next(at);
     }
-    return -1;
+    return NONE;
   }
 }

@@ -1,7 +1,7 @@
 /**
  * The seeded hash of a flow's key: lookup3 by Bob Jenkins (2006, public domain), which Linux has as jhash.
  *
- * A seed is needed because clients choose half of a key: without one they could choose keys that collide.
+ * Clients choose half of a key. The seed keeps them from choosing keys that collide.
  */
 
 import { isMapped } from '../codec/addresses.js';

@@ -1,11 +1,11 @@
 /**
- * Fragments that came before the first one of their datagram, which alone tells where they go: kept for a moment,
- * in memory that is bounded once and for all.
+ * Keeps fragments that came before the first one of their datagram, which alone tells where they go: for a moment, in
+ * memory of a fixed size.
  */
 import { type ByteOffset, NONE, type Ticks } from '../codec/units.js';
 import { DatagramSlots } from './datagram-slots.js';
 
-/** On one path fragments overtake each other by far less. */
+/** Fragments on one path overtake each other by far less. */
 const LIFETIME_MS = 2000;
 const SLOTS = 128;
 /** A jumbo frame. */

@@ -9,11 +9,10 @@
  * outlive its timeout, which is counted in seconds; finer buckets would only make the ring longer. Times are ticks
  * (milliseconds, the low 32 bits), so buckets are numbered modulo 2^22.
  */
-import type { Ticks } from '../codec/units.js';
+import { NONE, type Ticks } from '../codec/units.js';
 
 const BUCKET_BITS = 10;
 const BUCKET_CYCLE = 2 ** (32 - BUCKET_BITS);
-const NONE = -1;
 const HEADER_BYTES = 4;
 
 export class IdleWheel {
@@ -76,12 +75,12 @@ export class IdleWheel {
 
   // ---- records -------------------------------------------------------------------------------------------
 
-  /** The first record of a bucket, or -1. */
+  /** The first record of a bucket, or NONE. */
   head(bucket: number): number {
     return this.heads[bucket & (this.size - 1)];
   }
 
-  /** The record behind another one in its bucket, or -1. */
+  /** The record behind another one in its bucket, or NONE. */
   after(record: number): number {
     return this.next[record];
   }
@@ -124,7 +123,7 @@ export class IdleWheel {
     this.header[0] = IdleWheel.following(this.header[0]);
   }
 
-  /** After a pause longer than the wheel, one round over all its slots sees everything there is. */
+  /** Lets the hand skip what it missed in a pause longer than the wheel: one round over all slots sees every record. */
   catchUp(now: Ticks): void {
     const current = IdleWheel.bucketOf(now);
     if (IdleWheel.distance(this.hand, current) >= this.size)
@@ -132,8 +131,8 @@ export class IdleWheel {
   }
 
   /**
-   * Whether the hand has a bucket to work on. The one that `now - timeoutMs` falls into still holds records with some
-   * time to go, so it has to wait: a record may outlive its timeout by a bucket.
+   * Whether the hand has a bucket to work on. The bucket that `now - timeoutMs` falls into still holds records with some
+   * time to go, so it has to wait. A record may outlive its timeout by a bucket.
    */
   isDue(now: Ticks): boolean {
     const current = IdleWheel.bucketOf(now);
@@ -141,10 +140,10 @@ export class IdleWheel {
     return IdleWheel.distance(this.hand, current) > waiting;
   }
 
-  /** Whether a record last used at `tick` belongs into a bucket that the hand has yet to come to. */
+  /** Whether a record last used at `tick` belongs into a bucket that the hand has not come to yet. */
   isAhead(tick: Ticks): boolean {
     const ahead = IdleWheel.distance(this.hand, IdleWheel.bucketOf(tick));
-    // One left behind by a pause longer than the wheel stays where the hand finds it: moved, it would be passed by.
+    // A record left behind by a pause longer than the wheel stays where the hand finds it: the hand would pass by any other.
     return ahead > 0 && ahead < this.size;
   }
 }

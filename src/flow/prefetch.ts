@@ -1,6 +1,6 @@
 /**
- * Brings the flow table's memory to the cache for a whole batch of look-ups at once, so that their cache misses overlap:
- * each needs two lines, of an index and of a record. What it finds on the way is a hint to the look-up proper.
+ * Brings the flow table's memory to the cache for a whole batch of look-ups at once, so that their cache misses overlap.
+ * Each look-up needs two lines, one of an index and one of a record. The record found on the way is a hint to the look-up.
  */
 
 import { BATCH } from '../codec/batch.js';
@@ -24,15 +24,15 @@ export class FlowPrefetch {
   }
 
   /** Look-up `i` of the batch will be `findFlow` with these arguments. */
-  setFlow(i: number, words: Int32Array, lip: WordIndex, server: WordIndex, ports: FlowPorts): void {
-    this.hashes[i] = this.flows.flowIndex.hash(words, lip, server, ports);
+  setFlow(i: number, words: Int32Array, lipAt: WordIndex, serverAt: WordIndex, ports: FlowPorts): void {
+    this.hashes[i] = this.flows.flowIndex.hash(words, lipAt, serverAt, ports);
     this.areReplies[i] = 0;
   }
 
   /** Look-up `i` of the batch will be `findReply` with these arguments. */
-  setReply(i: number, words: Int32Array, server: WordIndex, client: WordIndex, ports: ReplyPorts): void {
+  setReply(i: number, words: Int32Array, serverAt: WordIndex, clientAt: WordIndex, ports: ReplyPorts): void {
     const { replyIndex } = this.flows;
-    this.hashes[i] = replyIndex === undefined ? 0 : replyIndex.hash(words, server, client, ports);
+    this.hashes[i] = replyIndex === undefined ? 0 : replyIndex.hash(words, serverAt, clientAt, ports);
     this.areReplies[i] = 1;
   }
 
@@ -47,8 +47,8 @@ export class FlowPrefetch {
     const { flowSlots, replySlots, hashes, areReplies, hints } = this;
     const { words } = this.flows.records;
     let used = 0;
-    // A loop for each step, and nothing in the first that depends on what it loads: a branch guessed wrong would make the
-    // processor wait for this packet's line before it asks for the next one's.
+    // A loop for each step. Nothing in the first one depends on what it loads: at a branch guessed wrong the processor
+    // would wait for this packet's line before it asks for the next one's.
     for (let i = 0; i < count; i++) {
       const slots = areReplies[i] === 0 ? flowSlots : replySlots;
       used ^= slots.hash(slots.first(hashes[i]));

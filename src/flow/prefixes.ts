@@ -1,9 +1,6 @@
-/**
- * A list of address prefixes, matched longest first: a linear walk, for the handful that a configuration has.
- */
-
+/** Address prefixes, the longest matched first. A configuration has a handful of them, so the list is walked. */
 import { ADDRESS_WORDS, isMapped, MAPPED_PREFIX_BITS } from '../codec/addresses.js';
-import type { WordIndex } from '../codec/units.js';
+import { NONE, type WordIndex } from '../codec/units.js';
 
 /** An address prefix: four 32-bit words (IPv4 as ::ffff:a.b.c.d) and a length of 0 to 128 bits. */
 export interface Prefix {
@@ -16,9 +13,9 @@ export class PrefixList {
   /** Four words each, longest prefix first. */
   private readonly networks: Int32Array;
   private readonly masks: Int32Array;
-  /** Where each stood in the list that the constructor was given. */
+  /** The position of each in the list that the constructor was given. */
   private readonly positions: Int32Array;
-  /** Whether it is so short an IPv6 prefix that IPv4 addresses, as they are written here, would lie in it. */
+  /** Whether each is an IPv6 prefix so short that mapped IPv4 addresses would lie in it. */
   private readonly isWide: boolean[];
 
   constructor(prefixes: readonly Prefix[]) {
@@ -32,7 +29,7 @@ export class PrefixList {
     this.isWide = longestFirst.map(({ prefix }) => prefix.length < MAPPED_PREFIX_BITS);
   }
 
-  /** The position of the longest prefix that holds the address at `at` in `words`, or -1. */
+  /** The position of the longest prefix that holds the address at `at` in `words`, or NONE. */
   match(words: ArrayLike<number>, at: WordIndex): number {
     const { networks, masks } = this;
     for (let i = 0; i < networks.length; i += ADDRESS_WORDS) {
@@ -44,11 +41,11 @@ export class PrefixList {
       if (this.isWide[i / ADDRESS_WORDS] && isMapped(words, at)) continue;
       return this.positions[i / ADDRESS_WORDS];
     }
-    return -1;
+    return NONE;
   }
 
   has(words: ArrayLike<number>, at: WordIndex): boolean {
-    return this.match(words, at) >= 0;
+    return this.match(words, at) !== NONE;
   }
 }
 

@@ -1,6 +1,6 @@
 /**
- * Reading a flow table that another thread is writing: every record is copied between two looks at the table's
- * version, and copied again if a change came in between. The writer is never held up.
+ * Reads a flow table that another thread writes. Every record is copied between two looks at the table's version, and copied
+ * again if a change came in between. The writer never waits.
  */
 
 import { ADDRESS_WORDS } from '../codec/addresses.js';
@@ -11,7 +11,7 @@ import { FlowTable, type TableOptions } from './table.js';
 export interface FlowEntry {
   /** Addresses as four 32-bit words, IPv4 as ::ffff:a.b.c.d. */
   lip: WordIndex[];
-  lipPort: number;
+  lport: number;
   server: WordIndex[];
   serverPort: number;
   client: WordIndex[];
@@ -24,7 +24,7 @@ export interface FlowEntry {
   idleMs: number;
 }
 
-/** A change takes microseconds; this many tries outlast any storm of them. */
+/** A change takes microseconds, so a copy without one in between comes long before that. */
 const TRIES = 10_000;
 
 export class FlowReader {
@@ -46,14 +46,14 @@ export class FlowReader {
   /** The flow LIP:lport -> RIP:rport, addresses as four words each; `now` in ticks. */
   find(
     lip: readonly number[],
-    lipPort: Port,
+    lport: Port,
     server: readonly number[],
     serverPort: Port,
     now: Ticks,
   ): FlowEntry | undefined {
     const words = Int32Array.from([...lip, ...server]);
     return this.consistently(() => {
-      const flow = this.table.findFlow(words, 0, lip.length, flowPorts(lipPort, serverPort));
+      const flow = this.table.findFlow(words, 0, lip.length, flowPorts(lport, serverPort));
       return flow === NONE ? undefined : this.read(flow, now);
     });
   }
@@ -75,7 +75,7 @@ export class FlowReader {
     };
     return {
       lip: words(LIP),
-      lipPort: records.lipPort(flow),
+      lport: records.lport(flow),
       server: words(SERVER),
       serverPort: records.serverPort(flow),
       client: words(CLIENT),

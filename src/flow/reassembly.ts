@@ -1,17 +1,16 @@
 /**
- * Puts datagrams together that came in fragments, for the few that can't be handled in pieces: in memory that is
- * bounded once and for all. Fragments that overlap spoil their datagram (RFC 5722's reason holds for IPv4 too); one
- * that came twice does not.
+ * Puts datagrams together that came in fragments, for the few that can't be handled in pieces, in memory of a fixed size.
+ * Fragments that overlap spoil their datagram: RFC 5722's reason holds for IPv4 too. A fragment that came twice does not.
  */
 import { MAX_PACKET } from '../codec/ip-header.js';
 import * as ipv4 from '../codec/ipv4.js';
 import { type ByteOffset, NONE, type Ticks } from '../codec/units.js';
 import { DatagramSlots } from './datagram-slots.js';
 
-/** On one path fragments overtake each other by far less. */
+/** Fragments on one path overtake each other by far less. */
 const LIFETIME_MS = 2000;
 const SLOTS = 8;
-/** A slot's memory: the first fragment's header ends where the payload begins, after the largest header there is. */
+/** A slot's memory: the payload begins after room for the largest header, and the first fragment's ends there. */
 const PAYLOAD_AT = ipv4.MAX_HEADER;
 const SLOT_BYTES = PAYLOAD_AT + MAX_PACKET;
 /** A datagram of the largest size in pieces for the smallest path (552 bytes). */
@@ -44,7 +43,7 @@ export class Reassembly {
   private readonly pieces = new Int32Array(SLOTS * MOST_PIECES * 2);
   private readonly memory = new Uint8Array(SLOTS * SLOT_BYTES);
 
-  /** Adds a fragment: 0 if it was kept, or how many were dropped, itself and those that it spoiled. */
+  /** Adds a fragment. Gives 0 if it was kept, or how many were dropped: itself and those that it spoiled. */
   add(bytes: Uint8Array, piece: Piece, now: Ticks): number {
     const slot = this.slotFor(piece, now);
     if (slot === NONE) return 1;
@@ -131,11 +130,11 @@ export class Reassembly {
     return this.words[at + TOTAL] > 0 && this.words[at + GATHERED] >= this.words[at + TOTAL];
   }
 
-  /** Lets a whole datagram be taken, behind those that were whole before; how many fragments were dropped if it can't be. */
+  /** Lets a whole datagram be taken, after those that were whole before it. How many fragments were dropped if it is too long. */
   private complete(slot: number): number {
     const { slots, words } = this;
     const at = slots.userAt(slot);
-    // The first one's header may be longer than that of those that were looked at before.
+    // The first fragment's header may be longer than those that `fits` saw before it came.
     if (words[at + HEADER] + words[at + TOTAL] > MAX_PACKET) return this.slots.free(slot);
     slots.makeReady(slot);
     slots.moveBack(slot);

@@ -3,7 +3,6 @@
  *
  * Addresses are four 32-bit words (codec/addresses.ts), given as an array and the index of the first.
  */
-
 import { copyAddress, sameAddress } from '../codec/addresses.js';
 import type { FlowId, Port, Ticks, WordIndex } from '../codec/units.js';
 
@@ -12,8 +11,8 @@ export type FlowPorts = number & { readonly unit?: 'flow ports' | undefined };
 /** The client's port in the high half, RIP's in the low one: what tells replies between two addresses apart. */
 export type ReplyPorts = number & { readonly unit?: 'reply ports' | undefined };
 
-export function flowPorts(lipPort: Port, serverPort: Port): FlowPorts {
-  return ((lipPort << 16) | serverPort) as FlowPorts;
+export function flowPorts(lport: Port, serverPort: Port): FlowPorts {
+  return ((lport << 16) | serverPort) as FlowPorts;
 }
 
 export function replyPorts(clientPort: Port, serverPort: Port): ReplyPorts {
@@ -43,7 +42,7 @@ const LAST_USED = 14;
 const PACKETS = 15;
 export const RECORD_WORDS = 16;
 
-/** Flags that belong to the role; the other bits of the low half are the table's. */
+/** The bits of the low half that are the role's. The others are the table's. */
 export const ROLE_FLAGS = 0x0fff;
 export const LIVE = 0x8000;
 /** This record routes the replies. If several flows share client and service, it is the one whose packet arrived last. */
@@ -83,7 +82,7 @@ export class FlowRecords {
     return replyPorts(this.clientPort(flow), this.serverPort(flow));
   }
 
-  lipPort(flow: FlowId): number {
+  lport(flow: FlowId): number {
     return this.words[flow * RECORD_WORDS + PORTS] >>> 16;
   }
 
@@ -159,15 +158,15 @@ export class FlowRecords {
   begin(
     flow: FlowId,
     words: Int32Array,
-    lip: WordIndex,
-    server: WordIndex,
+    lipAt: WordIndex,
+    serverAt: WordIndex,
     ports: FlowPorts,
     now: Ticks,
   ): void {
     const records = this.words;
     const base = flow * RECORD_WORDS;
-    copyAddress(words, lip, records, base + LIP);
-    copyAddress(words, server, records, base + SERVER);
+    copyAddress(words, lipAt, records, base + LIP);
+    copyAddress(words, serverAt, records, base + SERVER);
     records[base + PORTS] = ports;
     records[base + CLIENT_PORT] = LIVE;
     records[base + LAST_USED] = now;

@@ -31,41 +31,47 @@ export class ReplyIndex {
     this.words = records.words;
   }
 
-  hash(words: Int32Array, server: WordIndex, client: WordIndex, ports: ReplyPorts): number {
-    return hashEnds(words, client, server, ports, this.seed);
+  hash(words: Int32Array, serverAt: WordIndex, clientAt: WordIndex, ports: ReplyPorts): number {
+    return hashEnds(words, clientAt, serverAt, ports, this.seed);
   }
 
-  /** The flow by which replies between the addresses at `server` and `client` in `words` go back, or NONE. */
-  find(words: Int32Array, server: WordIndex, client: WordIndex, ports: ReplyPorts): FlowId {
+  /** The flow by which replies between the addresses at `serverAt` and `clientAt` in `words` go back, or NONE. */
+  find(words: Int32Array, serverAt: WordIndex, clientAt: WordIndex, ports: ReplyPorts): FlowId {
     const { slots } = this;
-    const hash = this.hash(words, server, client, ports);
+    const hash = this.hash(words, serverAt, clientAt, ports);
     for (let at = slots.first(hash); ; at = slots.next(at)) {
       const flow = slots.record(at);
       if (flow < 0) return NONE;
-      if (slots.hash(at) === hash && this.matches(flow, words, server, client, ports)) return flow;
+      if (slots.hash(at) === hash && this.matches(flow, words, serverAt, clientAt, ports)) return flow;
     }
   }
 
   /** Whether a record, which may be a free one, routes these replies. */
-  matches(flow: FlowId, words: Int32Array, server: WordIndex, client: WordIndex, ports: ReplyPorts): boolean {
+  matches(
+    flow: FlowId,
+    words: Int32Array,
+    serverAt: WordIndex,
+    clientAt: WordIndex,
+    ports: ReplyPorts,
+  ): boolean {
     const records = this.words;
     const base = flow * RECORD_WORDS;
     return (
       ((records[base + CLIENT_PORT] & ~0xffff) | (records[base + PORTS] & 0xffff)) === ports &&
       (records[base + CLIENT_PORT] & ROUTES_REPLIES) !== 0 &&
-      sameAddress(records, base + CLIENT, words, client) &&
-      sameAddress(records, base + SERVER, words, server)
+      sameAddress(records, base + CLIENT, words, clientAt) &&
+      sameAddress(records, base + SERVER, words, serverAt)
     );
   }
 
   /** Makes a flow route the replies to its client, in the place of the one that did. */
   route(flow: FlowId): void {
     const { records, slots, words } = this;
-    const server = records.addressAt(flow, SERVER);
-    const client = records.addressAt(flow, CLIENT);
+    const serverAt = records.addressAt(flow, SERVER);
+    const clientAt = records.addressAt(flow, CLIENT);
     const ports = records.replyPorts(flow);
-    const hash = this.hash(words, server, client, ports);
-    const before = this.find(words, server, client, ports);
+    const hash = this.hash(words, serverAt, clientAt, ports);
+    const before = this.find(words, serverAt, clientAt, ports);
     if (before === NONE) slots.insert(hash, flow);
     else {
       slots.replace(hash, before, flow);
@@ -78,9 +84,9 @@ export class ReplyIndex {
   unroute(flow: FlowId): void {
     const { records, slots, words } = this;
     if (!records.routesReplies(flow)) return;
-    const server = records.addressAt(flow, SERVER);
-    const client = records.addressAt(flow, CLIENT);
-    slots.remove(this.hash(words, server, client, records.replyPorts(flow)), flow);
+    const serverAt = records.addressAt(flow, SERVER);
+    const clientAt = records.addressAt(flow, CLIENT);
+    slots.remove(this.hash(words, serverAt, clientAt, records.replyPorts(flow)), flow);
     words[flow * RECORD_WORDS + CLIENT_PORT] &= ~ROUTES_REPLIES;
   }
 }

@@ -116,33 +116,33 @@ export class FlowTable {
   // ---- finding -------------------------------------------------------------------------------------------
 
   /**
-   * The flow between the addresses at `lip` and `server` in `words`, or NONE. `hint` is a record to look at first,
+   * The flow between the addresses at `lipAt` and `serverAt` in `words`, or NONE. `hint` is a record to look at first,
    * whosever it is by now, or NONE.
    */
   findFlow(
     words: Int32Array,
-    lip: WordIndex,
-    server: WordIndex,
+    lipAt: WordIndex,
+    serverAt: WordIndex,
     ports: FlowPorts,
     hint: FlowId = NONE,
   ): FlowId {
     const { flowIndex } = this;
-    if (hint !== NONE && flowIndex.matches(hint, words, lip, server, ports)) return hint;
-    return flowIndex.find(words, lip, server, ports);
+    if (hint !== NONE && flowIndex.matches(hint, words, lipAt, serverAt, ports)) return hint;
+    return flowIndex.find(words, lipAt, serverAt, ports);
   }
 
-  /** The flow by which replies between the addresses at `server` and `client` in `words` go back, or NONE; likewise. */
+  /** The flow by which replies between the addresses at `serverAt` and `clientAt` in `words` go back, or NONE; likewise. */
   findReply(
     words: Int32Array,
-    server: WordIndex,
-    client: WordIndex,
+    serverAt: WordIndex,
+    clientAt: WordIndex,
     ports: ReplyPorts,
     hint: FlowId = NONE,
   ): FlowId {
     const { replyIndex } = this;
     if (replyIndex === undefined) return NONE;
-    if (hint !== NONE && replyIndex.matches(hint, words, server, client, ports)) return hint;
-    return replyIndex.find(words, server, client, ports);
+    if (hint !== NONE && replyIndex.matches(hint, words, serverAt, clientAt, ports)) return hint;
+    return replyIndex.find(words, serverAt, clientAt, ports);
   }
 
   // ---- packets -------------------------------------------------------------------------------------------
@@ -165,7 +165,7 @@ export class FlowTable {
   // ---- changes -------------------------------------------------------------------------------------------
 
   /**
-   * Learns the client of the flow between the addresses at `lip` and `server` in `words`, with the role's `flags`
+   * Learns the client of the flow between the addresses at `lipAt` and `serverAt` in `words`, with the role's `flags`
    * (ROLE_FLAGS). A flow that is not known yet pushes out a longest idle one if the table is full.
    *
    * This is no packet of the flow: one that is known is not refreshed, and replies go by a new flow or to a new client
@@ -173,19 +173,19 @@ export class FlowTable {
    */
   learn(
     words: Int32Array,
-    lip: WordIndex,
-    server: WordIndex,
+    lipAt: WordIndex,
+    serverAt: WordIndex,
     ports: FlowPorts,
     client: FlowClient,
     flags: number,
     now: Ticks,
   ): Learned {
     const { learned } = this;
-    const known = this.flowIndex.find(words, lip, server, ports);
+    const known = this.flowIndex.find(words, lipAt, serverAt, ports);
     learned.evicted = known === NONE && this.count >= this.maxFlows;
     if (learned.evicted) this.evict(now);
     if (known === NONE) {
-      learned.flow = this.add(words, lip, server, ports, client, flags, now);
+      learned.flow = this.add(words, lipAt, serverAt, ports, client, flags, now);
       learned.outcome = LearnOutcome.added;
     } else {
       learned.flow = known;
@@ -196,8 +196,8 @@ export class FlowTable {
 
   private add(
     words: Int32Array,
-    lip: WordIndex,
-    server: WordIndex,
+    lipAt: WordIndex,
+    serverAt: WordIndex,
     ports: FlowPorts,
     client: FlowClient,
     flags: number,
@@ -206,7 +206,7 @@ export class FlowTable {
     const { records, header } = this;
     this.beginChange();
     const flow = this.allocate();
-    records.begin(flow, words, lip, server, ports, now);
+    records.begin(flow, words, lipAt, serverAt, ports, now);
     records.setClient(flow, client, flags);
     this.flowIndex.add(flow);
     this.wheel.append(flow, now);

@@ -34,7 +34,7 @@ export function describeFlow(
   { carrier, datapath }: Pick<FlowAnswer, 'carrier' | 'datapath'>,
 ): FlowAnswer {
   return {
-    lb: formatEndpoint(entry.lip, entry.lipPort),
+    lb: formatEndpoint(entry.lip, entry.lport),
     server: formatEndpoint(entry.server, entry.serverPort),
     client: formatEndpoint(entry.client, entry.clientPort),
     carrier,

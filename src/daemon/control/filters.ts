@@ -19,7 +19,7 @@ export function flowFilter(filters: FlowFilters): (entry: FlowEntry) => boolean 
   const server = endpointTest('server', filters.server);
   return entry =>
     client(entry.client, entry.clientPort) &&
-    lb(entry.lip, entry.lipPort) &&
+    lb(entry.lip, entry.lport) &&
     server(entry.server, entry.serverPort);
 }
 

@@ -35,12 +35,12 @@ export class TupleBuffer implements ReplyTuple {
   sourcePort: Port = 0;
   destinationPort: Port = 0;
 
-  /** RIP:rport -> LIP:lport; the addresses are at `server` and `lip` in `words`. */
-  set(words: Int32Array, server: WordIndex, serverPort: Port, lip: WordIndex, lipPort: Port): this {
-    copyAddress(words, server, this.addresses, SOURCE_AT);
-    copyAddress(words, lip, this.addresses, DESTINATION_AT);
+  /** RIP:rport -> LIP:lport; the addresses are at `serverAt` and `lipAt` in `words`. */
+  set(words: Int32Array, serverAt: WordIndex, serverPort: Port, lipAt: WordIndex, lport: Port): this {
+    copyAddress(words, serverAt, this.addresses, SOURCE_AT);
+    copyAddress(words, lipAt, this.addresses, DESTINATION_AT);
     this.sourcePort = serverPort;
-    this.destinationPort = lipPort;
+    this.destinationPort = lport;
     return this;
   }
 }

@@ -1,8 +1,9 @@
-/** Which addresses can't be a client's: packets from them would be dropped, or answered to the wrong host. */
+/** Addresses that no client can have: packets from them would be dropped, or answered to the wrong host (PROTOCOL: RS 8). */
 import { isMapped } from '../../codec/addresses.js';
+import type { WordIndex } from '../../codec/units.js';
 
-/** `v6` is whether it came as an IPv6 address: an IPv4 one in disguise (::ffff:a.b.c.d) is no client's. */
-export function isImpossible(words: Int32Array, at: number, v6: boolean): boolean {
+/** `v6` is whether the mark has an IPv6 address: ::ffff:a.b.c.d is no client's on the wire. */
+export function isImpossible(words: Int32Array, at: WordIndex, v6: boolean): boolean {
   if (isMapped(words, at)) return v6 || isImpossible4(words[at + 3]);
   return isImpossible6(words, at);
 }
@@ -14,7 +15,7 @@ function isImpossible4(address: number): boolean {
 }
 
 /** ::, ::1, multicast, and link-local addresses, which mean another host on each link (RFC 4291). */
-function isImpossible6(words: Int32Array, at: number): boolean {
+function isImpossible6(words: Int32Array, at: WordIndex): boolean {
   const first = words[at] >>> 16;
   if (first >>> 8 === 0xff || first >>> 6 === 0xfe80 >>> 6) return true;
   return (words[at] | words[at + 1] | words[at + 2]) === 0 && words[at + 3] >>> 0 <= 1;

@@ -44,8 +44,8 @@ export class IcmpErrors {
     const { records } = this.flows;
     const mtu = icmp.nextHopMtu(view, transport, v6);
     if (mtu === 0) return true;
-    const client = records.addressAt(flow, CLIENT);
-    return this.clientMtus.learn(records.words, client, mtu + this.nat64.shrinkage(flow, v6), now);
+    const clientAt = records.addressAt(flow, CLIENT);
+    return this.clientMtus.learn(records.words, clientAt, mtu + this.nat64.shrinkage(flow, v6), now);
   }
 
   /** About a datagram that this host could not deliver, for its client: the load balancer knows LIP:lport. */
@@ -60,9 +60,9 @@ export class IcmpErrors {
       counters[Counter.packets_ignored]++;
       return Verdict.drop;
     }
-    const lip = records.addressAt(flow, LIP);
-    setQuotedSource(packet, records.words, lip, records.lipPort(flow));
-    setErrorDestination(packet, records.words, lip);
+    const lipAt = records.addressAt(flow, LIP);
+    setQuotedSource(packet, records.words, lipAt, records.lport(flow));
+    setErrorDestination(packet, records.words, lipAt);
     counters[Counter.icmp_translated]++;
     return Verdict.emit;
   }

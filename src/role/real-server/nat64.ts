@@ -26,9 +26,9 @@ export class Nat64 {
     return (this.flows.records.flags(flow) & OTHER_FAMILY) !== 0;
   }
 
-  /** Whether packets to the service at `server` in `words` are translated. */
-  hasPartner(words: Int32Array, server: WordIndex, port: Port): boolean {
-    return this.partnerOf(words, server, port) !== NONE;
+  /** Whether packets to the service at `serverAt` in `words` are translated. */
+  hasPartner(words: Int32Array, serverAt: WordIndex, port: Port): boolean {
+    return this.partnerOf(words, serverAt, port) !== NONE;
   }
 
   /** Makes a packet from the load balancer one from the flow's client to the partner; left as it is if that can't be. */
@@ -58,9 +58,9 @@ export class Nat64 {
     return v6 ? -GROWTH : SHRINKAGE;
   }
 
-  private partnerOf(words: Int32Array, server: WordIndex, port: Port): number {
+  private partnerOf(words: Int32Array, serverAt: WordIndex, port: Port): number {
     const { services, translates } = this.settings;
-    return translates ? services.partner(words, server, port) : NONE;
+    return translates ? services.partner(words, serverAt, port) : NONE;
   }
 }
 

@@ -16,36 +16,36 @@ export class Replies {
   ) {}
 
   /**
-   * The flow that replies between the addresses at `server` and `client` in `words` belong to, or NONE. A wildcard socket
+   * The flow that replies between the addresses at `serverAt` and `clientAt` in `words` belong to, or NONE. A wildcard socket
    * answers from one and the same address, whichever was asked; so if that one was not, any service with the same port
    * may have been. And a client of the other family asked a service of that other family.
    */
   find(
     words: Int32Array,
-    server: WordIndex,
-    client: WordIndex,
+    serverAt: WordIndex,
+    clientAt: WordIndex,
     ports: ReplyPorts,
     hint: FlowId = NONE,
   ): FlowId {
     const { wildcardSources, translates } = this.settings;
-    const flow = this.flows.findReply(words, server, client, ports, hint);
+    const flow = this.flows.findReply(words, serverAt, clientAt, ports, hint);
     if (flow !== NONE) return flow;
-    const isWildcard = wildcardSources.has(words, server);
-    return isWildcard || translates ? this.findOther(words, server, client, ports, isWildcard) : NONE;
+    const isWildcard = wildcardSources.has(words, serverAt);
+    return isWildcard || translates ? this.findOther(words, serverAt, clientAt, ports, isWildcard) : NONE;
   }
 
   /** The flow of the same client with another service of the same port. */
   private findOther(
     words: Int32Array,
-    server: WordIndex,
-    client: WordIndex,
+    serverAt: WordIndex,
+    clientAt: WordIndex,
     ports: ReplyPorts,
     isWildcard: boolean,
   ): FlowId {
     const { flows, ends } = this;
     const { services, translates } = this.settings;
-    const isIpv4 = isMapped(words, server);
-    copyAddress(words, client, ends, DESTINATION_AT);
+    const isIpv4 = isMapped(words, serverAt);
+    copyAddress(words, clientAt, ends, DESTINATION_AT);
     for (let i = 0; i < services.count; i++) {
       const at = services.addressAt(i);
       const isCandidate = isMapped(services.addresses, at) === isIpv4 ? isWildcard : translates;

@@ -189,11 +189,11 @@ export class RealServerRole implements Role {
   private turn(packet: Packet, flow: FlowId): boolean {
     const { records } = this.flows;
     if (this.nat64.concerns(flow) && !this.nat64.toFlow(packet, flow)) return false;
-    const server = records.addressAt(flow, SERVER);
+    const serverAt = records.addressAt(flow, SERVER);
     // A wildcard socket's answer may come from another address than was asked.
-    if (!sameAddress(packet.addresses, SOURCE_AT, records.words, server))
-      setSource(packet, records.words, server, packet.sourcePort);
-    setDestination(packet, records.words, records.addressAt(flow, LIP), records.lipPort(flow));
+    if (!sameAddress(packet.addresses, SOURCE_AT, records.words, serverAt))
+      setSource(packet, records.words, serverAt, packet.sourcePort);
+    setDestination(packet, records.words, records.addressAt(flow, LIP), records.lport(flow));
     return true;
   }
 

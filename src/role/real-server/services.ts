@@ -1,12 +1,13 @@
-/** The application's own sockets: which addresses and ports are ours to serve. */
+/** The services: addresses and ports of the application's sockets. */
 import { ADDRESS_WORDS, isMapped, sameAddress } from '../../codec/addresses.js';
+import { NONE, type Port, type WordIndex } from '../../codec/units.js';
 
 export interface Service {
   /** Four 32-bit words, IPv4 as ::ffff:a.b.c.d. */
   words: readonly number[];
-  /** First and last port; 0 and 65535 stand for any. */
-  from: number;
-  to: number;
+  /** First and last port. 0 and 65535 mean any port. */
+  from: Port;
+  to: Port;
 }
 
 export class ServiceList {
@@ -25,32 +26,32 @@ export class ServiceList {
     return this.from.length;
   }
 
-  /** Where in `addresses` that of service `i` is. */
-  addressAt(i: number): number {
+  /** Where in `addresses` the one of service `i` is. */
+  addressAt(i: number): WordIndex {
     return i * ADDRESS_WORDS;
   }
 
-  hasPort(i: number, port: number): boolean {
+  hasPort(i: number, port: Port): boolean {
     return port >= this.from[i] && port <= this.to[i];
   }
 
-  hasAddress(words: Int32Array, at: number): boolean {
+  hasAddress(words: Int32Array, at: WordIndex): boolean {
     for (let i = 0; i < this.count; i++)
       if (sameAddress(this.addresses, this.addressAt(i), words, at)) return true;
     return false;
   }
 
-  has(words: Int32Array, at: number, port: number): boolean {
+  has(words: Int32Array, at: WordIndex, port: Port): boolean {
     for (let i = 0; i < this.count; i++)
       if (this.hasPort(i, port) && sameAddress(this.addresses, this.addressAt(i), words, at)) return true;
     return false;
   }
 
-  /** The service of the other family with this port, for one at `at` in `words`; or -1. */
-  partner(words: Int32Array, at: number, port: number): number {
+  /** The service with this port of the other family than the one at `at` in `words`, or NONE. */
+  partner(words: Int32Array, at: WordIndex, port: Port): number {
     const isIpv4 = isMapped(words, at);
     for (let i = 0; i < this.count; i++)
       if (this.hasPort(i, port) && isMapped(this.addresses, this.addressAt(i)) !== isIpv4) return i;
-    return -1;
+    return NONE;
   }
 }

@@ -1,5 +1,6 @@
 /** What a real server is told: who its load balancers are, and what it serves. */
 import { DESTINATION_AT, type Packet, SOURCE_AT } from '../../codec/packet.js';
+import { NONE } from '../../codec/units.js';
 import { type Prefix, PrefixList } from '../../flow/prefixes.js';
 import { type Service, ServiceList } from './services.js';
 
@@ -49,14 +50,14 @@ export class RealServerSettings {
   /** The load balancer that a packet came from, or undefined. */
   loadBalancerOf({ addresses }: Packet): TrustedLoadBalancer | undefined {
     const position = this.prefixes.match(addresses, SOURCE_AT);
-    return position < 0 ? undefined : this.loadBalancers[position];
+    return position === NONE ? undefined : this.loadBalancers[position];
   }
 
   isFromLoadBalancer({ addresses }: Packet): boolean {
     return this.prefixes.has(addresses, SOURCE_AT);
   }
 
-  /** To a service, and not from one: a prefix of load balancers may well hold the service's own address too. */
+  /** Whether a packet goes to a service and comes from none: a load balancer's prefix may hold the service's own address. */
   isInbound({ addresses }: Packet): boolean {
     const { services } = this;
     return services.hasAddress(addresses, DESTINATION_AT) && !services.hasAddress(addresses, SOURCE_AT);

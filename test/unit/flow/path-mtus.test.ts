@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { PATH_MTU_LIFETIME, PathMtus } from '../../../src/flow/path-mtus.js';
+import { PATH_MTU_LIFETIME_MS, PathMtus } from '../../../src/flow/path-mtus.js';
 import { int32 } from '../support/wire.js';
 
 const SLOTS = 1024;
@@ -60,10 +60,10 @@ describe('PathMtus', () => {
   it.each([0, 0x7fffffff - 5, -5])('forgets after ten minutes, from tick %i on', start => {
     const mtus = new PathMtus(0x5eed);
     mtus.learn(V4, 0, 1400, start);
-    expect(mtus.get(V4, 0, (start + PATH_MTU_LIFETIME - 1) | 0)).toBe(1400);
-    expect(mtus.get(V4, 0, (start + PATH_MTU_LIFETIME) | 0)).toBe(0);
-    mtus.learn(V4, 0, 1300, (start + PATH_MTU_LIFETIME) | 0);
-    expect(mtus.get(V4, 0, (start + 2 * PATH_MTU_LIFETIME - 1) | 0)).toBe(1300);
+    expect(mtus.get(V4, 0, (start + PATH_MTU_LIFETIME_MS - 1) | 0)).toBe(1400);
+    expect(mtus.get(V4, 0, (start + PATH_MTU_LIFETIME_MS) | 0)).toBe(0);
+    mtus.learn(V4, 0, 1300, (start + PATH_MTU_LIFETIME_MS) | 0);
+    expect(mtus.get(V4, 0, (start + 2 * PATH_MTU_LIFETIME_MS - 1) | 0)).toBe(1300);
   });
 
   it('forgets sooner, if it is told to', () => {

@@ -30,7 +30,7 @@ describe('FlowReader', () => {
     learn(table, flowKey('[fd00:1::1]:1 > [fd00:1::2]:2'), endpoint('[2001:db8::7]:3'), 300, 6);
     const first = {
       lip: signed('10.10.1.1'),
-      lipPort: 40000,
+      lport: 40000,
       server: signed('10.10.1.2'),
       serverPort: 53,
       client: signed('198.51.100.7'),
@@ -42,7 +42,7 @@ describe('FlowReader', () => {
     };
     const second = {
       lip: signed('fd00:1::1'),
-      lipPort: 1,
+      lport: 1,
       server: signed('fd00:1::2'),
       serverPort: 2,
       client: signed('2001:db8::7'),
@@ -63,7 +63,7 @@ describe('FlowReader', () => {
     const { flow } = learn(table, flowKey('10.10.1.1:1 > 10.10.1.2:53'), endpoint('198.51.100.7:5555'), 0);
     learn(table, flowKey('10.10.1.1:2 > 10.10.1.2:53'), endpoint('198.51.100.7:5555'), 0);
     table.forget(flow);
-    expect([...reader.entries(0)].map(({ lipPort }) => lipPort)).toEqual([2]);
+    expect([...reader.entries(0)].map(({ lport }) => lport)).toEqual([2]);
   });
 
   it('never shows a packet from the future as an age', () => {

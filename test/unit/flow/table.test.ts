@@ -39,7 +39,7 @@ function hear(table: FlowTable, key: FlowKey, client = CLIENT_A, now = 0): FlowI
 /** The lport of the flow by which replies to a client go, or -1. */
 function ownerPort(table: FlowTable, client = CLIENT_A): number {
   const flow = findReply(table, SERVER, client);
-  return flow === NONE ? -1 : table.records.lipPort(flow);
+  return flow === NONE ? -1 : table.records.lport(flow);
 }
 
 /** Calls `expire` until nothing is due. */
@@ -237,7 +237,7 @@ describe('replies', () => {
     for (const flow of flows) hear(table, flowKey(flow));
     for (const flow of flows) {
       const { server, lb } = flowKey(flow);
-      expect(table.records.lipPort(findReply(table, server, CLIENT_A))).toBe(lb.port);
+      expect(table.records.lport(findReply(table, server, CLIENT_A))).toBe(lb.port);
     }
   });
 });

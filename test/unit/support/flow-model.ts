@@ -159,7 +159,7 @@ function expectRecord({ records }: FlowTable, record: FlowId, flow: ModelFlow, t
       same(records.words[at + i] >>> 0, word, `${id}: ${text(end)}, word ${i}`);
     });
   }
-  same(records.lipPort(record), lb.port, `${id}: lport`);
+  same(records.lport(record), lb.port, `${id}: lport`);
   same(records.serverPort(record), server.port, `${id}: rport`);
   same(records.clientPort(record), client.port, `${id}: cport`);
   same(records.flags(record), flow.flags, `${id}: flags`);

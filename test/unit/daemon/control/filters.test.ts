@@ -5,7 +5,7 @@ import { parseAddress } from '../../../../src/host/addresses.js';
 
 const ENTRY: FlowEntry = {
   lip: parseAddress('10.99.1.1'),
-  lipPort: 40000,
+  lport: 40000,
   server: parseAddress('10.99.1.2'),
   serverPort: 7000,
   client: parseAddress('2001:db8::7'),
