@@ -249,17 +249,6 @@ export class LbLab {
   }
 }
 
-/** Of a snapshot, what `plan` has to bring about as `run` does: not the TUN itself, which nobody serves. */
-export function planned(snapshot: string[]): string[] {
-  return (
-    snapshot
-      .filter(line => /^(rules6?|routes6?|sysctls|nft): /.test(line))
-      // What the kernel adds for a link that is up.
-      .filter(line => !/^routes6: (multicast )?(ff00|fe80)::/.test(line))
-      .map(line => line.replace(/ linkdown| dead/g, ''))
-  );
-}
-
 /** Whether IPv6 can be forwarded by interface (Linux 6.17); says so if not. */
 export function canForceForwarding(): boolean {
   const can = existsSync('/proc/sys/net/ipv6/conf/default/force_forwarding');

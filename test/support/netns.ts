@@ -227,6 +227,17 @@ export function silence(family: 'ip' | 'inet'): string {
   return `nft 'table ${family} quiet { chain i { type filter hook input priority 0; meta l4proto { udp, 248 } drop; }; }'`;
 }
 
+/** Of a snapshot, what `plan` has to bring about as `run` does: not the TUN, which nobody serves, nor a table's owner. */
+export function planned(snapshot: string[]): string[] {
+  return (
+    snapshot
+      .filter(line => /^(rules6?|routes6?|sysctls|nft): /.test(line))
+      // What the kernel adds for a link that is up.
+      .filter(line => !/^routes6: (multicast )?(ff00|fe80)::|flags owner/.test(line))
+      .map(line => line.replace(/ linkdown| dead| # progname.*/g, ''))
+  );
+}
+
 // ---- the two of them ---------------------------------------------------------------------------------------
 
 export interface LabOptions {

@@ -1,10 +1,11 @@
 /** A lab with an echo, for one test or for a group of them; shims as tests ask for them, gone when their test ends. */
 import { afterAll, afterEach, beforeAll, expect } from 'vitest';
 import { App } from './apps.js';
+import { freshPort, freshText } from './fresh.js';
 import { Lab, type LabOptions, LIP, type Namespace, RIP, silence, withoutOffload } from './netns.js';
 import { eventually } from './process.js';
 import { Shim, type ShimOptions } from './shim.js';
-import { mark, type PacketSpec, type Seen, text, Wire } from './wire.js';
+import { mark, type PacketSpec, type Seen, Wire } from './wire.js';
 
 export type Steering = 'policy-routing' | 'nft-ingress';
 export const STEERINGS: readonly Steering[] = ['policy-routing', 'nft-ingress'];
@@ -15,10 +16,6 @@ export const FAR = '203.0.113.9';
 /** Behind the RS, on its eth1. */
 export const BEHIND = '10.99.2.2';
 const BEHIND_MAC = '02:00:00:63:02:02';
-
-let number = 0;
-export const freshPort = (): number => 40000 + ++number;
-export const freshText = (): string => text(`datagram ${++number}`);
 
 /** The hardware address of an interface in a namespace. */
 export async function macOf(namespace: Namespace, name: string): Promise<string> {

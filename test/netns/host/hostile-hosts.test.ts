@@ -10,10 +10,11 @@
 import { describe, expect, it } from 'vitest';
 import { App, pattern } from '../../support/apps.js';
 import { Features } from '../../support/features.js';
+import { freshPort, freshText } from '../../support/fresh.js';
 import { DIRECT, type LabOptions, LIP, missing, type Namespace, RIP, RIP_2 } from '../../support/netns.js';
 import { eventually } from '../../support/process.js';
 import type { Shim } from '../../support/shim.js';
-import { CLIENT, freshPort, freshText, STEERINGS, Stage } from '../../support/stage.js';
+import { CLIENT, STEERINGS, Stage } from '../../support/stage.js';
 import { mark, text } from '../../support/wire.js';
 
 const SERVICES = [RIP, RIP_2].map(address => ({ address, port: '7000-7002' }));

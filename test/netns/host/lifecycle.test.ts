@@ -13,10 +13,11 @@ import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { App, pattern } from '../../support/apps.js';
 import { useBench } from '../../support/bench.js';
-import { DIRECT, LIP, LIP_2, missing, RIP } from '../../support/netns.js';
+import { freshPort, freshText } from '../../support/fresh.js';
+import { DIRECT, LIP, LIP_2, missing, planned, RIP } from '../../support/netns.js';
 import { eventually } from '../../support/process.js';
 import { Shim, type ShimOptions } from '../../support/shim.js';
-import { BEHIND, CLIENT, FAR, freshPort, freshText, Stage } from '../../support/stage.js';
+import { BEHIND, CLIENT, FAR, Stage } from '../../support/stage.js';
 import { mark, text, type Wire } from '../../support/wire.js';
 
 const read = (file: string) => readFileSync(file, 'utf8');
@@ -476,12 +477,6 @@ describe.skipIf(missing() !== undefined)('the lifecycle of a real server', () =>
 
   // ---- plan --------------------------------------------------------------------------------------------------
 
-  /** What `plan` has to bring about as `run` does: the TUN itself apart, which nobody serves. */
-  const comparable = (snapshot: string[]) =>
-    snapshot
-      .filter(line => /^(rules|rules6|routes|sysctls|nft): /.test(line))
-      .map(line => line.replace(/ linkdown| dead/g, ''));
-
   it('`plan` prints the commands that do what `run` does, and those that undo it', () =>
     Stage.in(async stage => {
       const { rs } = stage.lab;
@@ -506,8 +501,7 @@ describe.skipIf(missing() !== undefined)('the lifecycle of a real server', () =>
       await shim.stop();
 
       await rs.must(['sh', '-e'], up.stdout);
-      const planned = await rs.snapshot();
-      expect(comparable(planned)).toEqual(comparable(running));
+      expect(planned(await rs.snapshot())).toEqual(planned(running));
       await rs.must(['sh', '-e'], down.stdout);
       expect(await rs.snapshot()).toEqual(before);
     }));

@@ -9,9 +9,10 @@
 import { describe, expect, it } from 'vitest';
 import { App, pattern } from '../../support/apps.js';
 import { useBench } from '../../support/bench.js';
+import { freshPort } from '../../support/fresh.js';
 import { DIRECT, LIP, missing, RIP } from '../../support/netns.js';
 import { eventually } from '../../support/process.js';
-import { CLIENT, exchange, freshPort, STEERINGS, Stage } from '../../support/stage.js';
+import { CLIENT, exchange, STEERINGS, Stage } from '../../support/stage.js';
 import { mark, type PacketSpec, text } from '../../support/wire.js';
 
 describe.skipIf(missing() !== undefined).each(STEERINGS)('steering by %s', steering => {

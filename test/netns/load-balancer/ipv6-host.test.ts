@@ -14,7 +14,6 @@ import {
   client6,
   LIP6,
   PORT,
-  planned,
   RIPS6,
   service6,
   TARGET,
@@ -23,7 +22,7 @@ import {
   VIP6_2,
 } from '../../support/lb-lab.js';
 import { addressOf } from '../../support/lb-sides.js';
-import { missing } from '../../support/netns.js';
+import { missing, planned } from '../../support/netns.js';
 import { endpoint } from '../../support/wire.js';
 
 // ---- beside somebody else's NAT --------------------------------------------------------------------------------

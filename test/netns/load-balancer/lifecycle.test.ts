@@ -8,8 +8,8 @@
  */
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { type BenchTime, said, useLbBench } from '../../support/lb-bench.js';
-import { client, LIP, lbOptions, PORT, planned, RIPS, TARGET, VIP, VIP_2 } from '../../support/lb-lab.js';
-import { missing } from '../../support/netns.js';
+import { client, LIP, lbOptions, PORT, RIPS, TARGET, VIP, VIP_2 } from '../../support/lb-lab.js';
+import { missing, planned } from '../../support/netns.js';
 import { eventually } from '../../support/process.js';
 import { Shim } from '../../support/shim.js';
 

@@ -11,9 +11,10 @@
 import { spawnSync } from 'node:child_process';
 import { describe, expect, it } from 'vitest';
 import { App } from '../../support/apps.js';
+import { freshPort, freshText } from '../../support/fresh.js';
 import { DIRECT, LIP, LIP_2, missing, RIP, RIP_2 } from '../../support/netns.js';
 import type { ShimOptions } from '../../support/shim.js';
-import { BEHIND, CLIENT, FAR, freshPort, freshText, macOf, STEERINGS, Stage } from '../../support/stage.js';
+import { BEHIND, CLIENT, FAR, macOf, STEERINGS, Stage } from '../../support/stage.js';
 import { mark, text, Wire } from '../../support/wire.js';
 
 const RS_BEHIND = '10.99.2.1';

@@ -11,11 +11,11 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { App, pattern } from '../../support/apps.js';
 import { useBench } from '../../support/bench.js';
+import { freshNumber, freshPattern, freshPort, inOrder, reversed } from '../../support/fresh.js';
 import { LIP, LIP6, missing, RIP, RIP_2, RIP6, RIP6_2 } from '../../support/netns.js';
 import { eventually } from '../../support/process.js';
-import { mark, type PacketSpec, type Seen, text } from '../../support/wire.js';
-
-const STEERINGS = ['policy-routing', 'nft-ingress'] as const;
+import { STEERINGS } from '../../support/stage.js';
+import { mark, type PacketSpec, type Seen } from '../../support/wire.js';
 
 /** What of UDP fits into an IP packet at most, in bytes. */
 const LARGEST = 65507;
@@ -35,10 +35,7 @@ const WAYS = [
 ] as const;
 type Way = (typeof WAYS)[number];
 
-let number = 0;
-const freshPort = () => 40000 + ++number;
 /** So many bytes that no other datagram has, a missing or misplaced part of which would show. */
-const fresh = (length: number) => text(String(++number).padStart(8, '0')) + pattern(length - 8);
 
 describe.skipIf(missing() !== undefined).each(STEERINGS)('big datagrams by %s', steering => {
   const apps = {} as Record<'4' | '6', App>;
@@ -69,7 +66,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('big datagrams by %s', 
   async function exchange(packet: PacketSpec & { source: string; payload: string }) {
     const app = appOf(packet);
     const [fromApp, from] = [app.now, bench.wire.now];
-    await bench.wire.send({ identification: ++number, ...packet });
+    await bench.wire.send({ identification: freshNumber(), ...packet });
     const { client, local } = await app.got(packet.payload, fromApp);
     return { client, local, answer: await bench.wire.answer(packet.payload, from) };
   }
@@ -90,9 +87,13 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('big datagrams by %s', 
   /** A client that is served, with or without fragments. */
   async function serves(way: Way, fragmented: boolean): Promise<void> {
     const { packet, ends, client, mark } = flowOf(way);
-    const common = fragmented ? { ...packet, payload: fresh(4000) } : { ...ends, payload: fresh(1000) };
+    const common = fragmented
+      ? { ...packet, payload: freshPattern(4000) }
+      : { ...ends, payload: freshPattern(1000) };
     expect((await exchange({ ...common, mark })).client).toBe(client);
-    expect((await exchange({ ...common, payload: fresh(common.payload.length / 2) })).client).toBe(client);
+    expect((await exchange({ ...common, payload: freshPattern(common.payload.length / 2) })).client).toBe(
+      client,
+    );
   }
 
   /** Sends things, and then a datagram that arrives: what the application got before that. */
@@ -101,7 +102,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('big datagrams by %s', 
     const from = app.now;
     await bench.wire.send(...packets);
     const { ends, client, mark } = flowOf(way);
-    expect((await exchange({ ...ends, payload: fresh(1000), mark })).client).toBe(client);
+    expect((await exchange({ ...ends, payload: freshPattern(1000), mark })).client).toBe(client);
     return app.events.slice(from, -1).map(({ payload }) => payload);
   }
 
@@ -114,9 +115,9 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('big datagrams by %s', 
       const { packet, mark } = flowOf(way);
       const delivered = await deliveredOf(way, {
         ...packet,
-        payload: fresh(size),
+        payload: freshPattern(size),
         mark,
-        identification: ++number,
+        identification: freshNumber(),
         // The first one last, so that all others have to be kept.
         fragmentOrder: reversed(Math.ceil((size + way.headers) / way.fragmentAt)),
       });
@@ -136,7 +137,11 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('big datagrams by %s', 
 
   /** A fragment of one's own making. */
   const piece =
-    (ends: Ends, { protocol, options }: { protocol: number; options: string }, identification = ++number) =>
+    (
+      ends: Ends,
+      { protocol, options }: { protocol: number; options: string },
+      identification = freshNumber(),
+    ) =>
     (offset: number, body: string, more = true): PacketSpec => ({
       ...{ ...ends, protocol, identification, body, fragment: { offset, more } },
       ...(offset === 0 && { options }),
@@ -152,7 +157,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('big datagrams by %s', 
         // One mark, and then what comes later: the largest there are.
         for (const spec of [{ mark }, {}, {}]) {
           const largest = size === way.largest && spec.mark === undefined ? LARGEST : size;
-          const sent = { ...packet, payload: fresh(largest), ...spec };
+          const sent = { ...packet, payload: freshPattern(largest), ...spec };
           const count = (await bench.wire.fragments(sent)).length;
           expect(count).toBeLessThanOrEqual(pieces);
           const { client: seen, answer } = await exchange({ ...sent, fragmentOrder: order(count) });
@@ -164,12 +169,20 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('big datagrams by %s', 
 
     it('a lost fragment loses its own datagram alone', async () => {
       const { packet, client, mark } = flowOf(way);
-      const all = inOrder((await bench.wire.fragments({ ...packet, payload: fresh(9000), mark })).length);
+      const all = inOrder(
+        (await bench.wire.fragments({ ...packet, payload: freshPattern(9000), mark })).length,
+      );
       for (const lost of [0, 3, all.length - 1]) {
         const fragmentOrder = all.filter(i => i !== lost);
-        const torn = { ...packet, payload: fresh(9000), mark, identification: ++number, fragmentOrder };
+        const torn = {
+          ...packet,
+          payload: freshPattern(9000),
+          mark,
+          identification: freshNumber(),
+          fragmentOrder,
+        };
         expect(await deliveredOf(way, torn)).toEqual([]);
-        expect((await exchange({ ...packet, payload: fresh(9000), mark })).client).toBe(client);
+        expect((await exchange({ ...packet, payload: freshPattern(9000), mark })).client).toBe(client);
       }
     });
 
@@ -177,14 +190,14 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('big datagrams by %s', 
       const { packet, client, mark } = flowOf(way);
       for (const order of [inOrder, reversed]) {
         const from = appOf(way).now;
-        const sent = { ...packet, payload: fresh(9000), mark };
+        const sent = { ...packet, payload: freshPattern(9000), mark };
         const count = (await bench.wire.fragments(sent)).length;
         const twice = order(count).flatMap(i => [i, i]);
         const { client: seen, answer } = await exchange({ ...sent, fragmentOrder: twice });
         expect(seen).toBe(client);
         expectWhole(answer, sent);
         // One more, behind whatever might have been delivered twice.
-        await exchange({ ...packet, payload: fresh(9000) });
+        await exchange({ ...packet, payload: freshPattern(9000) });
         expect(appOf(way).clients(from)).toEqual([client, client]);
       }
     });
@@ -192,7 +205,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('big datagrams by %s', 
     it('two datagrams whose fragments come by turns arrive whole', async () => {
       const flows = [flowOf(way), flowOf(way)];
       const sent = flows.map(({ packet, mark }) => ({
-        ...{ ...packet, mark, payload: fresh(9000), identification: ++number },
+        ...{ ...packet, mark, payload: freshPattern(9000), identification: freshNumber() },
       }));
       const fragments = await Promise.all(sent.map(packet => bench.wire.fragments(packet)));
       const app = appOf(way);
@@ -207,7 +220,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('big datagrams by %s', 
     it('every fragment of a wildcard socket’s answer comes from the address that was asked', async () => {
       const { packet, client, mark } = flowOf(way);
       for (const spec of [{ mark }, {}]) {
-        const sent = { ...packet, destination: way.other, payload: fresh(9000), ...spec };
+        const sent = { ...packet, destination: way.other, payload: freshPattern(9000), ...spec };
         const { client: seen, local, answer } = await exchange(sent);
         expect([seen, local]).toEqual([client, way.other]);
         expectWhole(answer, sent);
@@ -222,7 +235,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('big datagrams by %s', 
   describe.each(steering === 'policy-routing' ? WAYS : [])('$carrier, not whole', way => {
     it('the smallest fragments that hold a whole header show the client', async () => {
       const { packet, client, mark } = flowOf(way);
-      const sent = { ...packet, payload: fresh(240), mark, fragmentAt: way.headers };
+      const sent = { ...packet, payload: freshPattern(240), mark, fragmentAt: way.headers };
       const count = (await bench.wire.fragments(sent)).length;
       await untilRoom(way);
       for (const order of [inOrder, reversed, shuffled])
@@ -239,7 +252,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('big datagrams by %s', 
       const checksum = way.carrier === 'dstopt' ? {} : { checksum: 'zero' as const };
       for (const isEarly of [true, false]) {
         await untilRoom(way);
-        const payload = fresh(4000);
+        const payload = freshPattern(4000);
         const packet = await ipPacket(way, ends, { payload, ...checksum });
         const at = piece(ends, packet);
         const [one, two, three] = [
@@ -254,7 +267,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('big datagrams by %s', 
 
     it('fragments with impossible offsets and lengths disturb no other datagram', async () => {
       const { ends } = flowOf(way);
-      const packet = await ipPacket(way, ends, { payload: fresh(4000) });
+      const packet = await ipPacket(way, ends, { payload: freshPattern(4000) });
       const first = packet.body.slice(0, 2880);
       const filler = 'ee'.repeat(1440);
       type Lie = (at: ReturnType<typeof piece>) => PacketSpec[];
@@ -322,14 +335,6 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('big datagrams by %s', 
     expect((await shim.status()).healthy).toBe(true);
   });
 });
-
-function inOrder(count: number): number[] {
-  return Array.from({ length: count }, (_, i) => i);
-}
-
-function reversed(count: number): number[] {
-  return inOrder(count).reverse();
-}
 
 /** The same order each time, and nothing like the right one. */
 function shuffled(count: number): number[] {

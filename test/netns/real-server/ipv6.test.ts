@@ -8,16 +8,16 @@
  *     10.99.1.1 LIP                                7003 both families in one socket  7009 nobody
  *                                                 eth0 10.99.1.2 RIP:7000 wildcard
  */
-import { describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { App } from '../../support/apps.js';
 import { useBench } from '../../support/bench.js';
-import { DIRECT6, Lab, LIP, LIP6, LIP6_2, missing, RIP, RIP6, RIP6_2 } from '../../support/netns.js';
+import { freshPort, freshText } from '../../support/fresh.js';
+import { DIRECT6, LIP, LIP6, LIP6_2, missing, planned, RIP, RIP6, RIP6_2 } from '../../support/netns.js';
 import { eventually } from '../../support/process.js';
-import { Shim, type ShimOptions } from '../../support/shim.js';
-import { endpoint, mark, type PacketSpec, type Seen, TO_SERVICE6, text, Wire } from '../../support/wire.js';
+import type { ShimOptions } from '../../support/shim.js';
+import { STEERINGS, Stage, type Steering } from '../../support/stage.js';
+import { endpoint, mark, type PacketSpec, type Seen, TO_SERVICE6 } from '../../support/wire.js';
 
-const STEERINGS = ['policy-routing', 'nft-ingress'] as const;
-type Steering = (typeof STEERINGS)[number];
 const CARRIERS = ['dstopt', 'opp'] as const;
 
 const CLIENT = '[2001:db8::7]:5555';
@@ -43,9 +43,6 @@ const options = (steering: Steering): ShimOptions => ({
   services: [RIP6, RIP6_2, RIP].map(address => ({ address, port: '7000-7009' })),
 });
 
-let number = 0;
-const freshPort = () => 40000 + ++number;
-const freshText = () => text(`datagram ${++number}`);
 const acksAmong = (seen: Seen[]) => seen.filter(packet => packet.mark);
 
 describe.skipIf(missing() !== undefined).each(STEERINGS)('IPv6 by %s', steering => {
@@ -404,102 +401,76 @@ function optionsIn(hex: string): string[] {
 
 // ---- coming and going ------------------------------------------------------------------------------------------
 
-class Stage {
-  private constructor(
-    readonly lab: Lab,
-    readonly shim: Shim,
-    private readonly wire: Wire,
-    private readonly app: App,
-  ) {}
-
-  static async in(steering: Steering, act: (stage: Stage) => Promise<void>): Promise<void> {
-    const lab = await Lab.create({ defaultRoute: false });
-    const shim = new Shim(lab.rs, options(steering));
-    try {
-      const app = await App.start(lab.rs, 'echo', 7000, '--bind', '::');
-      await act(new Stage(lab, shim, await Wire.besideLab(lab), app));
-    } finally {
-      await shim.dispose();
-      await lab.delete();
-    }
-  }
+describe.skipIf(missing() !== undefined).each(STEERINGS)('IPv6 coming and going by %s', steering => {
+  const stage = Stage.use({ lab: { defaultRoute: false } });
+  let app: App;
+  beforeAll(async () => {
+    app = await App.start(stage.lab.rs, 'echo', 7000, '--bind', '::');
+  });
 
   /** Whom the application sees; its answer has come back, too. */
-  async clientOf(packet: PacketSpec): Promise<string> {
-    const payload = freshText();
-    const from = this.wire.now;
-    await this.wire.send({ ...TO_SERVICE6, ...packet, payload });
-    const { client } = await this.app.got(payload);
-    const answer = await this.wire.answer(payload, from);
+  async function clientOf(packet: PacketSpec): Promise<string> {
+    const { client, answer } = await stage.exchange({ ...TO_SERVICE6, ...packet }, { app });
     expect(answer).toMatchObject({ source: RIP6, destinationPort: packet.sourcePort, udpChecksum: 'good' });
     expect(answer.destination).toBe(packet.source ?? LIP6);
     return client;
   }
 
-  async serves(): Promise<void> {
+  async function plain(source = LIP6): Promise<void> {
+    const sourcePort = freshPort();
+    expect(await clientOf({ source, sourcePort })).toBe(endpoint(source, sourcePort));
+  }
+
+  async function serves(): Promise<void> {
     for (const carrier of CARRIERS) {
       const sourcePort = freshPort();
-      expect(await this.clientOf({ sourcePort, mark: mark(CLIENT, carrier) })).toBe(CLIENT);
-      expect(await this.clientOf({ sourcePort })).toBe(CLIENT);
+      expect(await clientOf({ sourcePort, mark: mark(CLIENT, carrier) })).toBe(CLIENT);
+      expect(await clientOf({ sourcePort })).toBe(CLIENT);
     }
-    await this.plain(DIRECT6);
+    await plain(DIRECT6);
   }
 
-  async plain(source = LIP6): Promise<void> {
-    const sourcePort = freshPort();
-    expect(await this.clientOf({ source, sourcePort })).toBe(endpoint(source, sourcePort));
-  }
-}
+  it('the host is as it was after an end, and after a kill and another run', async () => {
+    const { lab } = stage;
+    const shim = stage.shim(options(steering));
+    const before = await lab.rs.snapshot();
+    await shim.start();
+    expect((await shim.status()).warnings).toEqual([]);
+    await serves();
+    expect(await shim.stop('SIGKILL')).toBe(-1);
+    await eventually('its nft has gone too', async () => {
+      return !(await lab.rs.must(['nft', 'list', 'ruleset'])).includes('flags owner') || undefined;
+    });
+    for (const source of [LIP6, DIRECT6]) await plain(source);
+    expect(await shim.cli('cleanup')).toMatchObject({ code: 0, stderr: '' });
+    expect(await lab.rs.snapshot()).toEqual(before);
 
-describe.skipIf(missing() !== undefined).each(STEERINGS)('IPv6 coming and going by %s', steering => {
-  it('the host is as it was after an end, and after a kill and another run', () =>
-    Stage.in(steering, async stage => {
-      const { lab, shim } = stage;
-      const before = await lab.rs.snapshot();
-      await shim.start();
-      expect((await shim.status()).warnings).toEqual([]);
-      await stage.serves();
-      expect(await shim.stop('SIGKILL')).toBe(-1);
-      await eventually('its nft has gone too', async () => {
-        return !(await lab.rs.must(['nft', 'list', 'ruleset'])).includes('flags owner') || undefined;
-      });
-      for (const source of [LIP6, DIRECT6]) await stage.plain(source);
-      expect(await shim.cli('cleanup')).toMatchObject({ code: 0, stderr: '' });
-      expect(await lab.rs.snapshot()).toEqual(before);
+    await shim.start();
+    await serves();
+    await shim.stop('SIGKILL');
+    await shim.start(); // takes over what that left
+    await serves();
+    const running = await lab.rs.snapshot();
+    expect(running.filter(line => /^(rules6|routes6): .*(uoa0|lookup 249)/.test(line))).not.toEqual([]);
+    expect(await shim.stop()).toBe(0);
+    expect(await lab.rs.snapshot()).toEqual(before);
+    await plain();
+  });
 
-      await shim.start();
-      await stage.serves();
-      await shim.stop('SIGKILL');
-      await shim.start(); // takes over what that left
-      await stage.serves();
-      const running = await lab.rs.snapshot();
-      expect(running.filter(line => /^(rules6|routes6): .*(uoa0|lookup 249)/.test(line))).not.toEqual([]);
-      expect(await shim.stop()).toBe(0);
-      expect(await lab.rs.snapshot()).toEqual(before);
-      await stage.plain();
-    }));
-
-  it('`plan` prints the commands that do what `run` does, and those that undo it', () =>
-    Stage.in(steering, async ({ lab: { rs }, shim }) => {
-      const before = await rs.snapshot();
-      const [up, down] = [await shim.cli('plan', '--up'), await shim.cli('plan', '--down')];
-      expect([up.code, down.code]).toEqual([0, 0]);
-      expect(up.stdout).toContain('ip -6 rule add');
-      expect(await rs.snapshot()).toEqual(before);
-      await shim.start();
-      const running = await rs.snapshot();
-      await shim.stop();
-      await rs.must(['sh', '-e'], up.stdout);
-      expect(comparable(await rs.snapshot())).toEqual(comparable(running));
-      await rs.must(['sh', '-e'], down.stdout);
-      expect(await rs.snapshot()).toEqual(before);
-    }));
+  it('`plan` prints the commands that do what `run` does, and those that undo it', async () => {
+    const { rs } = stage.lab;
+    const shim = stage.shim(options(steering));
+    const before = await rs.snapshot();
+    const [up, down] = [await shim.cli('plan', '--up'), await shim.cli('plan', '--down')];
+    expect([up.code, down.code]).toEqual([0, 0]);
+    expect(up.stdout).toContain('ip -6 rule add');
+    expect(await rs.snapshot()).toEqual(before);
+    await shim.start();
+    const running = await rs.snapshot();
+    await shim.stop();
+    await rs.must(['sh', '-e'], up.stdout);
+    expect(planned(await rs.snapshot())).toEqual(planned(running));
+    await rs.must(['sh', '-e'], down.stdout);
+    expect(await rs.snapshot()).toEqual(before);
+  });
 });
-
-/** What `plan` has to bring about as `run` does: but for the TUN, which nobody serves, and the table's owner. */
-function comparable(snapshot: string[]): string[] {
-  return snapshot
-    .filter(line => /^(rules6?|routes6?|sysctls|nft): /.test(line))
-    .filter(line => !/flags owner|multicast ff00::\/8 dev uoa0/.test(line))
-    .map(line => line.replace(/ linkdown| dead| # progname.*/g, ''));
-}

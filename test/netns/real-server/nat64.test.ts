@@ -9,8 +9,21 @@
 import { describe, expect, it } from 'vitest';
 import { App, pattern } from '../../support/apps.js';
 import { useBench } from '../../support/bench.js';
-import { DIRECT, DIRECT6, Lab, LIP, LIP6, missing, RIP, RIP_2, RIP6, RIP6_2 } from '../../support/netns.js';
-import { Shim, type ShimOptions } from '../../support/shim.js';
+import { freshNumber, freshPattern, freshPort, freshText, inOrder, reversed } from '../../support/fresh.js';
+import {
+  DIRECT,
+  DIRECT6,
+  type Lab,
+  LIP,
+  LIP6,
+  missing,
+  RIP,
+  RIP_2,
+  RIP6,
+  RIP6_2,
+} from '../../support/netns.js';
+import type { ShimOptions } from '../../support/shim.js';
+import { STEERINGS, Stage, type Steering } from '../../support/stage.js';
 import {
   endpoint,
   exceptIdentification,
@@ -18,11 +31,7 @@ import {
   type PacketSpec,
   type Seen,
   text,
-  Wire,
 } from '../../support/wire.js';
-
-const STEERINGS = ['policy-routing', 'nft-ingress'] as const;
-type Steering = (typeof STEERINGS)[number];
 
 /** From a load balancer of one family; the application's side is of the other. */
 const DIRECTIONS = [
@@ -56,11 +65,8 @@ const options = (nat64: 'keep' | 'deliver', steering: Steering, prefixes = [LIP,
   realServer: { nat64 },
 });
 
-let number = 0;
-const freshPort = () => 40000 + ++number;
-const freshText = () => text(`datagram ${++number}`);
 /** A client that nobody has been yet: answers find the flow by it. */
-const freshClient = ({ client }: Direction) => endpoint(client, 10000 + ++number);
+const freshClient = ({ client }: Pick<Direction, 'client'>) => endpoint(client, 10_000 + freshNumber());
 
 /** Applications, one for each family. */
 type Sockets = Record<number, App>;
@@ -204,8 +210,8 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('nat64: deliver, by %s'
         for (const size of [9000, 65000])
           for (const spec of specs)
             for (const order of [inOrder, reversed]) {
-              const payload = text(String(++number).padStart(8, '0')) + pattern(size);
-              const packet = { ...ends, ...spec, payload, fragmentAt, identification: number };
+              const payload = freshPattern(size + 8);
+              const packet = { ...ends, ...spec, payload, fragmentAt, identification: freshNumber() };
               const fragmentOrder = order((await bench.wire.fragments(packet)).length);
               const { seen, answer } = await exchange(direction, { ...packet, fragmentOrder });
               expect(seen.client).toBe(client);
@@ -315,53 +321,36 @@ describe.skipIf(missing() !== undefined)('nat64: keep', () => {
 describe.skipIf(missing() !== undefined).each(STEERINGS)('nat64: deliver, by %s', steering => {
   it.each(DIRECTIONS)(
     '$name: clients are served with strict rp_filter and without a default route, and the end restores the host',
-    async direction => {
-      const { lb: source, server: destination, host } = direction;
-      const lab = await Lab.create({ defaultRoute: false });
-      const shim = new Shim(lab.rs, options('deliver', steering, [source]));
-      try {
-        await lab.rs.sysctl('net.ipv4.conf.eth0.rp_filter', 1);
-        const apps = await startPair(lab, 7000, ['0.0.0.0', '::']);
-        const wire = await Wire.besideLab(lab);
-        const exchange = async (app: App, packet: PacketSpec) => {
-          const payload = freshText();
-          const from = wire.now;
-          await wire.send({ ...packet, payload });
-          return { seen: await app.got(payload), answer: await wire.answer(payload, from) };
-        };
-        const before = await lab.rs.snapshot();
-        await shim.start();
-        const sourcePort = freshPort();
-        const client = freshClient(direction);
-        for (const spec of [{ mark: mark(client, direction.carriers[0]) }, {}]) {
-          const packet = { source, destination, sourcePort, ...spec };
-          const { seen, answer } = await exchange(apps[host], packet);
-          expect(seen.client).toBe(client);
-          expect(answer).toMatchObject({ source: destination, destination: source, udpChecksum: 'good' });
-          expect(answer.destinationPort).toBe(sourcePort);
-        }
-        for (const [family, source, destination] of [
-          [4, DIRECT, RIP],
-          [6, DIRECT6, RIP6],
-        ] as const) {
-          const { seen, answer } = await exchange(apps[family], { source, destination, sourcePort });
-          expect(seen.client).toBe(endpoint(source, sourcePort));
-          expect(answer).toMatchObject({ source: destination, destination: source, udpChecksum: 'good' });
-        }
-        expect(await shim.stop()).toBe(0);
-        expect(await lab.rs.snapshot()).toEqual(before);
-      } finally {
-        await shim.dispose();
-        await lab.delete();
-      }
-    },
+    ({ lb: source, server: destination, host, ...direction }) =>
+      Stage.in(
+        async stage => {
+          const { rs } = stage.lab;
+          await rs.sysctl('net.ipv4.conf.eth0.rp_filter', 1);
+          const apps: Sockets = { 4: stage.app, 6: await App.start(rs, 'echo', 7000, '--bind', '::') };
+          const before = await rs.snapshot();
+          const shim = await stage.running(options('deliver', steering, [source]));
+          const sourcePort = freshPort();
+          const client = freshClient(direction);
+          for (const spec of [{ mark: mark(client, direction.carriers[0]) }, {}]) {
+            const packet = { source, destination, sourcePort, ...spec };
+            const { client: seen, answer } = await stage.exchange(packet, { app: apps[host] });
+            expect(seen).toBe(client);
+            expect(answer).toMatchObject({ source: destination, destination: source, udpChecksum: 'good' });
+            expect(answer.destinationPort).toBe(sourcePort);
+          }
+          for (const [family, source, destination] of [
+            [4, DIRECT, RIP],
+            [6, DIRECT6, RIP6],
+          ] as const) {
+            const packet = { source, destination, sourcePort };
+            const { client: seen, answer } = await stage.exchange(packet, { app: apps[family] });
+            expect(seen).toBe(endpoint(source, sourcePort));
+            expect(answer).toMatchObject({ source: destination, destination: source, udpChecksum: 'good' });
+          }
+          expect(await shim.stop()).toBe(0);
+          expect(await rs.snapshot()).toEqual(before);
+        },
+        { defaultRoute: false },
+      ),
   );
 });
-
-function inOrder(count: number): number[] {
-  return Array.from({ length: count }, (_, i) => i);
-}
-
-function reversed(count: number): number[] {
-  return inOrder(count).reverse();
-}

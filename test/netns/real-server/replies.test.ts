@@ -10,6 +10,7 @@
 import { describe, expect, it } from 'vitest';
 import { App, type AppEvent, pattern } from '../../support/apps.js';
 import { type Bench, useBench } from '../../support/bench.js';
+import { freshPort, freshText } from '../../support/fresh.js';
 import { DIRECT, type Lab, LIP, LIP_2, missing, RIP, RIP_2 } from '../../support/netns.js';
 import {
   exceptIdentification,
@@ -55,10 +56,6 @@ async function startApps({ rs }: Lab): Promise<Apps> {
   ]);
   return { wildcard, bound, connected, long, longBound, segments };
 }
-
-let number = 0;
-const freshPort = () => 41000 + ++number;
-const freshText = () => text(`datagram ${++number}`);
 
 /** The datagram that came for `port` on the LB's side, made whole if it came in fragments. */
 function answerTo(wire: Wire, port: number, from: number): Promise<Seen> {

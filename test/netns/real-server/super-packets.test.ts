@@ -11,6 +11,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Lab, LIP, missing, RIP } from '../../support/netns.js';
 import { eventually } from '../../support/process.js';
 import { Shim, type ShimOptions } from '../../support/shim.js';
+import { STEERINGS } from '../../support/stage.js';
 import { type End, ManyApp, ManyClient, Sniffer, totalOf } from '../../support/super-packets.js';
 
 const LIP6 = 'fd00:99::1';
@@ -35,7 +36,7 @@ const IPV6: Family = {
   mark: '1f1215b320010db8000000000000000000000007',
 };
 
-interface Stage {
+interface Scene {
   lab: Lab;
   shim: Shim;
   sniffer: Sniffer;
@@ -45,7 +46,7 @@ interface Stage {
 
 const SERVICES = [RIP, RIP6].map(address => ({ address, port: '7000-7001' }));
 
-async function setUp(options: ShimOptions): Promise<Stage> {
+async function setUp(options: ShimOptions): Promise<Scene> {
   const lab = await Lab.create({});
   const { lb, rs } = lab;
   await lb.ip(`-6 address replace ${LIP6}/64 dev eth0 nodad`);
@@ -68,7 +69,7 @@ async function setUp(options: ShimOptions): Promise<Stage> {
   return { lab, shim, sniffer, client, apps };
 }
 
-async function tearDown({ shim, lab }: Stage): Promise<void> {
+async function tearDown({ shim, lab }: Scene): Promise<void> {
   await shim.dispose();
   await lab.delete();
 }
@@ -97,14 +98,14 @@ interface DeviceCounts {
 }
 
 /** Packets that the kernel gave to the shim's TUN, and took from it. */
-async function countsOf({ lab }: Stage): Promise<DeviceCounts> {
+async function countsOf({ lab }: Scene): Promise<DeviceCounts> {
   const [{ stats64 }] = JSON.parse(await lab.rs.ip('-s -j link show uoa0'));
   return { in: stats64.rx.packets, out: stats64.tx.packets };
 }
 
 /** Sends a marked datagram and then others, all of one flow, and looks at what the application got. */
-async function exchange(stage: Stage, family: Family, port: number, count: number, segments = 50) {
-  const { client, apps } = stage;
+async function exchange(scene: Scene, family: Family, port: number, count: number, segments = 50) {
+  const { client, apps } = scene;
   const { flow, source, destination } = newFlow(family, port);
   const app = apps[`${family.rip} ${port}`];
   const before = await app.tally();
@@ -122,7 +123,7 @@ async function exchange(stage: Stage, family: Family, port: number, count: numbe
 const LOTS = 1001;
 
 /** While the shim stands still, so that what is sent meanwhile comes to it at once, in full batches. */
-async function halted({ shim }: Stage, act: () => Promise<void>): Promise<void> {
+async function halted({ shim }: Scene, act: () => Promise<void>): Promise<void> {
   shim.program?.signal('SIGSTOP');
   try {
     const tasks = `/proc/${shim.program?.pid}/task`;
@@ -135,41 +136,41 @@ async function halted({ shim }: Stage, act: () => Promise<void>): Promise<void> 
 }
 
 describe.skipIf(missing() !== undefined)('super-packets', () => {
-  describe.each(['policy-routing', 'nft-ingress'])('by %s', steering => {
-    let stage: Stage;
+  describe.each(STEERINGS)('by %s', steering => {
+    let scene: Scene;
     beforeAll(async () => {
-      stage = await setUp({ routing: { steering } });
+      scene = await setUp({ routing: { steering } });
     });
-    afterAll(() => tearDown(stage));
+    afterAll(() => tearDown(scene));
 
     describe.each([IPV4, IPV6])('$name', family => {
       it('a plain socket gets the datagrams of a super-packet one by one', async () => {
-        const before = await countsOf(stage);
-        const { calls, longest } = await exchange(stage, family, 7000, LOTS);
+        const before = await countsOf(scene);
+        const { calls, longest } = await exchange(scene, family, 7000, LOTS);
         expect([calls, longest]).toEqual([LOTS, 1200]);
-        const after = await countsOf(stage);
+        const after = await countsOf(scene);
         // They pass the TUN as few: 20 sends, one marked packet, and what else the host has to say.
         expect(after.out - before.out).toBeLessThan(LOTS / 10);
         expect(after.in - before.in).toBeLessThan(LOTS / 10);
       });
 
       it('a socket with UDP_GRO gets super-packets whole', async () => {
-        const { calls, longest } = await exchange(stage, family, 7001, LOTS);
+        const { calls, longest } = await exchange(scene, family, 7001, LOTS);
         expect(calls).toBeLessThan(LOTS / 10);
         expect(longest).toBeGreaterThan(10_000);
       });
 
       it('the counters count the datagrams of a super-packet', async () => {
-        const counted = await stage.shim.counted(async () => {
-          await exchange(stage, family, 7000, 301);
+        const counted = await scene.shim.counted(async () => {
+          await exchange(scene, family, 7000, 301);
         });
         expect(counted).toMatchObject({ uoa_got: 1, uoa_none: 300, packets_delivered: 301, uoa_saved: 1 });
         expect(counted.dropped_io).toBeUndefined();
       });
 
       it('super-packets of an application leave as datagrams', async () => {
-        const { flow, source, destination, app } = await exchange(stage, family, 7000, 3);
-        const { sniffer, shim } = stage;
+        const { flow, source, destination, app } = await exchange(scene, family, 7000, 3);
+        const { sniffer, shim } = scene;
         const seen = await sniffer.tally();
         const total = totalOf(seen);
         const counted = await shim.counted(async () => {
@@ -187,7 +188,7 @@ describe.skipIf(missing() !== undefined)('super-packets', () => {
       });
 
       it('super-packets of several flows keep their datagrams apart', async () => {
-        const { client, apps } = stage;
+        const { client, apps } = scene;
         const app = apps[`${family.rip} 7001`];
         const before = await app.tally();
         const total = totalOf(before);
@@ -207,27 +208,27 @@ describe.skipIf(missing() !== undefined)('super-packets', () => {
       });
 
       it('neighbours of one flow that come as single datagrams are merged', async () => {
-        const { client } = stage;
-        const { flow, source, destination, app } = await exchange(stage, family, 7001, 2);
+        const { client } = scene;
+        const { flow, source, destination, app } = await exchange(scene, family, 7001, 2);
         const total = totalOf(await app.tally());
-        const before = await countsOf(stage);
-        await halted(stage, () =>
+        const before = await countsOf(scene);
+        await halted(scene, () =>
           client.send(source, destination, { flow, first: 2, count: 320, last: 70, segments: 1 }),
         );
         const tally = await app.until(total + 320);
-        const after = await countsOf(stage);
+        const after = await countsOf(scene);
         expect(tally.faults).toEqual([]);
         expect(after.out - before.out).toBeGreaterThanOrEqual(320);
         expect(after.in - before.in).toBeLessThan(320 / 10);
       });
 
       it('a datagram with a wrong checksum is dropped, and no other', async () => {
-        const { client, apps } = stage;
-        const { flow, source, destination } = await exchange(stage, family, 7000, 2);
+        const { client, apps } = scene;
+        const { flow, source, destination } = await exchange(scene, family, 7000, 2);
         const app = apps[`${family.rip} 7000`];
         const before = await app.tally();
         const total = totalOf(before);
-        await halted(stage, async () => {
+        await halted(scene, async () => {
           for (let first = 2; first < 102; first += 10) {
             await client.send(source, destination, { flow, first, count: 5, segments: 1 });
             await client.corrupt(source, destination, flow, [first + 5, first + 6]);
@@ -244,7 +245,7 @@ describe.skipIf(missing() !== undefined)('super-packets', () => {
 
     // In IPv4: Linux sends nothing by UDP_SEGMENT that has extension headers.
     it('every datagram of a marked super-packet is counted and acknowledged', async () => {
-      const { client, apps, shim } = stage;
+      const { client, apps, shim } = scene;
       const { flow, source, destination } = newFlow(IPV4, 7000);
       const app = apps[`${RIP} 7000`];
       const before = await app.tally();
@@ -267,30 +268,30 @@ describe.skipIf(missing() !== undefined)('super-packets', () => {
     ['without offload', { offload: 'off' }, false],
     ['without merging', { merge: false }, true],
   ])('%s', (_, tun, hasOffload) => {
-    let stage: Stage;
+    let scene: Scene;
     beforeAll(async () => {
-      stage = await setUp({ tun });
+      scene = await setUp({ tun });
     });
-    afterAll(() => tearDown(stage));
+    afterAll(() => tearDown(scene));
 
     it.each([IPV4, IPV6])('all datagrams arrive, $name', async family => {
-      const before = await countsOf(stage);
-      const { client } = stage;
-      const { flow, source, destination, app } = await exchange(stage, family, 7000, LOTS);
+      const before = await countsOf(scene);
+      const { client } = scene;
+      const { flow, source, destination, app } = await exchange(scene, family, 7000, LOTS);
       const total = totalOf(await app.tally());
-      const after = await countsOf(stage);
+      const after = await countsOf(scene);
       if (hasOffload) expect(after.out - before.out).toBeLessThan(LOTS / 10);
       else expect(after.out - before.out).toBeGreaterThanOrEqual(LOTS);
-      await halted(stage, () =>
+      await halted(scene, () =>
         client.send(source, destination, { flow, first: LOTS, count: 320, segments: 1 }),
       );
       const { faults: none, flows: got } = await app.until(total + 320);
       expect(none).toEqual([]);
       expect(got[keyOf(flow, family, destination)]).toEqual({ count: LOTS + 320, next: LOTS + 320 });
-      const last = await countsOf(stage);
+      const last = await countsOf(scene);
       expect(last.in - after.in).toBeGreaterThanOrEqual(320);
 
-      const { sniffer } = stage;
+      const { sniffer } = scene;
       const seen = await sniffer.tally();
       await app.reply([family.client, family.clientPort], { flow, count: 200 });
       const { faults, flows: byFlow } = await sniffer.until(totalOf(seen) + 200);

@@ -9,9 +9,10 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { App, pattern } from '../../support/apps.js';
 import { type Bench, useBench } from '../../support/bench.js';
 import { Features } from '../../support/features.js';
+import { freshPort, freshText } from '../../support/fresh.js';
 import { BROADCAST, DIRECT, LIP, missing, type Namespace, RIP, RIP_2, RS_MAC } from '../../support/netns.js';
 import { eventually } from '../../support/process.js';
-import { freshPort, freshText, STEERINGS } from '../../support/stage.js';
+import { STEERINGS } from '../../support/stage.js';
 import { mark, type PacketSpec, type Seen, Wire } from '../../support/wire.js';
 
 const GROUP = '239.1.2.3';

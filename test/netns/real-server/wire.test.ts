@@ -11,18 +11,14 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { App } from '../../support/apps.js';
 import { useBench } from '../../support/bench.js';
+import { freshPort, freshText } from '../../support/fresh.js';
 import { BROADCAST, DIRECT, LIP, LIP_2, LIP_3, missing, RIP } from '../../support/netns.js';
 import { eventually, must } from '../../support/process.js';
 import { canDissect, capture } from '../../support/tshark.js';
-import { exceptIdentification, mark, type PacketSpec, type Seen, text } from '../../support/wire.js';
+import { exceptIdentification, mark, type PacketSpec, type Seen } from '../../support/wire.js';
 
 const CARRIERS = ['ipo', 'opp'] as const;
 const CLIENT = '198.51.100.7:5555';
-
-/** Each test has flows and payloads of its own. */
-let number = 0;
-const freshPort = () => 40000 + ++number;
-const freshText = () => text(`datagram ${++number}`);
 
 describe.skipIf(missing() !== undefined)('marks on the wire', () => {
   let app: App;
