@@ -8,7 +8,7 @@ vi.setConfig({ testTimeout: 60_000 });
 /** Few different low bits, so that runs grow long and go over the end. */
 const hash = fc.oneof(fc.constantFrom(0, 1, 14, 15, 31, -1, -2, 47), fc.integer());
 
-it('holds what a list of pairs holds', () => {
+it('HashIndex holds what a list of pairs holds', () => {
   const RECORDS = 16;
   fc.assert(
     fc.property(

@@ -197,7 +197,7 @@ class Run {
 }
 
 describe('the flow table agrees with its model', () => {
-  it('whatever happens, with pauses longer than the wheel', () => {
+  it('FlowTable does what its model does, with pauses longer than the wheel', () => {
     const waits = fc.oneof(fc.nat(20), fc.nat(2000), fc.nat(50_000), fc.nat(2_000_000));
     const budgets = fc.oneof(fc.nat(3), fc.constant(1000));
     fc.assert(
@@ -220,7 +220,7 @@ describe('the flow table agrees with its model', () => {
     );
   });
 
-  it('where time goes evenly, no flow outlives its timeout by more than a bucket, and the longest idle is evicted', () => {
+  it('FlowTable does what its model does where time goes evenly, and no flow outlives its timeout by more than a bucket', () => {
     fc.assert(
       fc.property(size, start, seed, steps(fc.nat(1000), fc.constant(1000)), (size, start, seed, all) => {
         const run = new Run(size, start, seed, true);
@@ -239,8 +239,8 @@ describe('the flow table agrees with its model', () => {
   });
 });
 
-describe('an eviction takes the longest idle of up to 64 flows', () => {
-  it('whichever they are', () => {
+describe('evictions', () => {
+  it('an eviction takes the longest idle of up to 64 flows', () => {
     fc.assert(
       fc.property(
         fc.integer({ min: 1, max: 64 }),

@@ -332,7 +332,7 @@ class Model {
 /** An event more, and it is the longest run of packets that one batch of the device takes. */
 const BATCH = 13;
 
-it('random traffic comes out as the model says, packet by packet and counter by counter', () => {
+it('LoadBalancerRole does with random traffic what its model does', () => {
   fc.assert(
     fc.property(
       events,
@@ -392,7 +392,7 @@ it('random traffic comes out as the model says, packet by packet and counter by 
   );
 });
 
-it('any bytes at all go out, or are counted; and no connection gets more marks than it may', () => {
+it('LoadBalancerRole sends or counts any bytes at all, with no more marks than a connection may have', () => {
   const patches = fc.array(fc.tuple(fc.nat(80), fc.nat(255)), { maxLength: 2 });
   const packetIn = (family: Family) =>
     fc.oneof(

@@ -340,7 +340,7 @@ function plain({ carrier: _, ...rest }: Fields): Omit<Fields, 'carrier'> {
 /** The longest run of packets that one batch of the device takes. */
 const BATCH = 16;
 
-it('random traffic comes out as the model says, packet by packet and counter by counter', () => {
+it('RealServerRole does with random traffic what its model does', () => {
   fc.assert(
     fc.property(
       events,
@@ -389,7 +389,7 @@ it('random traffic comes out as the model says, packet by packet and counter by 
   );
 });
 
-it('any bytes at all are delivered, sent on, or counted', () => {
+it('RealServerRole delivers, emits or counts any bytes at all', () => {
   const packet = fc.oneof(
     fc.uint8Array({ minLength: 1, maxLength: 80 }),
     fc

@@ -56,7 +56,7 @@ function run(...args: (string | number)[]): Result {
   return JSON.parse(execFileSync(process.execPath, [script, ...args.map(String)], { encoding: 'utf8' }));
 }
 
-it('a million packets of a thousand flows, and no collection', { timeout: 60_000 }, () => {
+it('a million packets of a thousand flows make no garbage', { timeout: 60_000 }, () => {
   const result = run(PACKETS, 2048);
   expect(result.collections).toBe(0);
   // The engine's own notes take some; the smallest object per batch would take more.
@@ -70,19 +70,19 @@ it('a million packets of a thousand flows, and no collection', { timeout: 60_000
   expect(result.evicted).toBe(0);
 });
 
-it('nor where flows are so many that it looks ahead', { timeout: 60_000 }, () => {
+it('packets of so many flows that they are prefetched make no garbage', { timeout: 60_000 }, () => {
   const result = run(PACKETS / 4, CROWD + 2048, 'crowded');
   expect(result.collections).toBe(0);
   expect(result.replies).toBeGreaterThan(PACKETS / 16);
   expect(result.evicted).toBe(0);
 });
 
-it('nor while every new flow pushes another one out', { timeout: 60_000 }, () => {
+it('packets of new flows that evict others make no garbage', { timeout: 60_000 }, () => {
   const result = run(PACKETS / 4, 500);
   expect(result.collections).toBe(0);
   expect(result.evicted).toBeGreaterThan(PACKETS / 20);
 });
 
-it('which this would notice: an object per packet makes the collector run', { timeout: 60_000 }, () => {
+it('an object per packet would be noticed: the collector runs', { timeout: 60_000 }, () => {
   expect(run(PACKETS, 2048, 'wasteful').collections).toBeGreaterThan(0);
 });

@@ -147,7 +147,7 @@ describe('what a pipeline does with a batch', () => {
     expect(device.emitted.map(toHex)).toEqual(Array.from({ length: BATCH }, (_, n) => toHex(added(n))));
   });
 
-  it('a whole batch of the largest packets has room', () => {
+  it('a whole batch of the largest packets is delivered unharmed', () => {
     const { device, pipeline } = make(() => ({ verdict: Verdict.deliver }));
     const packets = Array.from({ length: BATCH }, (_, n) =>
       datagram({
@@ -227,7 +227,7 @@ describe('what a pipeline asks of its role', () => {
 });
 
 describe('how long a pipeline waits', () => {
-  it('it does not wait while the role has work left', () => {
+  it('a pipeline does not wait while its role has work left', () => {
     const { device, role, pipeline } = make();
     role.backlog = 2;
     device.clock[0] = 1000;
@@ -236,7 +236,7 @@ describe('how long a pipeline waits', () => {
     expect(device.waits).toEqual([100, 0, 0, 100]);
   });
 
-  it('it waits no longer than it is told', () => {
+  it('a pipeline waits no longer than it is told', () => {
     const { device, pipeline } = make();
     pipeline.turn(7);
     expect(device.waits).toEqual([7]);
@@ -244,7 +244,7 @@ describe('how long a pipeline waits', () => {
 });
 
 describe('MemoryDevice', () => {
-  it('may be closed twice, and has nothing left', () => {
+  it('a closed MemoryDevice has no packets left', () => {
     const device = new MemoryDevice();
     device.put(packet(1));
     device.close();

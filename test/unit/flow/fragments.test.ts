@@ -31,8 +31,8 @@ function findWords(table: FragmentTable, addresses: Int32Array, id: number, now:
   return [...table.words.slice(at, at + 8)];
 }
 
-describe('FragmentTable', () => {
-  it('finds nothing in an empty table', () => {
+describe('the table of first fragments', () => {
+  it('an empty table finds no first fragment', () => {
     const table = new FragmentTable(1);
     for (const now of [0, -1, 0x7fffffff]) {
       expect(find(table, [0, 0, 0], now)).toBeNull();
@@ -40,7 +40,7 @@ describe('FragmentTable', () => {
     }
   });
 
-  it('finds what it was told', () => {
+  it('a fragment finds the addresses that its first one has become', () => {
     const table = new FragmentTable(1);
     remember(table, [1, 2, 3], [10, 20], 1000);
     remember(table, [-1, -2, -3], [-10, -20], 1000);
@@ -48,7 +48,7 @@ describe('FragmentTable', () => {
     expect(find(table, [-1, -2, -3], 1000)).toEqual([-10, -20]);
   });
 
-  it('tells keys apart by every part', () => {
+  it('a fragment with another source, destination or id finds nothing', () => {
     const table = new FragmentTable(1);
     remember(table, [1, 2, 3], [10, 20], 0);
     for (const key of [
@@ -60,7 +60,7 @@ describe('FragmentTable', () => {
       expect(find(table, key, 0)).toBeNull();
   });
 
-  it('finds IPv6 addresses, and tells them apart by every word', () => {
+  it('a fragment whose IPv6 addresses differ in any word finds nothing', () => {
     const table = new FragmentTable(1);
     const before = int32('2001:db8:1:2:3:4:5:6', 'fd00:1:2:3:4:5:6:7');
     const after = int32('2001:db8::7', 'fd00::9');
@@ -75,7 +75,7 @@ describe('FragmentTable', () => {
     expect(table.find(before, -6, 0)).toBe(NONE);
   });
 
-  it('takes an IPv6 datagram to IPv4 addresses, and the reverse', () => {
+  it('a first fragment may have become one of the other family', () => {
     const table = new FragmentTable(1);
     const six = int32('2001:db8::1', '2001:db8::2');
     const four = int32('192.0.2.1', '192.0.2.2');
@@ -85,7 +85,7 @@ describe('FragmentTable', () => {
     expect(findWords(table, four, 1, 0)).toEqual([...six]);
   });
 
-  it('says how many bytes went out of the first one, each of its own', () => {
+  it('each first fragment has its own count of removed bytes', () => {
     const table = new FragmentTable(1);
     remember(table, [1, 2, 3], [10, 20], 0, 16);
     remember(table, [1, 2, 4], [10, 20], 0, 24);
@@ -96,13 +96,13 @@ describe('FragmentTable', () => {
     expect(removed(3)).toBe(0);
   });
 
-  it('has the newest for a key', () => {
+  it('of two first fragments with the same key the later one is found', () => {
     const table = new FragmentTable(1);
     for (let i = 0; i < 10; i++) remember(table, [1, 2, 3], [i, -i], i);
     expect(find(table, [1, 2, 3], 10)).toEqual([9, -9]);
   });
 
-  it.each([0, 0x7fffffff - 5, -5])('forgets after 30 s, from tick %i on', start => {
+  it.each([0, 0x7fffffff - 5, -5])('a first fragment is found for 30 s, from tick %i on', start => {
     const table = new FragmentTable(1);
     remember(table, [1, 2, 3], [10, 20], start);
     expect(find(table, [1, 2, 3], start | 0)).toEqual([10, 20]);
@@ -112,7 +112,7 @@ describe('FragmentTable', () => {
     expect(find(table, [1, 2, 3], (start + 2 * LIFETIME - 1) | 0)).toEqual([11, 21]);
   });
 
-  it('is bounded: the older gives way, never the last two of a place, and no answer is a wrong one', () => {
+  it('a full table forgets the older of two in a place, and never gives another’s addresses', () => {
     const table = new FragmentTable(0x5eed);
     const total = 20_000;
     for (let i = 0; i < total; i++) {
@@ -137,7 +137,7 @@ describe('FragmentTable', () => {
     expect(recent).toBeGreaterThan(930);
   });
 
-  it('with another seed, other keys give way', () => {
+  it('which ones a full table forgets depends on the seed', () => {
     const survivors = [1, 2].map(seed => {
       const table = new FragmentTable(seed);
       for (let i = 0; i < 9000; i++) remember(table, [i, 0, 0], [0, 0], i >>> 6);

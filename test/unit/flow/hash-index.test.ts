@@ -14,7 +14,7 @@ function found(index: HashIndex, hash: number): number[] {
 }
 
 describe('HashIndex', () => {
-  it('has a power of two of slots, at most half full', () => {
+  it('an index has a power of two of slots, of which at most half are used', () => {
     for (let records = 1; records <= 5000; records++) {
       const slots = HashIndex.slotCount(records);
       expect(Math.log2(slots) % 1).toBe(0);
@@ -24,12 +24,12 @@ describe('HashIndex', () => {
     expect(HashIndex.byteLength(1 << 20)).toBe(2 ** 21 * 8);
   });
 
-  it('finds nothing in empty memory', () => {
+  it('an index over empty memory finds no record', () => {
     const index = make(4);
     for (const hash of [0, 1, 7, -1, 0x7fffffff]) expect(found(index, hash)).toEqual([]);
   });
 
-  it('finds record 0, and hash 0', () => {
+  it('record 0 and hash 0 are found like others', () => {
     const index = make(4);
     index.insert(0, 0);
     expect(found(index, 0)).toEqual([0]);
@@ -37,7 +37,7 @@ describe('HashIndex', () => {
     expect(found(index, 0)).toEqual([]);
   });
 
-  it('keeps records of the same hash apart', () => {
+  it('each of several records with the same hash is found', () => {
     const index = make(4);
     index.insert(5, 0);
     index.insert(5, 1);
@@ -46,7 +46,7 @@ describe('HashIndex', () => {
     expect(found(index, 5)).toEqual([0, 2]);
   });
 
-  it('keeps a run whole that goes over the end, whichever goes away', () => {
+  it('after a removal the rest of a run is found, also a run over the end of the slots', () => {
     // 8 slots: all of these begin at slot 7, 6 or 0.
     const entries = [7, 15, 6, -1, 0].map((hash, record) => ({ hash, record }));
     for (const gone of entries) {
@@ -61,7 +61,7 @@ describe('HashIndex', () => {
     }
   });
 
-  it('lets an entry point to another record', () => {
+  it('a replaced record is found no more, and the other one is in its place', () => {
     const index = make(4);
     index.insert(5, 0);
     index.insert(13, 1);
@@ -69,7 +69,7 @@ describe('HashIndex', () => {
     expect([found(index, 5), found(index, 13)]).toEqual([[0], [3]]);
   });
 
-  it('leaves everything as it is when told to remove or replace what is not there', () => {
+  it('removing or replacing a record that is not there changes nothing', () => {
     const index = make(4);
     index.insert(5, 0);
     index.remove(5, 1);
@@ -78,7 +78,7 @@ describe('HashIndex', () => {
     expect(found(index, 5)).toEqual([0]);
   });
 
-  it('is seen by another object over the same memory, and stays inside it', () => {
+  it('an index writes to nothing but its own memory', () => {
     const buffer = new ArrayBuffer(16 + HashIndex.byteLength(4) + 16);
     const index = new HashIndex(buffer, 16, 4);
     for (let record = 0; record < 4; record++) index.insert(-1, record);

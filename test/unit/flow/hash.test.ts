@@ -20,14 +20,14 @@ function lookup3(first: number, second: number, third: number, seed: number): nu
 }
 
 describe('hash3', () => {
-  it('is the final mixing of lookup3', () => {
+  it('hash3 is the final mixing of lookup3', () => {
     const values = [0, 1, -1, 0x7fffffff, -0x80000000, 0x12345678, word('10.10.1.1')];
     for (const a of values)
       for (const b of values)
         for (const seed of values) expect(hash3(a, b, a ^ b, seed)).toBe(lookup3(a, b, a ^ b, seed));
   });
 
-  it('spreads the flows of one load balancer, whatever the seed', () => {
+  it('hash3 spreads the flows of one load balancer, whatever the seed', () => {
     for (const seed of [0, 1, -0x5eed]) {
       const buckets = new Uint32Array(1024);
       for (let port = 0; port < 65536; port++)
@@ -38,7 +38,7 @@ describe('hash3', () => {
     }
   });
 
-  it('gives colliding keys other places with another seed', () => {
+  it('keys that collide do so no longer with another seed', () => {
     const keys: number[] = [];
     for (let port = 0; keys.length < 50; port++) if ((hash3(1, 2, port, 111) & 1023) === 0) keys.push(port);
     const places = new Set(keys.map(port => hash3(1, 2, port, 222) & 1023));
@@ -51,7 +51,7 @@ describe('hash9', () => {
   const server = words('fd00:10::53').map(value => value | 0);
   const base = Int32Array.of(0, ...client, 0, ...server);
 
-  it('depends on every word of both addresses, on the ports and on the seed', () => {
+  it('hash9 depends on every word of both addresses, on the ports and on the seed', () => {
     const seen = new Set([hash9(base, 1, 6, 7, 9), hash9(base, 1, 6, 8, 9), hash9(base, 1, 6, 7, 10)]);
     for (const at of [1, 2, 3, 4, 6, 7, 8, 9]) {
       const other = Int32Array.from(base);
@@ -61,7 +61,7 @@ describe('hash9', () => {
     expect(seen.size).toBe(11);
   });
 
-  it('reads nothing else', () => {
+  it('hash9 reads nothing but both addresses', () => {
     const other = Int32Array.from(base);
     other[0] = 1;
     other[5] = 1;

@@ -28,7 +28,7 @@ function takeAll(held: HeldFragments): number[][] {
 }
 
 describe('HeldFragments', () => {
-  it('gives nothing before anything is let go', () => {
+  it('no fragment is given before its datagram is let go', () => {
     const held = new HeldFragments();
     expect(takeAll(held)).toEqual([]);
     hold(held, [1, 2, 3], FOUR, 1);
@@ -38,7 +38,7 @@ describe('HeldFragments', () => {
   it.each([
     ['IPv4', FOUR],
     ['IPv6', SIX],
-  ])('gives those of one %s datagram, in the order in which they came', (_, addresses) => {
+  ])('fragments of one %s datagram are given in the order in which they came', (_, addresses) => {
     const held = new HeldFragments();
     const other = addresses.slice().reverse();
     hold(held, [1], addresses, 1);
@@ -54,7 +54,7 @@ describe('HeldFragments', () => {
     expect(takeAll(held)).toEqual([[2], [4]]);
   });
 
-  it('goes by every word of both addresses, and by the id', () => {
+  it('a datagram that differs in any word of its addresses or in its id lets no fragment go', () => {
     const held = new HeldFragments();
     hold(held, [1], SIX, -7);
     for (let i = 0; i < 8; i++) {
@@ -69,7 +69,7 @@ describe('HeldFragments', () => {
     expect(takeAll(held)).toEqual([[1]]);
   });
 
-  it('keeps the order though slots are used again', () => {
+  it('fragments keep their order where slots are used again', () => {
     const held = new HeldFragments();
     for (let i = 0; i < 4; i++) hold(held, [i], FOUR, i % 2);
     held.letGo(FOUR, 0);
@@ -79,7 +79,7 @@ describe('HeldFragments', () => {
     expect(takeAll(held)).toEqual([[1], [3], [4]]);
   });
 
-  it('takes a jumbo frame, and no more', () => {
+  it('a fragment of more than a jumbo frame is refused', () => {
     const held = new HeldFragments();
     const largest = payloadOf(LARGEST);
     expect(hold(held, largest, FOUR, 1)).toBe(true);
@@ -88,7 +88,7 @@ describe('HeldFragments', () => {
     expect(takeAll(held)).toEqual([largest]);
   });
 
-  it('has room for 128, those that may go included', () => {
+  it('fragment 129 is refused, also where some were let go and not taken yet', () => {
     const held = new HeldFragments();
     for (let i = 0; i < SLOTS; i++) expect(hold(held, [i], FOUR, i % 2)).toBe(true);
     expect(hold(held, [1], FOUR, 0)).toBe(false);
@@ -99,21 +99,24 @@ describe('HeldFragments', () => {
     expect(hold(held, [1], SIX, 5)).toBe(false);
   });
 
-  it.each([0, 0x7fffffff - 5, -5])('drops after 2 s what was not let go, from tick %i on', start => {
-    const held = new HeldFragments();
-    hold(held, [1], FOUR, 1, start);
-    hold(held, [2], FOUR, 2, start);
-    hold(held, [3], SIX, 1, (start + 1) | 0);
-    held.letGo(FOUR, 2);
-    expect(held.expire((start + LIFETIME - 1) | 0)).toBe(0);
-    expect(held.expire((start + LIFETIME) | 0)).toBe(1);
-    held.letGo(FOUR, 1);
-    held.letGo(SIX, 1);
-    expect(takeAll(held)).toEqual([[2], [3]]);
-    expect(held.expire((start + 10 * LIFETIME) | 0)).toBe(0);
-  });
+  it.each([0, 0x7fffffff - 5, -5])(
+    'a fragment is dropped after 2 s unless it was let go, from tick %i on',
+    start => {
+      const held = new HeldFragments();
+      hold(held, [1], FOUR, 1, start);
+      hold(held, [2], FOUR, 2, start);
+      hold(held, [3], SIX, 1, (start + 1) | 0);
+      held.letGo(FOUR, 2);
+      expect(held.expire((start + LIFETIME - 1) | 0)).toBe(0);
+      expect(held.expire((start + LIFETIME) | 0)).toBe(1);
+      held.letGo(FOUR, 1);
+      held.letGo(SIX, 1);
+      expect(takeAll(held)).toEqual([[2], [3]]);
+      expect(held.expire((start + 10 * LIFETIME) | 0)).toBe(0);
+    },
+  );
 
-  it('has its room again after dropping', () => {
+  it('dropped fragments leave their room to others', () => {
     const held = new HeldFragments();
     for (let i = 0; i < SLOTS; i++) hold(held, [i], FOUR, i, 0);
     expect(held.expire(LIFETIME)).toBe(SLOTS);

@@ -14,7 +14,7 @@ function listed(wheel: IdleWheel, bucket: number): number[] {
 }
 
 describe('IdleWheel', () => {
-  it('has a power of two of buckets, more than the timeout needs', () => {
+  it('a wheel has a power of two of buckets, two more than the timeout needs', () => {
     for (const timeout of [0, 1, 1023, 1024, 12_287, 12_288, 360_000, 2 ** 31]) {
       const size = IdleWheel.sizeFor(timeout);
       expect(Math.log2(size) % 1).toBe(0);
@@ -23,7 +23,7 @@ describe('IdleWheel', () => {
     }
   });
 
-  it('lists the records of a bucket in the order they came', () => {
+  it('a bucket lists its records in the order in which they came', () => {
     const wheel = make(8, 5000);
     for (const record of [3, 1, 7]) wheel.append(record, 2048);
     wheel.append(5, 2047);
@@ -33,7 +33,7 @@ describe('IdleWheel', () => {
     expect(listed(wheel, 3)).toEqual([]);
   });
 
-  it('takes records out at the front, in the middle and at the end', () => {
+  it('a record can be removed at the front, in the middle and at the end of its bucket', () => {
     const wheel = make(4, 5000);
     for (const gone of [0, 1, 2, 3]) {
       for (const record of [0, 1, 2, 3]) wheel.append(record, 0);
@@ -47,7 +47,7 @@ describe('IdleWheel', () => {
     }
   });
 
-  it('moves records, from and to any bucket', () => {
+  it('a moved record is last in its new bucket', () => {
     const wheel = make(3, 5000);
     for (const record of [0, 1, 2]) wheel.append(record, 0);
     wheel.move(0, 1024);
@@ -56,7 +56,7 @@ describe('IdleWheel', () => {
     expect([listed(wheel, 0), listed(wheel, 1)]).toEqual([[1], [0, 2]]);
   });
 
-  it('counts buckets on, over the end of the ticks too', () => {
+  it('buckets are numbered on over the end of the ticks', () => {
     const last = IdleWheel.bucketOf(-1);
     expect(last).toBe(2 ** 22 - 1);
     expect(IdleWheel.following(last)).toBe(0);
@@ -71,7 +71,7 @@ describe('IdleWheel', () => {
 });
 
 describe('the hand of an IdleWheel', () => {
-  it('starts at the bucket of the time, and goes round over the end of the ticks', () => {
+  it('the hand starts at the bucket of the time and goes on over the end of the ticks', () => {
     const wheel = make(1, 5000);
     wheel.clear(-1);
     expect(wheel.hand).toBe(2 ** 22 - 1);
@@ -79,7 +79,7 @@ describe('the hand of an IdleWheel', () => {
     expect(wheel.hand).toBe(0);
   });
 
-  it('has a bucket to work on once all of it has been idle for the timeout', () => {
+  it('the hand is due once all of its bucket has been idle for the timeout', () => {
     const wheel = make(1, 5000);
     expect([0, 5000, 5000 + 1023, 5000 + 1024].map(now => wheel.isDue(now))).toEqual([
       false,
@@ -89,13 +89,13 @@ describe('the hand of an IdleWheel', () => {
     ]);
   });
 
-  it('has records ahead in the buckets that it has yet to come to', () => {
+  it('records are ahead of the hand in buckets that it has not come to', () => {
     const wheel = make(1, 5000);
     expect([0, 1023, 1024, 5000].map(tick => wheel.isAhead(tick))).toEqual([false, false, true, true]);
     expect(wheel.isAhead(wheel.size * 1024)).toBe(false);
   });
 
-  it('skips the rounds that it missed in a pause, and sees each bucket once', () => {
+  it('after a pause the hand skips the rounds that it missed', () => {
     const wheel = make(1, 5000);
     const now = 1000 * 1024;
     wheel.catchUp(now);

@@ -12,12 +12,12 @@ function numbered(i: number): Int32Array {
 }
 
 describe('PathMtus', () => {
-  it('knows nothing at first', () => {
+  it('no MTU is known of a path that none was told of', () => {
     const mtus = new PathMtus(0x5eed);
     for (const address of [V4, V6, int32('::'), int32('0.0.0.0')]) expect(mtus.get(address, 0, 0)).toBe(0);
   });
 
-  it('knows what it was told of either family', () => {
+  it('the MTU that was told of a path is known, in either family', () => {
     const mtus = new PathMtus(0x5eed);
     mtus.learn(V4, 0, 1400, 0);
     mtus.learn(V6, 0, 1280, 0);
@@ -33,14 +33,14 @@ describe('PathMtus', () => {
       expect(mtus.get(int32(other), 0, 5), other).toBe(0);
   });
 
-  it('takes addresses from anywhere in an array', () => {
+  it('an address is read at its index in an array', () => {
     const mtus = new PathMtus(0x5eed);
     mtus.learn(int32('192.0.2.1', '203.0.113.7', '192.0.2.2'), 4, 1400, 0);
     expect(mtus.get(int32('192.0.2.1', '192.0.2.2', '203.0.113.7'), 8, 0)).toBe(1400);
     expect(mtus.get(int32('192.0.2.1'), 0, 0)).toBe(0);
   });
 
-  it('goes by the latest, smaller or larger', () => {
+  it('the MTU told last holds, smaller or larger', () => {
     const mtus = new PathMtus(0x5eed);
     for (const mtu of [1400, 1280, 1492]) {
       mtus.learn(V6, 0, mtu, 0);
@@ -48,7 +48,7 @@ describe('PathMtus', () => {
     }
   });
 
-  it('does not believe in less than 68 bytes', () => {
+  it('an MTU of less than 68 bytes is ignored', () => {
     const mtus = new PathMtus(0x5eed);
     for (const mtu of [0, 1, 67]) mtus.learn(V4, 0, mtu, 0);
     expect(mtus.get(V4, 0, 0)).toBe(0);
@@ -57,7 +57,7 @@ describe('PathMtus', () => {
     expect(mtus.get(V4, 0, 1)).toBe(68);
   });
 
-  it.each([0, 0x7fffffff - 5, -5])('forgets after ten minutes, from tick %i on', start => {
+  it.each([0, 0x7fffffff - 5, -5])('an MTU holds for ten minutes, from tick %i on', start => {
     const mtus = new PathMtus(0x5eed);
     mtus.learn(V4, 0, 1400, start);
     expect(mtus.get(V4, 0, (start + PATH_MTU_LIFETIME_MS - 1) | 0)).toBe(1400);
@@ -66,13 +66,13 @@ describe('PathMtus', () => {
     expect(mtus.get(V4, 0, (start + 2 * PATH_MTU_LIFETIME_MS - 1) | 0)).toBe(1300);
   });
 
-  it('forgets sooner, if it is told to', () => {
+  it('an MTU holds for the lifetime that was asked for', () => {
     const mtus = new PathMtus(1, 5000);
     mtus.learn(V6, 0, 1400, 0);
     expect([mtus.get(V6, 0, 4999), mtus.get(V6, 0, 5000)]).toEqual([1400, 0]);
   });
 
-  it('is bounded: the older gives way, and no answer is a wrong one', () => {
+  it('where two paths meet in a slot the older is forgotten, and none gets the other’s MTU', () => {
     const mtus = new PathMtus(0x5eed);
     const total = 5000;
     for (let i = 0; i < total; i++) {
@@ -89,7 +89,7 @@ describe('PathMtus', () => {
     expect(known).toBeLessThanOrEqual(SLOTS);
   });
 
-  it('with another seed, other addresses give way', () => {
+  it('which paths meet in a slot depends on the seed', () => {
     const survivors = [1, 2].map(seed => {
       const mtus = new PathMtus(seed);
       for (let i = 0; i < 2000; i++) mtus.learn(numbered(i), 0, 1400, 0);

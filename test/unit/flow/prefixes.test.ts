@@ -21,7 +21,7 @@ function match(list: PrefixList, text: string): number {
 }
 
 describe('PrefixList', () => {
-  it('holds what is inside, to both ends', () => {
+  it('an IPv4 prefix holds its first and last address and none beside them', () => {
     const list = new PrefixList([prefix('10.10.1.0/24'), prefix('192.0.2.128/25')]);
     for (const inside of ['10.10.1.0', '10.10.1.255', '192.0.2.128', '192.0.2.255'])
       expect(list.has(int32(inside), 0), inside).toBe(true);
@@ -29,7 +29,7 @@ describe('PrefixList', () => {
       expect(list.has(int32(outside), 0), outside).toBe(false);
   });
 
-  it('holds what is inside, to both ends, in IPv6', () => {
+  it('an IPv6 prefix holds its first and last address and none beside them', () => {
     const list = new PrefixList(['2001:db8:1::/48', 'fd00:0:0:2:8000::/65', '2001:db8:2::7/128'].map(prefix));
     for (const inside of [
       '2001:db8:1::',
@@ -51,7 +51,7 @@ describe('PrefixList', () => {
       expect(list.has(int32(outside), 0), outside).toBe(false);
   });
 
-  it('takes the longest, and says where it stood', () => {
+  it('the longest of several IPv4 prefixes matches, by its position in the list', () => {
     const list = new PrefixList(['10.0.0.0/8', '10.10.1.7/32', '0.0.0.0/0', '10.10.0.0/16'].map(prefix));
     expect(match(list, '10.10.1.7')).toBe(1);
     expect(match(list, '10.10.1.8')).toBe(3);
@@ -59,7 +59,7 @@ describe('PrefixList', () => {
     expect(match(list, '255.1.1.1')).toBe(2);
   });
 
-  it('takes the longest of each family, and says where it stood', () => {
+  it('the longest prefix of the address’s family matches, by its position in the list', () => {
     const list = new PrefixList(
       ['::/0', '0.0.0.0/0', '2001:db8::/32', '10.0.0.0/8', '2001:db8::7/128'].map(prefix),
     );
@@ -70,17 +70,17 @@ describe('PrefixList', () => {
     expect(match(list, '11.1.1.1')).toBe(1);
   });
 
-  it('does not mind host bits in a prefix', () => {
+  it('host bits in a prefix don’t matter', () => {
     expect(match(new PrefixList([prefix('10.10.1.99/24')]), '10.10.1.1')).toBe(0);
     expect(match(new PrefixList([prefix('2001:db8::99/64')]), '2001:db8::1')).toBe(0);
   });
 
-  it('an empty one holds nothing', () => {
+  it('an empty list holds no address', () => {
     expect(match(new PrefixList([]), '0.0.0.0')).toBe(-1);
     expect(match(new PrefixList([]), '::')).toBe(-1);
   });
 
-  it('a prefix of IPv6 holds no IPv4 address, whatever its words', () => {
+  it('an IPv6 prefix holds no IPv4 address, whatever its words', () => {
     const list = new PrefixList(
       ['fd00:1::/64', '::/0', '::/1', '::/80', '::/95', '::a0a:101/128', '2001:db8::ffff:a0a:101/128'].map(
         prefix,
@@ -93,13 +93,13 @@ describe('PrefixList', () => {
     expect(match(list, '::a0a:101')).toBe(5);
   });
 
-  it('a wide prefix of IPv6 gives way to those of IPv4 behind it', () => {
+  it('an IPv4 address matches its prefix behind a wide one of IPv6', () => {
     const list = new PrefixList(['::/0', '0.0.0.0/0'].map(prefix));
     expect(match(list, '10.10.1.1')).toBe(1);
     expect(match(list, '::1')).toBe(0);
   });
 
-  it('a prefix of IPv4 holds no IPv6 address', () => {
+  it('an IPv4 prefix holds no IPv6 address', () => {
     const list = new PrefixList([prefix('0.0.0.0/0')]);
     for (const text of ['::', '::1', '::a0a:101', '2001:db8::ffff:a0a:101', '::1:ffff:a0a:101'])
       expect(match(list, text), text).toBe(-1);
@@ -135,7 +135,7 @@ describe('PrefixList and holds', () => {
     ],
   );
 
-  it('agree with a comparison bit by bit', () => {
+  it('PrefixList and holds agree with a comparison bit by bit', () => {
     fc.assert(
       fc.property(fc.array(text, { maxLength: 5 }), candidate, (texts, wanted) => {
         const position = match(new PrefixList(texts.map(prefix)), wanted);

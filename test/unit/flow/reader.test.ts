@@ -14,13 +14,13 @@ function make(): { table: FlowTable; reader: FlowReader } {
 const signed = (address: string): number[] => words(address).map(value => value | 0);
 
 describe('FlowReader', () => {
-  it('reads nothing from an empty table', () => {
+  it('an empty table has no entries', () => {
     const { reader } = make();
     expect([...reader.entries(0)]).toEqual([]);
     expect(reader.find(words('10.10.1.1'), 40000, words('10.10.1.2'), 53, 0)).toBeUndefined();
   });
 
-  it('reads each flow whole', () => {
+  it('an entry has all that is known of its flow', () => {
     const { table, reader } = make();
     const key = flowKey('10.10.1.1:40000 > 10.10.1.2:53');
     const { flow } = learn(table, key, endpoint('198.51.100.7:5555'), 100, 1);
@@ -58,7 +58,7 @@ describe('FlowReader', () => {
     expect(reader.find(words('10.10.1.1'), 40001, words('10.10.1.2'), 53, 400)).toBeUndefined();
   });
 
-  it('passes over what was forgotten', () => {
+  it('a forgotten flow has no entry', () => {
     const { table, reader } = make();
     const { flow } = learn(table, flowKey('10.10.1.1:1 > 10.10.1.2:53'), endpoint('198.51.100.7:5555'), 0);
     learn(table, flowKey('10.10.1.1:2 > 10.10.1.2:53'), endpoint('198.51.100.7:5555'), 0);
@@ -66,7 +66,7 @@ describe('FlowReader', () => {
     expect([...reader.entries(0)].map(({ lport }) => lport)).toEqual([2]);
   });
 
-  it('never shows a packet from the future as an age', () => {
+  it('a packet after the reader’s clock makes a flow idle for 0 ms', () => {
     const { table, reader } = make();
     learn(table, flowKey('10.10.1.1:1 > 10.10.1.2:53'), endpoint('198.51.100.7:5555'), 1000);
     expect([...reader.entries(990)].map(({ idleMs }) => idleMs)).toEqual([0]);

@@ -56,13 +56,13 @@ function cut(payload: readonly number[], size: number): Part[] {
 
 const PAYLOAD = payloadOf(500);
 
-describe('a datagram in fragments', () => {
+describe('Reassembly of one datagram', () => {
   it.each([
     ['in order', (parts: Part[]) => parts],
     ['the other way round', (parts: Part[]) => parts.slice().reverse()],
     ['the last one first', (parts: Part[]) => [...parts.slice(-1), ...parts.slice(0, -1)]],
     ['each twice', (parts: Part[]) => parts.flatMap(part => [part, part]).slice(0, -1)],
-  ])('comes out whole, under its first one’s header: %s', (_, arrange) => {
+  ])('a datagram comes out whole under its first fragment’s header: %s', (_, arrange) => {
     const whole = new Reassembly();
     const parts = arrange(cut(PAYLOAD, 96));
     for (const part of parts) {
@@ -74,13 +74,13 @@ describe('a datagram in fragments', () => {
     expect(whole.expire(10 * LIFETIME)).toBe(0);
   });
 
-  it('in one piece is complete at once', () => {
+  it('a datagram in one piece is complete at once', () => {
     const whole = new Reassembly();
     expect(add(whole, { body: [1, 2, 3], offset: 0, isLast: true })).toBe(0);
     expect(take(whole)).toEqual([1, 2, 3]);
   });
 
-  it('keeps the contents that came first', () => {
+  it('a fragment that comes twice keeps the contents that came first', () => {
     const whole = new Reassembly();
     const [first, last] = cut(PAYLOAD.slice(0, 20), 16);
     add(whole, first);
@@ -89,7 +89,7 @@ describe('a datagram in fragments', () => {
     expect(take(whole)).toEqual(PAYLOAD.slice(0, 20));
   });
 
-  it('does not mix with another: by any word of the addresses, or the id', () => {
+  it('a fragment that differs in any word of its addresses or in its id completes no datagram', () => {
     const others: Pick<Part, 'addresses' | 'id'>[] = [{ addresses: SIX, id: 2 }];
     for (let i = 0; i < 8; i++) {
       const addresses = SIX.slice();
@@ -107,7 +107,7 @@ describe('a datagram in fragments', () => {
     }
   });
 
-  it('does not take another’s pieces after it is whole', () => {
+  it('a whole datagram takes no more fragments: the next one begins with them', () => {
     const whole = new Reassembly();
     add(whole, { body: [1], offset: 0, isLast: true });
     add(whole, { body: [2], offset: 0, isLast: true });
@@ -115,8 +115,8 @@ describe('a datagram in fragments', () => {
   });
 });
 
-describe('several datagrams', () => {
-  it('come out in the order in which they became whole', () => {
+describe('Reassembly of several datagrams', () => {
+  it('datagrams come out in the order in which they became whole', () => {
     const whole = new Reassembly();
     for (let id = 0; id < SLOTS; id++) add(whole, { body: payloadOf(8), offset: 0, id });
     for (const id of [5, 2, 7]) add(whole, { body: [id], offset: 8, id, isLast: true });
@@ -153,7 +153,7 @@ describe('fragments that contradict each other', () => {
       ],
     ],
     ['a header that no IPv4 packet has', [{ header: new Array<number>(65).fill(0), body: [1], offset: 0 }]],
-  ])('spoil it: %s', (_, parts) => {
+  ])('fragments that contradict each other spoil their datagram: %s', (_, parts) => {
     const whole = new Reassembly();
     expect(add(whole, inMiddle)).toBe(0);
     for (const part of parts.slice(0, -1)) expect(add(whole, part)).toBe(0);
@@ -163,7 +163,7 @@ describe('fragments that contradict each other', () => {
     expect(whole.expire(LIFETIME)).toBe(0);
   });
 
-  it('leave other datagrams alone', () => {
+  it('a spoiled datagram leaves others alone', () => {
     const whole = new Reassembly();
     add(whole, { ...inMiddle, id: 2 });
     add(whole, inMiddle);
@@ -173,7 +173,7 @@ describe('fragments that contradict each other', () => {
     expect(take(whole)).toEqual([...payloadOf(16, 5), ...payloadOf(16), 7]);
   });
 
-  it('do not complete anything, where a length is no multiple of 8', () => {
+  it('a fragment whose length is no multiple of 8 completes nothing', () => {
     const whole = new Reassembly();
     expect(add(whole, { body: payloadOf(13), offset: 0 })).toBe(0);
     expect(add(whole, { body: payloadOf(16), offset: 16, isLast: true })).toBe(0);
@@ -183,14 +183,14 @@ describe('fragments that contradict each other', () => {
 });
 
 describe('lengths', () => {
-  it('go up to the largest IP packet', () => {
+  it('a datagram of the largest IP packet comes out whole', () => {
     const payload = payloadOf(65535 - FIRST.length);
     const whole = new Reassembly();
     for (const part of cut(payload, 1480)) expect(add(whole, part)).toBe(0);
     expect(take(whole)).toEqual(payload);
   });
 
-  it('and not beyond, whoever says so', () => {
+  it('a fragment past the largest IP packet spoils its datagram', () => {
     const whole = new Reassembly();
     expect(add(whole, { body: [1], offset: 65528, isLast: true })).toBe(1);
     expect(add(whole, { body: payloadOf(3000), offset: 65528 })).toBe(1);
@@ -202,7 +202,7 @@ describe('lengths', () => {
     expect(take(whole)).toBeNull();
   });
 
-  it('and not beyond, though only the first one’s header is too much', () => {
+  it('a first fragment whose header makes the packet too long spoils its datagram', () => {
     for (const arrange of [(parts: Part[]) => parts, (parts: Part[]) => parts.slice().reverse()]) {
       const whole = new Reassembly();
       // Fits with the 20 bytes of header that the others have.
@@ -214,7 +214,7 @@ describe('lengths', () => {
     }
   });
 
-  it('with the longest header there is', () => {
+  it('a datagram under the longest header comes out whole', () => {
     const header = payloadOf(60, 3);
     const whole = new Reassembly();
     add(whole, { header, body: payloadOf(8), offset: 0 });
@@ -224,7 +224,7 @@ describe('lengths', () => {
 });
 
 describe('what is kept', () => {
-  it('is 128 pieces of a datagram: one in more is spoiled', () => {
+  it('a datagram in more than 128 pieces is spoiled', () => {
     const whole = new Reassembly();
     const parts = cut(payloadOf(MOST_PIECES * 8), 8);
     for (const part of parts) expect(add(whole, part)).toBe(0);
@@ -236,7 +236,7 @@ describe('what is kept', () => {
     expect(take(whole)).toBeNull();
   });
 
-  it('is 8 datagrams: others wait outside until one is taken, spoiled or late', () => {
+  it('a ninth datagram is refused until another one is taken, spoiled or late', () => {
     const whole = new Reassembly();
     for (let id = 0; id < SLOTS; id++) expect(add(whole, { body: payloadOf(8), offset: 0, id }, id)).toBe(0);
     const newcomer: Part = { body: [1], offset: 0, isLast: true, id: 99 };
@@ -255,18 +255,21 @@ describe('what is kept', () => {
     expect(add(whole, newcomer)).toBe(1);
   });
 
-  it.each([0, 0x7fffffff - 5, -5])('goes after 2 s from the first piece, from tick %i on', start => {
-    const whole = new Reassembly();
-    add(whole, { body: payloadOf(8), offset: 8 }, start);
-    add(whole, { body: payloadOf(8), offset: 16 }, (start + LIFETIME - 1) | 0);
-    add(whole, { body: payloadOf(8), offset: 8, id: 2 }, (start + 1) | 0);
-    expect(whole.expire((start + LIFETIME - 1) | 0)).toBe(0);
-    expect(whole.expire((start + LIFETIME) | 0)).toBe(2);
-    expect(whole.expire((start + LIFETIME) | 0)).toBe(0);
-    expect(whole.expire((start + LIFETIME + 1) | 0)).toBe(1);
-  });
+  it.each([0, 0x7fffffff - 5, -5])(
+    'a datagram is dropped 2 s after its first piece, from tick %i on',
+    start => {
+      const whole = new Reassembly();
+      add(whole, { body: payloadOf(8), offset: 8 }, start);
+      add(whole, { body: payloadOf(8), offset: 16 }, (start + LIFETIME - 1) | 0);
+      add(whole, { body: payloadOf(8), offset: 8, id: 2 }, (start + 1) | 0);
+      expect(whole.expire((start + LIFETIME - 1) | 0)).toBe(0);
+      expect(whole.expire((start + LIFETIME) | 0)).toBe(2);
+      expect(whole.expire((start + LIFETIME) | 0)).toBe(0);
+      expect(whole.expire((start + LIFETIME + 1) | 0)).toBe(1);
+    },
+  );
 
-  it('does not go while it is whole', () => {
+  it('a whole datagram is not dropped', () => {
     const whole = new Reassembly();
     add(whole, { body: [1], offset: 0, isLast: true });
     expect(whole.expire(10 * LIFETIME)).toBe(0);
@@ -349,7 +352,7 @@ describe('agrees with a simple model', () => {
     { weight: 1, arbitrary: fc.nat(2500).map(ms => ({ do: 'wait' as const, ms })) },
   );
 
-  it('whatever comes, in whatever order', () => {
+  it('Reassembly does what a simple model does, whatever comes in whatever order', () => {
     let completed = 0;
     fc.assert(
       fc.property(

@@ -65,7 +65,7 @@ describe('learning', () => {
     expect([table.count, table.extent, findFlow(table, FLOW_1), ownerPort(table)]).toEqual([0, 0, -1, -1]);
   });
 
-  it('a new flow, the same again, another client', () => {
+  it('learn says whether the flow is new, the same or another client’s', () => {
     const table = make();
     const learned = [CLIENT_A, CLIENT_A, CLIENT_B].map(client => learn(table, FLOW_1, client, 0));
     const { flow } = learned[0];
@@ -79,14 +79,14 @@ describe('learning', () => {
     expect(clientWords(table, findFlow(table, FLOW_1))).toEqual(words('203.0.113.7'));
   });
 
-  it('another port alone is another client', () => {
+  it('another client port alone is another client', () => {
     const table = make();
     const flow = hear(table, FLOW_1, CLIENT_A);
     expect(learn(table, FLOW_1, endpoint('198.51.100.7:5556'), 0).outcome).toBe(LearnOutcome.replaced);
     expect(table.records.clientPort(flow)).toBe(5556);
   });
 
-  it('other flags of the same client are taken over, and replace nothing', () => {
+  it('other flags of the same client refresh the flow and leave its replies alone', () => {
     const table = make();
     const { flow } = learn(table, FLOW_1, CLIENT_A, 0, 1);
     table.recordInbound(flow, 0);
@@ -122,7 +122,7 @@ describe('learning', () => {
     expect(keys.map(key => findFlow(table, key))).toEqual(records);
   });
 
-  it('families do not meet, whatever their words', () => {
+  it('flows of both families differ, whatever words they have in common', () => {
     const table = make();
     const mixed = flowKey('[::a0a:101]:40000 > [::a0a:102]:53');
     hear(table, FLOW_1);
@@ -133,8 +133,8 @@ describe('learning', () => {
   });
 });
 
-describe('replies', () => {
-  it('go by nothing before the flow is heard', () => {
+describe('replies in the flow table', () => {
+  it('replies go by a flow only after its first packet', () => {
     const table = make();
     const { flow } = learn(table, FLOW_1, CLIENT_A, 0);
     expect(ownerPort(table)).toBe(-1);
@@ -142,7 +142,7 @@ describe('replies', () => {
     expect(ownerPort(table)).toBe(40000);
   });
 
-  it('to an IPv6 client go by its flow, and by no other address of client or server', () => {
+  it('replies that differ from a flow’s IPv6 ends in any part go by no flow', () => {
     const table = make();
     const server = endpoint('[fd00:1::2]:53');
     const client = endpoint('[2001:db8::7]:5555');
@@ -159,7 +159,7 @@ describe('replies', () => {
       expect(findReply(table, endpoint(other), client), other).toBe(-1);
   });
 
-  it('to an IPv6 client of an IPv4 server go by its flow', () => {
+  it('replies of an IPv4 server to an IPv6 client go by its flow', () => {
     const table = make();
     const client = endpoint('[2001:db8::7]:5555');
     const record = hear(table, FLOW_1, client);
@@ -167,7 +167,7 @@ describe('replies', () => {
     expect(findReply(table, endpoint('[fd00:1::2]:53'), client)).toBe(-1);
   });
 
-  it('go by nothing in a table without a reply index, which takes less memory', () => {
+  it('a table without a reply index routes no replies', () => {
     const table = make({ routesReplies: false });
     const flow = hear(table, FLOW_1);
     hear(table, FLOW_1, CLIENT_B);
@@ -180,7 +180,7 @@ describe('replies', () => {
     expect(spared).toBe(16 * 2 ** 20);
   });
 
-  it('go by the flow that was heard last', () => {
+  it('replies go by the flow whose packet came last', () => {
     const table = make();
     const first = hear(table, FLOW_1);
     const second = hear(table, FLOW_2);
@@ -192,7 +192,7 @@ describe('replies', () => {
     expect(ownerPort(table)).toBe(40001);
   });
 
-  it('are not moved by replies', () => {
+  it('replies don’t move to the flow of the last reply', () => {
     const table = make();
     const first = hear(table, FLOW_1);
     hear(table, FLOW_2);
@@ -200,7 +200,7 @@ describe('replies', () => {
     expect(ownerPort(table)).toBe(40001);
   });
 
-  it('when the owner goes away, go by the other as soon as it is heard', () => {
+  it('after their flow is gone replies go by the next one that has a packet', () => {
     for (const leave of ['forget', 'replace', 'expire'] as const) {
       const table = make();
       const first = hear(table, FLOW_1, CLIENT_A, 0);
@@ -219,7 +219,7 @@ describe('replies', () => {
     }
   });
 
-  it('when one that is not the owner goes away, still go by the owner', () => {
+  it('replies stay with their flow when another one of the same client goes', () => {
     const table = make();
     const first = hear(table, FLOW_1);
     hear(table, FLOW_2);
@@ -231,7 +231,7 @@ describe('replies', () => {
     expect([ownerPort(table, CLIENT_A), ownerPort(table, CLIENT_B)]).toEqual([40001, 40000]);
   });
 
-  it('tell servers and their ports apart, for the same client', () => {
+  it('replies of another server or port go by another flow', () => {
     const table = make();
     const flows = ['10.10.1.1:1 > 10.10.1.2:53', '10.10.1.1:2 > 10.10.1.2:54', '10.10.1.1:3 > 10.10.1.3:53'];
     for (const flow of flows) hear(table, flowKey(flow));
@@ -242,8 +242,8 @@ describe('replies', () => {
   });
 });
 
-describe('counting', () => {
-  it('counts packets and replies of each flow, from 0 in a record used again', () => {
+describe('the counts of a flow', () => {
+  it('a record that is used again counts from 0', () => {
     const table = make({ maxFlows: 1 });
     const record = hear(table, FLOW_1);
     table.recordInbound(record, 0);
@@ -257,7 +257,7 @@ describe('counting', () => {
     ]);
   });
 
-  it('knows how long a flow has been idle, over the end of the ticks', () => {
+  it('idle time is counted on over the end of the ticks', () => {
     const table = make({}, -5);
     const record = hear(table, FLOW_1, CLIENT_A, -5);
     expect(table.records.idleMs(record, 10)).toBe(15);
@@ -266,8 +266,8 @@ describe('counting', () => {
   });
 });
 
-describe('what belongs to the role', () => {
-  it('flags change alone: neither client nor replies with them', () => {
+describe('what a role keeps with a flow', () => {
+  it('the role’s flags change neither client nor replies', () => {
     const table = make();
     const { flow } = learn(table, FLOW_1, CLIENT_A, 0, ROLE_FLAGS);
     table.recordInbound(flow, 0);
@@ -278,7 +278,7 @@ describe('what belongs to the role', () => {
     }
   });
 
-  it('tags are each record’s own', () => {
+  it('each flow has a tag of its own', () => {
     const table = make();
     const [first, second] = [hear(table, FLOW_1), hear(table, FLOW_2)];
     table.records.setTag(first, -1);
@@ -288,20 +288,23 @@ describe('what belongs to the role', () => {
   });
 });
 
-describe('expiry', () => {
+describe('expiry of flows', () => {
   // Before, on and over both places where ticks change their sign.
-  it.each([0, 5_000, 0x7fffffff - 4_000, 0xffffffff - 4_000])('comes in time, from tick %i on', start => {
-    const table = make({}, start | 0);
-    hear(table, FLOW_1, CLIENT_A, start | 0);
-    for (let ms = 0; ms < 10_000; ms += 100) {
-      expect(expireAll(table, (start + ms) | 0)).toBe(0);
-      expect(findFlow(table, FLOW_1)).toBeGreaterThanOrEqual(0);
-    }
-    expect(expireAll(table, (start + 10_000 + 1024) | 0)).toBe(1);
-    expect([findFlow(table, FLOW_1), ownerPort(table), table.count]).toEqual([-1, -1, 0]);
-  });
+  it.each([0, 5_000, 0x7fffffff - 4_000, 0xffffffff - 4_000])(
+    'a flow is forgotten at most a bucket after its timeout, from tick %i on',
+    start => {
+      const table = make({}, start | 0);
+      hear(table, FLOW_1, CLIENT_A, start | 0);
+      for (let ms = 0; ms < 10_000; ms += 100) {
+        expect(expireAll(table, (start + ms) | 0)).toBe(0);
+        expect(findFlow(table, FLOW_1)).toBeGreaterThanOrEqual(0);
+      }
+      expect(expireAll(table, (start + 10_000 + 1024) | 0)).toBe(1);
+      expect([findFlow(table, FLOW_1), ownerPort(table), table.count]).toEqual([-1, -1, 0]);
+    },
+  );
 
-  it('is put off by packets and by replies', () => {
+  it('packets and replies keep a flow', () => {
     for (const use of ['recordInbound', 'recordReply'] as const) {
       const table = make();
       const record = hear(table, FLOW_1);
@@ -315,14 +318,14 @@ describe('expiry', () => {
     }
   });
 
-  it('is not put off by a mark that nobody heard', () => {
+  it('learning alone does not keep a flow', () => {
     const table = make();
     hear(table, FLOW_1);
     learn(table, FLOW_1, CLIENT_A, 9_000);
     expect(expireAll(table, 11_024)).toBe(1);
   });
 
-  it('does no more than its budget at once, and says that there is more', () => {
+  it('expiry does no more than its budget at once, and says that there is more', () => {
     const table = make({ maxFlows: 100 });
     for (let port = 1; port <= 100; port++) hear(table, flowKey(`10.10.1.1:${port} > 10.10.1.2:53`));
     expect(table.isExpiryDue(11_100)).toBe(true);
@@ -336,7 +339,7 @@ describe('expiry', () => {
   });
 
   it.each([20_000, 17 * 1024, 1_000_000, 2 ** 31, 2 ** 32 - 20_000])(
-    'after a pause of %i ms neither hangs nor loses anything',
+    'after a pause of %i ms expiry forgets every flow in its time',
     pause => {
       const table = make();
       const record = hear(table, FLOW_1, CLIENT_A, 0);
@@ -355,7 +358,7 @@ describe('expiry', () => {
 });
 
 describe('a full table', () => {
-  it('pushes out the one that was idle longest', () => {
+  it('a full table forgets the flow that has been idle longest', () => {
     const table = make({ maxFlows: 3, timeoutMs: 100_000 });
     const flows = [1, 2, 3, 4, 5].map(port => flowKey(`10.10.1.1:${port} > 10.10.1.2:53`));
     const first = hear(table, flows[0], CLIENT_A, 0);
@@ -370,14 +373,14 @@ describe('a full table', () => {
     expect([table.count, evictionsOf(table), table.extent]).toEqual([3, 2, 3]);
   });
 
-  it('pushes nothing out for a flow that it knows', () => {
+  it('a full table forgets no flow for one that it knows', () => {
     const table = make({ maxFlows: 1 });
     hear(table, FLOW_1);
     hear(table, FLOW_1, CLIENT_B);
     expect([table.count, evictionsOf(table)]).toEqual([1, 0]);
   });
 
-  it('takes up freed records first', () => {
+  it('a new flow takes a freed record first', () => {
     const table = make({ maxFlows: 2 });
     const first = hear(table, FLOW_1);
     hear(table, FLOW_2);
@@ -386,7 +389,7 @@ describe('a full table', () => {
     expect(evictionsOf(table)).toBe(0);
   });
 
-  it('never grows beyond its size, however flows come and go', () => {
+  it('a table uses no more records than its size, however flows come and go', () => {
     const table = make({ maxFlows: 4 });
     const flows = [1, 2, 3, 4].map(port => flowKey(`10.10.1.1:${port} > 10.10.1.2:53`));
     for (let round = 0; round < 3; round++) {
@@ -397,7 +400,7 @@ describe('a full table', () => {
     expect([table.extent, evictionsOf(table)]).toEqual([4, 0]);
   });
 
-  it('that evicts after a pause of more than a wheel leaves no flow behind the hand', () => {
+  it('an eviction after a long pause leaves no flow behind the hand', () => {
     const table = make({ maxFlows: 5, timeoutMs: 360_000 });
     const flows = [1, 2, 3, 4, 5, 6].map(port => flowKey(`10.10.1.1:${port} > 10.10.1.2:53`));
     const old = [0, 1, 2].map(i => hear(table, flows[i], CLIENT_A, 0));
@@ -411,7 +414,7 @@ describe('a full table', () => {
     expect(passTime(table, later, later + 360_000 + 2 * 1024)).toBe(5);
   });
 
-  it('of many flows used in the same second still evicts quickly, and a long idle one', () => {
+  it('an eviction among many flows of the same second takes a long idle one', () => {
     const table = make({ maxFlows: 5000, timeoutMs: 360_000 });
     const flows = Array.from({ length: 6000 }, (_, i) => flowKey(`10.10.1.1:${i + 1} > 10.10.1.2:53`));
     for (let i = 0; i < 5000; i++) hear(table, flows[i], CLIENT_A, 0);
@@ -421,8 +424,8 @@ describe('a full table', () => {
   });
 });
 
-describe('memory', () => {
-  it('another object over the same buffer sees the same, and may write after the first', () => {
+describe('the memory of a flow table', () => {
+  it('two tables open over the same buffer see each other’s changes', () => {
     const buffer = new SharedArrayBuffer(FlowTable.byteLength(OPTIONS));
     const table = FlowTable.create(buffer, OPTIONS, 0);
     hear(table, FLOW_1);
@@ -434,7 +437,7 @@ describe('memory', () => {
     expect(findFlow(other, FLOW_1)).toBe(-1);
   });
 
-  it('has an even version after each change and another one than before', () => {
+  it('each change gives the table another version, and an even one', () => {
     const table = make();
     const versions = [table.version];
     const change = (make: () => void) => {
