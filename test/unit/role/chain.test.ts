@@ -200,7 +200,7 @@ describe.each(CARRIERS)('carrier %s, IPv%i', (carrier, family) => {
     chain = new Chain(carrier, family);
   });
 
-  it('the application sees the client from its first datagram on, for one mark', () => {
+  it('one mark is enough for the application to see the client from its first datagram on', () => {
     for (let i = 1; i <= 6; i++) {
       chain.send(CLIENT, [i]);
       expect(chain.application.at(-1)).toEqual({ client: CLIENT, payload: `0${i}` });
@@ -225,7 +225,7 @@ describe.each(CARRIERS)('carrier %s, IPv%i', (carrier, family) => {
     expect(chain.answered).toEqual([{ client: CLIENT, payload: '070809' }]);
   });
 
-  it('200 clients with five ports each: each is seen, each has one mark and its own answer', () => {
+  it('each of 1000 ports of 200 clients is seen as itself and gets its own answer', () => {
     const clients = Array.from({ length: 1000 }, (_, i) =>
       inFamily(family, `203.0.113.${i % 200}:${5000 + Math.floor(i / 200)}`),
     );
@@ -245,7 +245,7 @@ describe.each(CARRIERS)('carrier %s, IPv%i', (carrier, family) => {
     expect(chain.answered).toEqual(clients.map(client => ({ client, payload: '01' })));
   });
 
-  it('without ACKs it is as many marks as are allowed, and the client is seen all the same', () => {
+  it('without ACKs a flow has as many marks as are allowed', () => {
     chain = new Chain(carrier, family, WITHOUT_ACKS);
     for (let i = 0; i < 6; i++) chain.send(CLIENT);
     expect(chain.application).toEqual(new Array(6).fill({ client: CLIENT, payload: toHex(PAYLOAD) }));
@@ -254,7 +254,7 @@ describe.each(CARRIERS)('carrier %s, IPv%i', (carrier, family) => {
     expect(chain.acksUnderWay).toEqual([]);
   });
 
-  it('as long as the ACK is under way marks go on, and each ACK counts', () => {
+  it('packets have marks until the first ACK has come', () => {
     chain.areAcksSlow = true;
     chain.send(CLIENT);
     chain.send(CLIENT);
@@ -267,7 +267,7 @@ describe.each(CARRIERS)('carrier %s, IPv%i', (carrier, family) => {
     expect(chain.application.map(({ client }) => client)).toEqual([CLIENT, CLIENT, CLIENT]);
   });
 
-  it('a mark that is lost is made up for by the next', () => {
+  it('the mark after a lost one names the client', () => {
     chain.isLossy = true;
     chain.send(CLIENT);
     chain.isLossy = false;
@@ -286,7 +286,7 @@ describe.each(CARRIERS)('carrier %s, IPv%i', (carrier, family) => {
     expect(chain.rs.counts()).toMatchObject({ uoa_standalone: 1, packets_delivered: 2 });
   });
 
-  it('a first datagram as large as the path allows arrives whole, behind a mark of its own', () => {
+  it('a first datagram as large as the path allows arrives whole behind a standalone', () => {
     const payload = payloadOf(family === 4 ? 1472 : 1452);
     chain.send(CLIENT, payload);
     expect(chain.application).toEqual([{ client: CLIENT, payload: toHex(payload) }]);
@@ -316,7 +316,7 @@ describe.each(CARRIERS)('carrier %s, IPv%i', (carrier, family) => {
     expect(chain.application.at(-1)).toEqual({ client: CLIENT, payload: toHex(PAYLOAD) });
   });
 
-  it('a client that marks its own packets is seen as who it is', () => {
+  it('a client that marks its packets as another’s is seen as itself', () => {
     const forged = markIn(family, 'ipo', '192.0.2.99:99');
     const both = [...forged, ...forged];
     const forgeries: Partial<FamilyFields>[] =

@@ -8,7 +8,7 @@ describe.each(FAMILIES)('the client of a mark, IPv%i', family => {
   it.each([
     ['203.0.113.7', 5555],
     ['2001:db8::7', 65_535],
-  ])('is %s and port %i as the mark says', (address, port) => {
+  ])('a mark of %s and port %i is read as that client', (address, port) => {
     const named = address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
     const client = new MarkedClient();
     // Left over from another mark.

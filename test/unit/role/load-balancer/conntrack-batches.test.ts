@@ -17,7 +17,7 @@ describe.each(FAMILIES)('a load balancer asks conntrack, IPv%i', family => {
   const names = (rig: Rig, ...numbers: number[]) => numbers.map(n => rig.connections.tuple(lip(n), SERVER));
   const range = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => from + i);
 
-  it('once for all new flows of a batch', () => {
+  it('conntrack is asked once for all new flows of a batch', () => {
     const rig = make();
     rig.send(...range(0, BATCH + 3).map(toServer));
     expect(rig.connections.queries).toEqual([
@@ -27,7 +27,7 @@ describe.each(FAMILIES)('a load balancer asks conntrack, IPv%i', family => {
     expect(rig.counts()).toMatchObject({ marks_inserted: BATCH + 3, flows: BATCH + 3 });
   });
 
-  it('not for flows that it is sure of', () => {
+  it('conntrack is not asked about flows that surely are the same connections', () => {
     const rig = make();
     rig.send(toServer(1));
     rig.connections.queries.length = 0;
@@ -35,7 +35,7 @@ describe.each(FAMILIES)('a load balancer asks conntrack, IPv%i', family => {
     expect(rig.connections.queries).toEqual([names(rig, 2)]);
   });
 
-  it('not for what goes to itself, nor for fragments and other protocols', () => {
+  it('conntrack is not asked about packets to this host, fragments and other protocols', () => {
     const rig = make();
     rig.send(
       datagramIn(family, { from: SERVER, to: lip(1), payload: [1] }),
@@ -45,7 +45,7 @@ describe.each(FAMILIES)('a load balancer asks conntrack, IPv%i', family => {
     expect(rig.connections.queries).toEqual([]);
   });
 
-  it('for the packets of one new flow together, and marks each of them', () => {
+  it('each packet of a new flow in one batch has a mark', () => {
     const rig = make();
     const { emitted } = rig.send(toServer(1), toServer(1), toServer(1));
     expect(rig.connections.queries).toEqual([names(rig, 1, 1, 1)]);
@@ -53,7 +53,7 @@ describe.each(FAMILIES)('a load balancer asks conntrack, IPv%i', family => {
     expect(rig.counts()).toMatchObject({ marks_inserted: 3, flows: 1 });
   });
 
-  it('for nobody’s connection once, and sends its packet on without a mark', () => {
+  it('a packet without a connection goes on without a mark, between others that have one', () => {
     const rig = make();
     rig.connections.forget(lip(2), SERVER);
     const { emitted } = rig.send(toServer(1), toServer(2), toServer(3));
@@ -62,7 +62,7 @@ describe.each(FAMILIES)('a load balancer asks conntrack, IPv%i', family => {
     expect(rig.counts()).toMatchObject({ marks_inserted: 2, packets_unmarked: 1 });
   });
 
-  it('alone for what it became unsure of in the middle of a batch, and rightly', () => {
+  it('conntrack is asked alone about a flow that had its last mark in the middle of a batch', () => {
     const rig = make(2);
     rig.send(toServer(1));
     rig.connections.queries.length = 0;
@@ -73,7 +73,7 @@ describe.each(FAMILIES)('a load balancer asks conntrack, IPv%i', family => {
     expect(rig.counts()).toMatchObject({ marks_inserted: 3, packets_unmarked: 1 });
   });
 
-  it('again for a flow that may be another connection’s meanwhile, and notices', () => {
+  it('conntrack is asked again about a flow after a pause, and another client is noticed', () => {
     const rig = make();
     rig.send(toServer(1));
     rig.skip(5000);
@@ -84,7 +84,7 @@ describe.each(FAMILIES)('a load balancer asks conntrack, IPv%i', family => {
     expect(rig.counts()).toMatchObject({ marks_inserted: 3 });
   });
 
-  it('to let flows go only once a batch is done', () => {
+  it('connections are released only after their batch', () => {
     const rig = make();
     rig.send(toServer(1), toServer(2));
     const ack = (n: number) =>

@@ -56,14 +56,17 @@ describe.each(CARRIERS)('carrier %s, IPv%i', (carrier, family) => {
     rig.connections.track(LB, SERVER, CLIENT);
   });
 
-  it.each([0, 100, withoutUdpPayload])('too big because of the mark, %i bytes short, ends here', missing => {
-    expect(rig.send(arriving()).emitted).toEqual([toHex(marked())]);
-    for (const mtu of [1450, 1450 + added - 1]) {
-      const packet = error(tooBig(family, mtu), cut(marked(), missing));
-      expect(rig.send(packet)).toEqual({ delivered: [], emitted: [] });
-    }
-    expect(rig.counts()).toMatchObject({ packets_ignored: 2 });
-  });
+  it.each([0, 100, withoutUdpPayload])(
+    'an error about a packet that only its mark made too big, %i bytes short, is dropped',
+    missing => {
+      expect(rig.send(arriving()).emitted).toEqual([toHex(marked())]);
+      for (const mtu of [1450, 1450 + added - 1]) {
+        const packet = error(tooBig(family, mtu), cut(marked(), missing));
+        expect(rig.send(packet)).toEqual({ delivered: [], emitted: [] });
+      }
+      expect(rig.counts()).toMatchObject({ packets_ignored: 2 });
+    },
+  );
 
   it.each([0, 100, withoutUdpPayload])(
     'too big even without the mark, %i bytes short, goes on without it',
@@ -78,7 +81,7 @@ describe.each(CARRIERS)('carrier %s, IPv%i', (carrier, family) => {
     },
   );
 
-  it('teaches: marks for that real server go ahead of what they would make too big', () => {
+  it('after an error marks for that real server go ahead of packets that they would make too big', () => {
     rig.send(arriving());
     rig.send(error(tooBig(family, 1450), marked()));
     expect(rig.send(arriving()).emitted).toEqual([standalone(), toHex(outgoing())]);
@@ -87,14 +90,14 @@ describe.each(CARRIERS)('carrier %s, IPv%i', (carrier, family) => {
     expect(rig.counts()).toMatchObject({ marks_inserted: 2, marks_standalone: 1 });
   });
 
-  it('teaches even if it goes on', () => {
+  it('an error that goes on is learned from too', () => {
     rig.send(arriving());
     rig.send(error(tooBig(family, 1400), marked()));
     const payload = payloadOf(1400 - headers);
     expect(rig.send(arriving({ payload })).emitted).toEqual([standalone(), toHex(outgoing({ payload }))]);
   });
 
-  it('does not teach for other real servers', () => {
+  it('an error says nothing of other real servers', () => {
     const other = { to: '10.10.1.3:53' };
     rig.connections.track(LB, other.to, CLIENT);
     rig.send(arriving(), arriving(other));
@@ -102,7 +105,7 @@ describe.each(CARRIERS)('carrier %s, IPv%i', (carrier, family) => {
     expect(rig.send(arriving(other)).emitted).toEqual([toHex(marked(other))]);
   });
 
-  it('is forgotten after ten minutes: the path may have become better', () => {
+  it('an error is forgotten after ten minutes, since the path may have become better', () => {
     rig = new Rig({
       family,
       options: { carrier, marksPerFlow: 100 },
@@ -117,7 +120,7 @@ describe.each(CARRIERS)('carrier %s, IPv%i', (carrier, family) => {
     expect(rig.send(arriving()).emitted).toEqual([toHex(marked())]);
   });
 
-  it('the smaller of what was learned and what the route has counts', () => {
+  it('the smaller of the learned MTU and the route’s counts', () => {
     rig.send(arriving());
     rig.send(error(tooBig(family, 9000), marked()));
     rig.mtu = 1450;
@@ -126,14 +129,14 @@ describe.each(CARRIERS)('carrier %s, IPv%i', (carrier, family) => {
 
   // Over IPv6 there are none beside opp.
   if (family === 4 || carrier !== 'opp')
-    it('keeps other options, and the quoted packet’s lengths and checksums right', () => {
+    it('an error without the mark keeps other options, and has right lengths and checksums', () => {
       const more = { ...alertIn(family), payload: payloadOf(1300), tos: 4 };
       rig.send(arriving(more));
       const { delivered } = rig.send(error(tooBig(family, 1290), marked(more)));
       expect(delivered).toEqual([toHex(error(tooBig(family, 1290), outgoing(more)))]);
     });
 
-  it('about a standalone packet goes on, without its mark', () => {
+  it('an error about a standalone goes on without its mark', () => {
     const empty = { payload: [] };
     rig.send(arriving(empty));
     const { delivered } = rig.send(error(unreachable(family), hex(standalone())));
@@ -142,7 +145,7 @@ describe.each(CARRIERS)('carrier %s, IPv%i', (carrier, family) => {
     ]);
   });
 
-  it('of another kind about a marked packet goes on, without its mark, and teaches nothing', () => {
+  it('an error of another kind about a marked packet goes on without its mark, and nothing is learned', () => {
     rig.send(arriving());
     expect(rig.send(error(unreachable(family), marked())).delivered).toEqual([
       toHex(error(unreachable(family), outgoing())),
@@ -150,7 +153,7 @@ describe.each(CARRIERS)('carrier %s, IPv%i', (carrier, family) => {
     expect(rig.send(arriving()).emitted).toEqual([toHex(marked())]);
   });
 
-  it('without an MTU in it goes on, without the mark', () => {
+  it('an error without an MTU goes on without the mark', () => {
     rig.send(arriving());
     expect(rig.send(error(tooBig(family, 0), marked())).delivered).toEqual([
       toHex(error(tooBig(family, 0), outgoing())),
@@ -158,27 +161,27 @@ describe.each(CARRIERS)('carrier %s, IPv%i', (carrier, family) => {
     expect(rig.send(arriving()).emitted).toEqual([toHex(marked())]);
   });
 
-  it('with an MTU that no link has teaches nothing', () => {
+  it('nothing is learned from an MTU that no link has', () => {
     rig.send(arriving());
     rig.send(error(tooBig(family, 67), marked()));
     expect(rig.send(arriving()).emitted).toEqual([toHex(marked())]);
   });
 
-  it('about a packet without a mark goes on as it came, and teaches nothing', () => {
+  it('an error about a packet without a mark goes on as it came, and nothing is learned', () => {
     rig.send(arriving());
     const packet = error(tooBig(family, 1400), outgoing());
     expect(rig.send(packet)).toEqual({ delivered: [toHex(packet)], emitted: [] });
     expect(rig.send(arriving()).emitted).toEqual([toHex(marked())]);
   });
 
-  it('about somebody else’s packet goes on, and teaches nothing', () => {
+  it('an error about another host’s packet goes on, and nothing is learned', () => {
     rig.send(arriving());
     const stranger = marked({ from: '10.10.5.5:40000' });
     expect(rig.send(error(tooBig(family, 1400), stranger)).delivered).toHaveLength(1);
     expect(rig.send(arriving()).emitted).toEqual([toHex(marked())]);
   });
 
-  it('cut off anywhere is survived', () => {
+  it('an error cut off anywhere goes on, or is counted', () => {
     rig.send(arriving({ payload: payloadOf(20) }));
     const whole = error(tooBig(family, 1300), marked({ payload: payloadOf(20) }));
     for (let length = 1; length < whole.length; length++)
@@ -187,7 +190,7 @@ describe.each(CARRIERS)('carrier %s, IPv%i', (carrier, family) => {
   });
 });
 
-it('what is learned of one family says nothing of the other', () => {
+it('an error about a path in one family says nothing of the other family', () => {
   const big = { from: LB, to: SERVER, payload: payloadOf(1400) };
   rig = new Rig();
   rig.connections.track(inFamily(6, LB), inFamily(6, SERVER), inFamily(6, CLIENT));

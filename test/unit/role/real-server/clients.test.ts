@@ -3,7 +3,7 @@ import { isImpossible } from '../../../../src/role/real-server/clients.js';
 import { words } from '../../support/wire.js';
 
 /** The address is not the first thing in its array, and one that is impossible comes before it. */
-const isNobody = (text: string, v6 = text.includes(':')) =>
+const isImpossibleText = (text: string, v6 = text.includes(':')) =>
   isImpossible(Int32Array.from([0, 0, 0, 1, ...words(text)]), 4, v6);
 
 it.each([
@@ -16,8 +16,8 @@ it.each([
   '224.0.0.1',
   '239.255.255.255',
   '255.255.255.255',
-])('%s is nobody', text => {
-  expect(isNobody(text)).toBe(true);
+])('no client can have %s', text => {
+  expect(isImpossibleText(text)).toBe(true);
 });
 
 it.each([
@@ -28,8 +28,8 @@ it.each([
   '10.0.0.1',
   '169.254.1.1',
   '203.0.113.7',
-])('%s may be a client', text => {
-  expect(isNobody(text)).toBe(false);
+])('a client can have %s', text => {
+  expect(isImpossibleText(text)).toBe(false);
 });
 
 it.each([
@@ -43,8 +43,8 @@ it.each([
   'febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff',
   '::ffff:0:0',
   '::ffff:cb00:7107',
-])('%s is nobody', text => {
-  expect(isNobody(text)).toBe(true);
+])('no client can have %s', text => {
+  expect(isImpossibleText(text)).toBe(true);
 });
 
 it.each([
@@ -62,10 +62,13 @@ it.each([
   'fec0::1',
   'feff::1',
   'fd00::1',
-])('%s may be a client', text => {
-  expect(isNobody(text)).toBe(false);
+])('a client can have %s', text => {
+  expect(isImpossibleText(text)).toBe(false);
 });
 
-it('an IPv4 address is a client’s if it came as one, and nobody’s if it came as IPv6', () => {
-  expect([isNobody('203.0.113.7', false), isNobody('203.0.113.7', true)]).toEqual([false, true]);
+it('an IPv4 address can be a client’s only if the mark has it as one', () => {
+  expect([isImpossibleText('203.0.113.7', false), isImpossibleText('203.0.113.7', true)]).toEqual([
+    false,
+    true,
+  ]);
 });

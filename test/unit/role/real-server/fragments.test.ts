@@ -74,24 +74,24 @@ describe.each(FAMILIES)('from a load balancer in IPv%i', family => {
     },
   );
 
-  it('without a mark, of a known flow, too', () => {
+  it('fragments of a known flow without a mark come from its client', () => {
     rig.send(inbound({ carrier: 'ipo', client: CLIENT, payload: [1] }));
     const { delivered } = rig.send(...inboundPieces());
     expect(whole(delivered)).toBe(toHex(inbound({ from: CLIENT })));
   });
 
-  it('without a mark, of an unknown flow, the load balancer stays the source of all', () => {
+  it('fragments of an unknown flow keep the load balancer as source', () => {
     const { delivered } = rig.send(...inboundPieces());
     expect(whole(delivered)).toBe(toHex(inbound()));
     expect(rig.counts()).toMatchObject({ uoa_none: 1, uoa_miss: 1 });
   });
 
-  it('of a client of the other family, the load balancer stays the source of all', () => {
+  it('fragments of a client of the other family keep the load balancer as source', () => {
     const { delivered } = rig.send(...inboundPieces({ carrier: 'ipo', named }));
     expect(whole(delivered)).toBe(toHex(inbound()));
   });
 
-  it('of two datagrams at once keep to their own first one', () => {
+  it('fragments of two datagrams at once follow their own first one', () => {
     const other = { from: '10.10.1.1:40001', id: 79 };
     const first = inboundPieces({ carrier: 'ipo', client: CLIENT });
     const second = inboundPieces({ ...other, carrier: 'ipo', client: '198.51.100.9:9' });
@@ -102,7 +102,7 @@ describe.each(FAMILIES)('from a load balancer in IPv%i', family => {
     );
   });
 
-  it('of the next datagram with the same id follow the new one', () => {
+  it('fragments of the next datagram with the same id follow its first one', () => {
     rig.send(...inboundPieces({ carrier: 'ipo', client: CLIENT }));
     const other = '198.51.100.9:9';
     const { delivered } = rig.send(...inboundPieces({ carrier: 'ipo', client: other }));
@@ -113,7 +113,7 @@ describe.each(FAMILIES)('from a load balancer in IPv%i', family => {
     ['the first one last', (pieces: Octets[]) => [...pieces.slice(1), pieces[0]]],
     ['all of them reversed', (pieces: Octets[]) => pieces.toReversed()],
     ['the first one in the middle', ([first, second, ...rest]: Octets[]) => [second, first, ...rest]],
-  ])('in another order, %s, wait for the first one', (_, shuffle) => {
+  ])('fragments in another order, %s, wait for the first one', (_, shuffle) => {
     const pieces = inboundPieces({ carrier: 'ipo', client: CLIENT });
     const shuffled = shuffle(pieces);
     const early = shuffled.indexOf(pieces[0]);
@@ -129,13 +129,13 @@ describe.each(FAMILIES)('from a load balancer in IPv%i', family => {
     expect(rig.counts().fragments_dropped).toBeUndefined();
   });
 
-  it('of a flow without a client wait for their first one too, and go with it', () => {
+  it('fragments of a flow without a client wait for their first one', () => {
     const [first, ...later] = inboundPieces();
     expect(rig.send(...later).delivered).toEqual([]);
     expect(rig.send(first).delivered).toEqual([first, ...later].map(toHex));
   });
 
-  it('are dropped and counted when their first one never comes', () => {
+  it('fragments whose first one never comes are dropped and counted', () => {
     const [, ...later] = inboundPieces({ carrier: 'ipo', client: CLIENT });
     rig.send(...later);
     rig.wait(1900);
@@ -145,14 +145,14 @@ describe.each(FAMILIES)('from a load balancer in IPv%i', family => {
     expect(rig.send()).toEqual({ delivered: [], emitted: [] });
   });
 
-  it('do not follow one that came too long ago', () => {
+  it('fragments don’t follow a first one of too long ago', () => {
     const [first, ...later] = inboundPieces({ carrier: 'ipo', client: CLIENT });
     rig.send(first);
     rig.wait(30_000);
     expect(rig.send(...later).delivered).toEqual([]);
   });
 
-  it('are held up to a bound; the good ones go on', () => {
+  it('a flood of fragments without a first one stops no other fragments', () => {
     const endless = Array.from({ length: 500 }, (_, id) => inboundPieces({ id: 1000 + id })[1]);
     rig.send(...endless);
     expect(rig.counts()).toEqual({ fragments_held: 128, fragments_dropped: 372 });
@@ -165,13 +165,13 @@ describe.each(FAMILIES)('from a load balancer in IPv%i', family => {
     expect(rig.counts()).toMatchObject({ fragments_held: 228 });
   });
 
-  it('larger than a jumbo frame are not held', () => {
+  it('fragments larger than a jumbo frame are dropped, not held', () => {
     const [, later] = inboundPieces({ payload: payloadOf(30_000) }, 10_000);
     rig.send(later);
     expect(rig.counts()).toEqual({ fragments_dropped: 1 });
   });
 
-  it('from outside the prefixes pass as they came', () => {
+  it('fragments from outside the prefixes are delivered as they came', () => {
     const pieces = inboundPieces({ from: '198.51.100.1:1', carrier: 'ipo', client: CLIENT });
     expect(rig.send(...pieces)).toEqual({ delivered: pieces.map(toHex), emitted: [] });
   });
@@ -184,7 +184,7 @@ describe.each(FAMILIES)('replies in IPv%i', family => {
     rig.send(inbound({ carrier: 'ipo', client: CLIENT, payload: [1] }));
   });
 
-  it.each([8, 64, 1480])('in pieces of %i bytes go to the load balancer', size => {
+  it.each([8, 64, 1480])('replies in pieces of %i bytes go to the load balancer', size => {
     const pieces = replyPieces({}, size);
     const { delivered, emitted } = rig.send(...pieces);
     expect(delivered).toEqual([]);
@@ -193,7 +193,7 @@ describe.each(FAMILIES)('replies in IPv%i', family => {
     expect(rig.counts()).toMatchObject({ replies_translated: 1 });
   });
 
-  it('of a wildcard socket get the address that was asked', () => {
+  it('fragments of a wildcard socket’s reply come from the address that was asked', () => {
     const asked = '10.10.1.3:53';
     const client = '203.0.113.8:5555';
     rig.send(inbound({ to: asked, carrier: 'ipo', client, payload: [1] }));
@@ -201,12 +201,12 @@ describe.each(FAMILIES)('replies in IPv%i', family => {
     expect(whole(emitted)).toBe(toHex(reply({ from: asked, to: LB })));
   });
 
-  it('to somebody else pass as they are', () => {
+  it('fragments to other hosts are emitted as they are', () => {
     const pieces = replyPieces({ to: '203.0.113.9:1' });
     expect(rig.send(...pieces).emitted).toEqual(pieces.map(toHex));
   });
 
-  it('and a datagram of the same id the other way do not meet', () => {
+  it('fragments of a reply don’t follow a datagram of the same id the other way', () => {
     const outwards = replyPieces({ id: 5 });
     const inwards = inboundPieces({ id: 5 });
     const { delivered, emitted } = rig.send(...outwards.flatMap((piece, i) => [piece, inwards[i]]));
@@ -236,26 +236,26 @@ describe('marked by opp over IPv4', () => {
   );
 
   // The first one has to hold UDP’s header.
-  it.each([24, 64, 1480])('in pieces of %i bytes, with options: all there is comes along', size => {
+  it.each([24, 64, 1480])('a datagram marked by opp in pieces of %i bytes keeps its options', size => {
     const options = hex('94040000');
     const fields = { payload: payloadOf(1500), tos: 0xb9, ttl: 9, options };
     const { delivered } = rig.send(...inboundPieces({ ...fields, carrier: 'opp', client: CLIENT }, size));
     expect(delivered).toEqual([toHex(inbound({ ...fields, from: CLIENT }))]);
   });
 
-  it('as large as a datagram can be is delivered', () => {
+  it('a datagram marked by opp as large as can be is delivered', () => {
     const payload = payloadOf(65_535 - 20 - 12 - 8);
     const { delivered } = rig.send(...inboundPieces({ payload, carrier: 'opp', client: CLIENT }));
     expect(delivered).toEqual([toHex(inbound({ payload, from: CLIENT }))]);
   });
 
-  it('may come twice, all but the last one', () => {
+  it('pieces marked by opp may come twice', () => {
     const [first, second, third] = pieces;
     expect(rig.send(first, first, second, second, first, third).delivered).toEqual(delivered);
     expect(rig.counts().fragments_dropped).toBeUndefined();
   });
 
-  it('that overlap spoil their datagram, and no other', () => {
+  it('pieces marked by opp that overlap spoil their datagram and no other', () => {
     const other = { id: 78, carrier: 'opp', client: '198.51.100.9:9' } as const;
     const [, overlapping] = inboundPieces({ carrier: 'opp', client: CLIENT }, 1472);
     const others = inboundPieces(other);
@@ -267,14 +267,14 @@ describe('marked by opp over IPv4', () => {
     expect(rig.counts()).toMatchObject({ fragments_held: 5, fragments_dropped: 3 });
   });
 
-  it('that contradict each other about the end spoil their datagram', () => {
+  it('pieces marked by opp that contradict each other about the end spoil their datagram', () => {
     const [, , longer] = inboundPieces({ carrier: 'opp', client: CLIENT, payload: payloadOf(4100) });
     expect(rig.send(pieces[2], longer)).toEqual(NOTHING);
     expect(rig.counts()).toEqual({ fragments_held: 1, fragments_dropped: 2 });
     expect(rig.send(...pieces.slice(0, 2))).toEqual(NOTHING);
   });
 
-  it('one of which is lost are dropped and counted', () => {
+  it('pieces marked by opp of which one is lost are dropped and counted', () => {
     rig.send(pieces[0], pieces[2]);
     rig.wait(1900);
     expect(rig.counts()).toEqual({ fragments_held: 2 });
@@ -283,7 +283,7 @@ describe('marked by opp over IPv4', () => {
     expect(rig.send(pieces[1])).toEqual(NOTHING);
   });
 
-  it('are kept up to a bound, and afterwards all is as before', () => {
+  it('a flood of pieces marked by opp is dropped, and afterwards datagrams are put together again', () => {
     const endless = Array.from({ length: 100 }, (_, id) =>
       inboundPieces({ id: 1000 + id, carrier: 'opp', client: CLIENT }).slice(0, 2),
     ).flat();
@@ -294,7 +294,7 @@ describe('marked by opp over IPv4', () => {
     expect(rig.send(...pieces).delivered).toEqual(delivered);
   });
 
-  it('of several load balancers with the same id keep apart', () => {
+  it('pieces marked by opp of several load balancers with the same id keep apart', () => {
     const sources = ['10.10.1.1:40000', '10.10.1.7:40000', '10.10.1.8:40000'];
     const all = sources.map(from => inboundPieces({ from, carrier: 'opp', client: CLIENT }));
     const out = rig.send(...[0, 1, 2].flatMap(i => all.map(those => those[i])));
@@ -302,7 +302,7 @@ describe('marked by opp over IPv4', () => {
     expect(out.emitted.map(sent => decode(hex(sent)).to)).toEqual(sources);
   });
 
-  it('with a broken mark is delivered as from the load balancer', () => {
+  it('a datagram in pieces with a broken mark keeps the load balancer as source', () => {
     expect(
       rig.send(...inboundPieces({ carrier: 'opp', mark: [31, 12, ...payloadOf(10)] })).delivered,
     ).toEqual([toHex(inbound())]);
@@ -310,7 +310,7 @@ describe('marked by opp over IPv4', () => {
   });
 });
 
-it('marked by opp over IPv6, which has it without extension headers only, are dropped and counted', () => {
+it('pieces marked by opp over IPv6, which has no such thing, are dropped and counted', () => {
   const pieces = packetsIn(6).inboundPieces({ carrier: 'opp', client: CLIENT });
   expect(rig.send(...pieces)).toEqual(NOTHING);
   expect(rig.counts()).toEqual({ fragments_dropped: pieces.length });
@@ -322,7 +322,7 @@ describe('over IPv6', () => {
   it.each([
     [24, CLIENT, {}],
     [16, undefined, { named: '203.0.113.7:5555' }],
-  ])('later ones move up by the %i bytes of the mark', (bytes, client, more) => {
+  ])('later fragments over IPv6 move up by the %i bytes of the mark', (bytes, client, more) => {
     const fields = { carrier: 'ipo', ...more, ...(client === undefined ? {} : { client }) } as const;
     const pieces = inboundPieces(fields).map(toHex);
     const { delivered } = rig.send(...pieces.map(hex));
@@ -332,7 +332,7 @@ describe('over IPv6', () => {
     expect(whole(delivered)).toBe(toHex(inbound(client === undefined ? {} : { from: client })));
   });
 
-  it('a mark in front of the fragment header moves nothing', () => {
+  it('a mark in front of the fragment header moves no later fragment', () => {
     const mark = destinationOptions(destinationOption(inFamily(6, CLIENT)));
     const extensions = [mark, fragmentHeader(0, true, 7)];
     const [source, destination] = ['fd00:1::1', 'fd00:1::2'];
@@ -347,7 +347,7 @@ describe('over IPv6', () => {
     expect(rig.counts()).toEqual({ uoa_none: 1, uoa_miss: 1, packets_delivered: 1 });
   });
 
-  it('a fragment that is a whole datagram is one, mark or not', () => {
+  it('a fragment that is a whole datagram is handled as one, mark or not', () => {
     const [only, ...others] = inboundPieces({ carrier: 'ipo', client: CLIENT }, 8000);
     expect(others).toEqual([]);
     const [unmarked] = inboundPieces({ from: CLIENT }, 8000);
@@ -355,7 +355,7 @@ describe('over IPv6', () => {
     expect(rig.counts()).toMatchObject({ uoa_got: 1, packets_delivered: 1 });
   });
 
-  it('ids of 32 bits tell them apart', () => {
+  it('fragments over IPv6 are told apart by all 32 bits of their id', () => {
     const ids = [0x00010007, 0x00020007, 0x80000007];
     const clients = ['203.0.113.7:7', '203.0.113.8:8', '203.0.113.9:9'];
     const all = ids.map((id, i) => inboundPieces({ id, carrier: 'ipo', client: clients[i] }));

@@ -72,14 +72,17 @@ beforeEach(() => {
 describe.each(CASES)('$what, IPv$family', ({ family, type, code, rest }) => {
   const { error, about } = errorsIn(family, { type, code, rest });
 
-  it.each([8, 28, 200])('from the network about a reply, quoting %i bytes, names the client', behind => {
-    const { delivered, emitted } = rig.send(error(ROUTER, '10.10.1.2', about({}, behind)));
-    expect(emitted).toEqual([]);
-    expect(delivered).toEqual([toHex(error(ROUTER, '10.10.1.2', about({ to: CLIENT }, behind)))]);
-    expect(rig.counts()).toMatchObject({ icmp_translated: 1 });
-  });
+  it.each([8, 28, 200])(
+    'an error of the network about a reply, quoting %i bytes, is delivered with the client in it',
+    behind => {
+      const { delivered, emitted } = rig.send(error(ROUTER, '10.10.1.2', about({}, behind)));
+      expect(emitted).toEqual([]);
+      expect(delivered).toEqual([toHex(error(ROUTER, '10.10.1.2', about({ to: CLIENT }, behind)))]);
+      expect(rig.counts()).toMatchObject({ icmp_translated: 1 });
+    },
+  );
 
-  it('of this host’s about a datagram goes to the load balancer, in its terms', () => {
+  it('an error of this host about a datagram goes to the load balancer with LIP in it', () => {
     const refused = about({ from: CLIENT, to: SERVER }, 308);
     const { delivered, emitted } = rig.send(error('10.10.1.2', '203.0.113.7', refused));
     expect(delivered).toEqual([]);
@@ -91,13 +94,13 @@ describe.each(CASES)('$what, IPv$family', ({ family, type, code, rest }) => {
     expect(decode(hex(quote))).toMatchObject({ from, to });
   });
 
-  it('about a datagram without a UDP checksum leaves it without', () => {
+  it('an error about a datagram without a UDP checksum leaves it without', () => {
     const refused = about({ from: CLIENT, to: SERVER, udpChecksum: 0 });
     const { emitted } = rig.send(error('10.10.1.2', '203.0.113.7', refused));
     expect(hex(decodeIcmp(hex(emitted[0])).quote).slice(-2)).toEqual([0, 0]);
   });
 
-  it('about a datagram to a wildcard socket’s other address is found by that', () => {
+  it('an error about a datagram to a wildcard socket’s other address finds its flow', () => {
     const asked = '10.10.1.3:53';
     const client = '203.0.113.8:5555';
     rig.send(datagramIn(family, { from: LB, to: asked, carrier: 'ipo', client, payload: [1] }));
@@ -109,7 +112,7 @@ describe.each(CASES)('$what, IPv$family', ({ family, type, code, rest }) => {
 describe.each(FAMILIES)('IPv%i', family => {
   const { error, about } = errorsIn(family, TYPES[family][0]);
 
-  it('errors about nobody’s flow go on as they came', () => {
+  it('errors about packets of no flow go on as they came', () => {
     const inbound = error(ROUTER, '10.10.1.2', about({ to: STRANGER }));
     expect(rig.send(inbound)).toEqual({ delivered: [toHex(inbound)], emitted: [] });
     const outbound = error('10.10.1.2', '198.51.100.9', about({ from: STRANGER, to: SERVER }));
@@ -117,7 +120,7 @@ describe.each(FAMILIES)('IPv%i', family => {
     expect(rig.counts().icmp_translated).toBeUndefined();
   });
 
-  it('what is no error about UDP, or too short for one, goes on as it came', () => {
+  it('ICMP that quotes no UDP header goes on as it came', () => {
     const [source, destination] = ['10.10.1.2', '10.10.1.1'].map(text => inFamily(family, text));
     const rest = { source, destination, body: payloadOf(20) };
     const tcp = family === 4 ? ipv4({ ...rest, protocol: 6 }) : ipv6({ ...rest, next: 6 });
@@ -138,7 +141,7 @@ describe.each(FAMILIES)('IPv%i', family => {
     expect(rig.send(...messages)).toEqual({ delivered: messages.map(toHex), emitted: [] });
   });
 
-  it('an error cut off anywhere is survived', () => {
+  it('an error cut off anywhere is delivered, or counted', () => {
     const whole = error(ROUTER, '10.10.1.2', about({ payload: payloadOf(30) }, 30));
     for (let length = 1; length <= whole.length; length++) rig.send(whole.slice(0, length));
     expect(rig.counts()).toMatchObject({ icmp_translated: 1, dropped_malformed: whole.length - 1 });
@@ -174,7 +177,7 @@ describe.each(FAMILIES)('a path’s MTU, IPv%i', family => {
   };
   const client = inFamily(family, '203.0.113.7');
 
-  it('is told once for its client, and again if it is smaller', () => {
+  it('a path’s MTU is told once for its client, and again if it is smaller', () => {
     expect(rig.send(tooBig(1400), tooBig(1400), tooBig(1450)).delivered).toEqual([
       toHex(tooBig(1400, CLIENT)),
     ]);
@@ -183,7 +186,7 @@ describe.each(FAMILIES)('a path’s MTU, IPv%i', family => {
     expect(rig.toldMtus).toEqual([`${client} 1400`, `${client} 1300`]);
   });
 
-  it('is told of no strangers', () => {
+  it('no MTU is told of a host that is no client', () => {
     rig.send(tooBig(1400, STRANGER));
     expect(rig.toldMtus).toEqual([]);
   });

@@ -78,7 +78,7 @@ describe.each(CASES)(
         rig = new Rig();
       });
 
-      it('is delivered as from the load balancer, and known to look-ups', () => {
+      it('a client of the other family is delivered as from the load balancer, and known to look-ups', () => {
         expect(rig.send(marked(), inbound())).toEqual({
           delivered: [inbound(), inbound()].map(toHex),
           emitted: [ackFor()],
@@ -88,13 +88,13 @@ describe.each(CASES)(
         expect(rig.counts()).toMatchObject({ uoa_saved: 1, packets_delivered: 2, replies_passed: 1 });
       });
 
-      it('what the partner sends to the same client is no answer of its', () => {
+      it('what the partner service sends to the same client is emitted as it is', () => {
         rig.send(marked());
         expect(rig.send(answer()).emitted).toEqual([toHex(answer())]);
         expect(rig.counts()).toMatchObject({ replies_passed: 1 });
       });
 
-      it('errors about answers, which went to the load balancer, are delivered as they came', () => {
+      it('errors about answers to the load balancer are delivered as they came', () => {
         rig.send(marked());
         for (const error of errorsAbout(inbound({ from: server, to: lb })))
           expect(rig.send(error, error)).toEqual({ delivered: [error, error].map(toHex), emitted: [] });
@@ -107,7 +107,7 @@ describe.each(CASES)(
         rig = new Rig({ options: DELIVER });
       });
 
-      it('gets to the service of its own family, as from itself, and is acknowledged', () => {
+      it('a marked packet gets to the service of the client’s own family, and is acknowledged', () => {
         expect(rig.send(marked({ tos: 0xb8 }))).toEqual({
           delivered: [delivered({ tos: 0xb8 })],
           emitted: [ackFor()],
@@ -119,7 +119,7 @@ describe.each(CASES)(
         expect(rig.clientOf(lb, server)).toBe(client);
       });
 
-      it('so are its packets without a mark, empty ones too', () => {
+      it('a packet without a mark gets to the service of the client’s own family, an empty one too', () => {
         rig.send(marked({ payload: [] }));
         expect(rig.counts()).toMatchObject({ uoa_standalone: 1 });
         expect(rig.send(inbound(), inbound({ payload: [] })).delivered).toEqual([
@@ -128,7 +128,7 @@ describe.each(CASES)(
         ]);
       });
 
-      it('of any size, with options or extension headers that don’t come along', () => {
+      it('a translated packet has its payload and no options or extension headers', () => {
         const more = family === 4 ? { options: hex('94040000 01010100') } : { extensions: [hopByHop()] };
         for (const length of [1, 2, 1232, 1233, 1400, 9000]) {
           const payload = payloadOf(length);
@@ -138,13 +138,13 @@ describe.each(CASES)(
         }
       });
 
-      it('without a UDP checksum gets one: IPv6 wants it, IPv4 may have it', () => {
+      it('a translated packet without a UDP checksum gets one', () => {
         const [packet] = rig.send(marked({ udpChecksum: 0 })).delivered;
         expect(packet).toBe(delivered());
         expect(rig.send(inbound({ udpChecksum: 0 })).delivered).toEqual([delivered()]);
       });
 
-      it('its answers go back to the load balancer, in its family', () => {
+      it('answers go back to the load balancer in its family', () => {
         rig.send(marked());
         expect(rig.send(answer(), answer({ udpChecksum: 0 }), answer({ tos: 4, ttl: 9 }))).toEqual({
           delivered: [],
@@ -159,7 +159,7 @@ describe.each(CASES)(
         expect(rig.send(answer({ from: way.otherPartner })).emitted).toEqual([answered()]);
       });
 
-      it('answers to others pass as they are', () => {
+      it('answers to others are emitted as they are', () => {
         rig.send(marked());
         const others = [
           answer({ to: client.replace('5555', '5556') }),
@@ -169,14 +169,14 @@ describe.each(CASES)(
         expect(rig.counts()).toMatchObject({ replies_passed: 2 });
       });
 
-      it('answers go by the flow that was heard last', () => {
+      it('answers go by the flow whose packet came last', () => {
         rig.send(marked(), marked({ from: secondLb }));
         expect(rig.send(answer()).emitted).toEqual([answered({ to: secondLb })]);
         rig.send(inbound());
         expect(rig.send(answer()).emitted).toEqual([answered()]);
       });
 
-      it('a client of the load balancer’s own family that takes its place is delivered as ever', () => {
+      it('a client of the load balancer’s own family that takes the flow’s place is delivered untranslated', () => {
         const other = family === 4 ? '198.51.100.9:9' : '[2001:db8::9]:9';
         rig.send(marked());
         expect(rig.send(marked({ client: other }), inbound()).delivered).toEqual(
@@ -185,7 +185,7 @@ describe.each(CASES)(
         expect(rig.send(answer()).emitted).toEqual([toHex(answer())]);
       });
 
-      it('without a partner for its port is delivered as from the load balancer', () => {
+      it('a packet to a port without a partner service is delivered as from the load balancer', () => {
         rig.role.configure({ ...DELIVER, services: servicesOf(family) });
         expect(rig.send(marked(), inbound())).toEqual({
           delivered: [inbound(), inbound()].map(toHex),
@@ -206,7 +206,7 @@ describe.each(CASES)(
         expect(rig.send(answer({ from: way.otherPartner })).emitted).toEqual([answered()]);
       });
 
-      it('errors about answers never reach a socket that knows another family; a path’s MTU is told', () => {
+      it('errors about answers are not delivered to a socket of the other family, and a path’s MTU is told', () => {
         rig.send(marked());
         const [unreachable, tooBig] = errorsAbout(inbound({ from: server, to: lb, payload: payloadOf(100) }));
         expect(rig.send(unreachable, tooBig)).toEqual(NOTHING);
@@ -215,7 +215,7 @@ describe.each(CASES)(
         expect(rig.toldMtus).toEqual([`${host} ${family === 4 ? 1420 : 1372}`]);
       });
 
-      it('errors of the host’s own about its datagrams end here, and are counted', () => {
+      it('errors of this host about translated datagrams are dropped and counted', () => {
         rig.send(marked());
         const [error] = errorsAbout(hex(delivered()));
         expect(rig.send(error)).toEqual(NOTHING);
@@ -230,7 +230,7 @@ describe.each(CASES)(
           fragment(marked({ payload, id: 77, ...fields }), 1480, fields.id ?? 77);
         const wanted = toHex(fragmentWhole(delivered({ payload, id: 77 })));
 
-        it('in fragments gets there whole, in any order', () => {
+        it('a datagram in fragments gets to the partner whole, in any order', () => {
           const { delivered } = rig.send(...pieces());
           expect(delivered).toHaveLength(3);
           expect(whole(delivered)).toBe(wanted);
@@ -239,12 +239,12 @@ describe.each(CASES)(
           expect(rig.counts().fragments_dropped).toBeUndefined();
         });
 
-        it('in fragments, with other options around the mark, gets there whole', () => {
+        it('a datagram in fragments with other options around the mark gets to the partner whole', () => {
           const options = hex('94040000'.repeat(family === 4 ? 5 : 0));
           expect(whole(rig.send(...pieces({ options })).delivered)).toBe(wanted);
         });
 
-        it('in fragments without a UDP checksum cannot be IPv6: it is delivered as from the load balancer', () => {
+        it('a datagram in fragments without a UDP checksum, which cannot be IPv6, is delivered as from the load balancer', () => {
           const { delivered } = rig.send(...pieces({ udpChecksum: 0 }));
           const expected =
             family === 4
@@ -253,7 +253,7 @@ describe.each(CASES)(
           expect(whole(delivered)).toBe(expected);
         });
 
-        it('answers in fragments go back whole', () => {
+        it('an answer in fragments goes back whole', () => {
           rig.send(marked());
           const { emitted } = rig.send(...fragment(answer({ payload, id: 78 }), 1480, 78));
           expect(emitted).toHaveLength(3);

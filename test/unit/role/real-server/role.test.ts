@@ -60,7 +60,7 @@ beforeEach(() => {
 
 describe.each(CARRIERS)('a packet marked by %s in IPv%i', (carrier, family) => {
   const { inbound, asHex, ackFor, reply } = packetsIn(family);
-  it('is delivered with its client as source, and acknowledged', () => {
+  it('a marked packet is delivered with its client as source, and acknowledged', () => {
     expect(rig.send(inbound({ carrier, client: CLIENT, tos: 0xb8, id: 7 }))).toEqual({
       delivered: [asHex({ from: CLIENT, tos: 0xb8, id: 7 })],
       emitted: [ackFor({ carrier })],
@@ -74,7 +74,7 @@ describe.each(CARRIERS)('a packet marked by %s in IPv%i', (carrier, family) => {
     });
   });
 
-  it('gets, for one known client, these very bytes as its ACK', () => {
+  it('the ACK for a known client has the golden bytes', () => {
     const golden4 = {
       ipo: `4700 0024 0000 4000 4011 b1ef 0a0a0102 0a0a0101 1f08 15b3 cb007107 0035 9c40 0008 4d52`,
       opp: `4500 0028 0000 4000 40f8 23c8 0a0a0102 0a0a0101 1011 000c 1f08 15b3 cb007107 0035 9c40 0008 4d52`,
@@ -89,7 +89,7 @@ describe.each(CARRIERS)('a packet marked by %s in IPv%i', (carrier, family) => {
     expect(rig.send(inbound({ carrier, client: CLIENT })).emitted).toEqual([toHex(hex(golden[carrier]))]);
   });
 
-  it('keeps its other options, a checksum of 0 and payloads of any size', () => {
+  it('a marked packet keeps its other options, a checksum of 0 and payloads of any size', () => {
     for (const length of [1, 2, 1399, 1400, 9000]) {
       const fields = { ...alertIn(family), flow: 0x12345, payload: payloadOf(length), udpChecksum: 0 };
       const { delivered } = rig.send(inbound({ ...fields, carrier, client: CLIENT }));
@@ -97,7 +97,7 @@ describe.each(CARRIERS)('a packet marked by %s in IPv%i', (carrier, family) => {
     }
   });
 
-  it('teaches: packets after it get the client without a mark, in the same batch too', () => {
+  it('packets after a mark have the client as source, in the same batch too', () => {
     const { delivered, emitted } = rig.send(inbound({ carrier, client: CLIENT }), inbound(), inbound());
     expect(delivered).toEqual([1, 2, 3].map(() => asHex({ from: CLIENT })));
     expect(emitted).toHaveLength(1);
@@ -112,13 +112,13 @@ describe.each(CARRIERS)('a packet marked by %s in IPv%i', (carrier, family) => {
     });
   });
 
-  it('is acknowledged each time, and saved once', () => {
+  it('a repeated mark is acknowledged each time and saved once', () => {
     const packet = inbound({ carrier, client: CLIENT });
     expect(rig.send(packet, packet, packet).emitted).toEqual([1, 2, 3].map(() => ackFor({ carrier })));
     expect(rig.counts()).toMatchObject({ uoa_got: 3, uoa_saved: 1, uoa_ack_sent: 3, flows: 1 });
   });
 
-  it('replaces the mapping when it names another client', () => {
+  it('a mark with another client replaces the client of the flow', () => {
     rig.send(inbound({ carrier, client: CLIENT }));
     const other = '198.51.100.9:6666';
     const { delivered, emitted } = rig.send(inbound({ carrier, client: other }), inbound());
@@ -130,7 +130,7 @@ describe.each(CARRIERS)('a packet marked by %s in IPv%i', (carrier, family) => {
     expect(rig.send(reply({ to: other })).emitted).toEqual([toHex(reply({ to: LB }))]);
   });
 
-  it('alone is consumed, acknowledged and learned', () => {
+  it('a standalone is consumed, acknowledged and learned', () => {
     expect(rig.send(inbound({ carrier, client: CLIENT, payload: [] }))).toEqual({
       delivered: [],
       emitted: [ackFor({ carrier })],
@@ -146,13 +146,13 @@ describe.each(CARRIERS)('a packet marked by %s in IPv%i', (carrier, family) => {
     expect(rig.send(reply()).emitted).toEqual([toHex(reply({ to: LB }))]);
   });
 
-  it('alone, makes its flow the one that replies go by', () => {
+  it('replies go by the flow of a standalone', () => {
     rig.send(inbound({ carrier, client: CLIENT }));
     rig.send(inbound({ from: '10.10.1.1:40001', carrier, client: CLIENT, payload: [] }));
     expect(rig.send(reply()).emitted).toEqual([toHex(reply({ to: '10.10.1.1:40001' }))]);
   });
 
-  it('from a load balancer without ACKs gets none', () => {
+  it('a mark from a load balancer without ACKs is not acknowledged', () => {
     const from = '10.20.3.4:40000';
     expect(rig.send(inbound({ from, carrier, client: CLIENT }))).toEqual({
       delivered: [asHex({ from: CLIENT })],
@@ -171,7 +171,7 @@ describe.each(CARRIERS)('a packet marked by %s in IPv%i', (carrier, family) => {
     });
   });
 
-  it('and empty, from a load balancer that marks empty datagrams, is delivered', () => {
+  it('a marked empty datagram from a load balancer that marks those is delivered', () => {
     const from = '10.30.3.4:40000';
     expect(rig.send(inbound({ from, carrier, client: CLIENT, payload: [] }))).toEqual({
       delivered: [asHex({ from: CLIENT, payload: [] })],
@@ -186,7 +186,7 @@ describe.each(CARRIERS)('a packet marked by %s in IPv%i', (carrier, family) => {
     });
   });
 
-  it('to a port that nobody serves is delivered without its mark, and nothing is learned', () => {
+  it('a marked packet to a port without a service is delivered without its mark, and not learned', () => {
     const to = '10.10.1.2:54';
     expect(rig.send(inbound({ to, carrier, client: CLIENT }))).toEqual({
       delivered: [asHex({ to })],
@@ -195,7 +195,7 @@ describe.each(CARRIERS)('a packet marked by %s in IPv%i', (carrier, family) => {
     expect(rig.counts()).toEqual({ uoa_got: 1, packets_delivered: 1 });
   });
 
-  it('to a range of ports and to any port is served', () => {
+  it('marks to a range of ports and to any port are learned', () => {
     for (const to of ['10.10.1.2:7000', '10.10.1.2:7010', '10.10.1.4:1', '10.10.1.4:65535']) {
       const { delivered, emitted } = rig.send(inbound({ to, carrier, client: CLIENT }));
       expect(delivered, to).toEqual([asHex({ to, from: CLIENT })]);
@@ -203,7 +203,7 @@ describe.each(CARRIERS)('a packet marked by %s in IPv%i', (carrier, family) => {
     }
   });
 
-  it('from outside the prefixes is nobody else’s business: it goes on as it came', () => {
+  it('a marked packet from outside the prefixes is delivered as it came', () => {
     for (const from of ['10.11.1.1:40000', '198.51.100.1:1', '10.19.255.255:40000', '10.21.0.0:40000']) {
       const packet = inbound({ from, carrier, client: CLIENT });
       expect(rig.send(packet), from).toEqual({ delivered: [toHex(packet)], emitted: [] });
@@ -211,13 +211,13 @@ describe.each(CARRIERS)('a packet marked by %s in IPv%i', (carrier, family) => {
     expect(rig.counts()).toEqual({ packets_delivered: 4 });
   });
 
-  it('from a service itself is no load balancer’s, whatever the prefix', () => {
+  it('a marked packet from a service’s own address is emitted as it came', () => {
     const packet = inbound({ from: '10.10.1.3:40000', carrier, client: CLIENT });
     expect(rig.send(packet)).toEqual({ delivered: [], emitted: [toHex(packet)] });
     expect(rig.counts()).toEqual({ replies_passed: 1 });
   });
 
-  it('to somebody else is passed on as it came', () => {
+  it('a marked packet to another host is emitted as it came', () => {
     const packet = inbound({ to: '10.10.1.9:53', carrier, client: CLIENT });
     expect(rig.send(packet)).toEqual({ delivered: [], emitted: [toHex(packet)] });
     expect(rig.counts()).toEqual({ replies_passed: 1 });
@@ -243,22 +243,25 @@ describe.each(CARRIERS)('a packet marked by %s in IPv%i', (carrier, family) => {
     ['IPv6: its own address', '[fd00:1::2]:5555'],
     ['IPv6: another own address', '[fd00:1::3]:5555'],
     ['IPv6: port 0', '[2001:db8::7]:0'],
-  ])('that names an impossible client (%s) is delivered as from the load balancer', (_, named) => {
-    expect(rig.send(inbound({ carrier, named }))).toEqual({ delivered: [asHex()], emitted: [] });
-    expect(rig.counts()).toEqual({ uoa_got: 1, uoa_invalid: 1, packets_delivered: 1 });
-    // Alone it is consumed as any other.
-    expect(rig.send(inbound({ carrier, named, payload: [] }))).toEqual({ delivered: [], emitted: [] });
-    expect(rig.counts()).toEqual({ uoa_got: 2, uoa_invalid: 2, uoa_standalone: 1, packets_delivered: 1 });
-    expect(rig.flows.count).toBe(0);
-  });
+  ])(
+    'a packet whose mark names an impossible client (%s) is delivered as from the load balancer',
+    (_, named) => {
+      expect(rig.send(inbound({ carrier, named }))).toEqual({ delivered: [asHex()], emitted: [] });
+      expect(rig.counts()).toEqual({ uoa_got: 1, uoa_invalid: 1, packets_delivered: 1 });
+      // Alone it is consumed as any other.
+      expect(rig.send(inbound({ carrier, named, payload: [] }))).toEqual({ delivered: [], emitted: [] });
+      expect(rig.counts()).toEqual({ uoa_got: 2, uoa_invalid: 2, uoa_standalone: 1, packets_delivered: 1 });
+      expect(rig.flows.count).toBe(0);
+    },
+  );
 
-  it('that names an impossible client does not change what is known', () => {
+  it('a mark with an impossible client leaves the flow its client', () => {
     rig.send(inbound({ carrier, client: CLIENT }));
     rig.send(inbound({ carrier, named: '127.0.0.1:1' }));
     expect(rig.send(inbound()).delivered).toEqual([asHex({ from: CLIENT })]);
   });
 
-  it('of a client of the other family is delivered as from the load balancer, and kept for look-up', () => {
+  it('a packet of a client of the other family is delivered as from the load balancer, and known to look-ups', () => {
     const named = FOREIGN[family];
     expect(rig.send(inbound({ carrier, named }), inbound())).toEqual({
       delivered: [asHex(), asHex()],
@@ -279,7 +282,7 @@ describe.each(CARRIERS)('a packet marked by %s in IPv%i', (carrier, family) => {
     expect(rig.send(answer).emitted).toEqual([toHex(answer)]);
   });
 
-  it('of one family makes the flow of a client of the other one its own, and the other way round', () => {
+  it('a client of one family replaces one of the other family', () => {
     const named = FOREIGN[family];
     rig.send(inbound({ carrier, named }));
     expect(rig.send(inbound({ carrier, client: CLIENT }), inbound()).delivered).toEqual([
@@ -290,7 +293,7 @@ describe.each(CARRIERS)('a packet marked by %s in IPv%i', (carrier, family) => {
     expect(rig.counts()).toMatchObject({ uoa_saved: 3, flows: 1 });
   });
 
-  it('whose ACK is refused counts so, and is delivered all the same', () => {
+  it('a packet whose ACK is refused is delivered, and the refusal counted', () => {
     rig.device.refusing = true;
     rig.send(inbound({ carrier, client: CLIENT }));
     expect(rig.counts()).toEqual({
@@ -315,7 +318,7 @@ describe('a mark among other destination options', () => {
     ['in front of it', [...other, ...mark]],
     ['behind it', [...mark, ...other]],
     ['padded on both sides', [0, 1, 0, ...mark, 1, 1, 0, ...other]],
-  ])('comes off, and the other stays: %s', (_, options) => {
+  ])('a mark beside another destination option comes off alone: %s', (_, options) => {
     const { delivered, emitted } = rig.send(inbound({ extensions: [destinationOptions(options)] }));
     expect(decode(hex(delivered[0]))).toMatchObject({ from: inFamily(6, CLIENT), payload: toHex(PAYLOAD) });
     expect(delivered[0]).toContain(toHex(other));
@@ -324,13 +327,13 @@ describe('a mark among other destination options', () => {
     expect(emitted).toHaveLength(1);
   });
 
-  it('counts if it is behind routing and hop-by-hop headers as well', () => {
+  it('a mark behind routing and hop-by-hop headers is read', () => {
     const extensions = [hopByHop(), routing()];
     const { delivered } = rig.send(inbound({ extensions, carrier: 'ipo', client: CLIENT }));
     expect(delivered).toEqual([asHex({ extensions, from: CLIENT })]);
   });
 
-  it('does not count in a header that is not right before UDP', () => {
+  it('a mark in a header that is not right before UDP is ignored', () => {
     const extensions = [destinationOptions(mark), routing()];
     expect(rig.send(inbound({ extensions })).delivered).toEqual([asHex({ extensions })]);
     expect(rig.counts()).toEqual({ uoa_none: 1, uoa_miss: 1, packets_delivered: 1 });
@@ -338,7 +341,7 @@ describe('a mark among other destination options', () => {
 });
 
 describe('both families at once', () => {
-  it('are flows of their own, with answers of their own', () => {
+  it('the same client in both families has a flow and answers in each', () => {
     const four = packetsIn(4);
     const six = packetsIn(6);
     const marked = { carrier: 'ipo', client: CLIENT } as const;
@@ -355,7 +358,7 @@ describe('both families at once', () => {
     );
   });
 
-  it('share one table: a full one pushes out flows of either', () => {
+  it('a full table forgets flows of either family', () => {
     rig = new Rig({ size: { maxFlows: 2, timeoutMs: 60_000 } });
     for (const family of [4, 6, 6] as const) {
       const { inbound } = packetsIn(family);
@@ -371,18 +374,18 @@ describe('both families at once', () => {
 describe.each(FAMILIES)('a packet without a mark, IPv%i', family => {
   const { inbound, asHex } = packetsIn(family);
 
-  it('of an unknown flow is a miss, delivered as it came', () => {
+  it('a packet of an unknown flow is counted as a miss and delivered as it came', () => {
     expect(rig.send(inbound())).toEqual({ delivered: [asHex()], emitted: [] });
     expect(rig.counts()).toEqual({ uoa_none: 1, uoa_miss: 1, packets_delivered: 1 });
   });
 
-  it('to a port that nobody serves is no miss', () => {
+  it('a packet to a port without a service is no miss', () => {
     const to = '10.10.1.2:54';
     expect(rig.send(inbound({ to })).delivered).toEqual([asHex({ to })]);
     expect(rig.counts()).toEqual({ uoa_none: 1, packets_delivered: 1 });
   });
 
-  it('may be empty: without a mark that is no standalone packet', () => {
+  it('an empty datagram without a mark is delivered', () => {
     rig.send(inbound({ carrier: 'ipo', client: CLIENT }));
     expect(rig.send(inbound({ payload: [] })).delivered).toEqual([asHex({ from: CLIENT, payload: [] })]);
     expect(rig.counts()).not.toHaveProperty('uoa_standalone');
@@ -393,13 +396,13 @@ describe.each(FAMILIES)('a packet without a mark, IPv%i', family => {
     ['another lport', { from: '10.10.1.1:40001' }],
     ['another RIP', { to: '10.10.1.3:53' }],
     ['another rport', { to: '10.10.1.2:7000' }],
-  ])('of another flow does not get the client: %s', (_, fields) => {
+  ])('a packet of another flow does not get the client: %s', (_, fields) => {
     rig.send(inbound({ carrier: 'ipo', client: CLIENT }));
     expect(rig.send(inbound(fields)).delivered).toEqual([asHex(fields)]);
     expect(rig.counts()).toMatchObject({ uoa_miss: 1 });
   });
 
-  it('keeps its flow: with data it never expires, without it does', () => {
+  it('packets without a mark keep their flow', () => {
     rig.send(inbound({ carrier: 'ipo', client: CLIENT }));
     for (let i = 0; i < 10; i++) {
       rig.wait(50_000);
@@ -423,13 +426,13 @@ describe.each(FAMILIES)('replies, IPv%i', family => {
     rig.send(inbound({ carrier: 'ipo', client: CLIENT }));
   });
 
-  it('go to the load balancer', () => {
+  it('a reply goes to the load balancer', () => {
     expect(rig.send(reply())).toEqual({ delivered: [], emitted: [toHex(reply({ to: LB }))] });
     expect(rig.counts()).toMatchObject({ replies_translated: 1 });
     expect(rig.flowOf(LB, SERVER, family)).toMatchObject({ packets: 1, replies: 1 });
   });
 
-  it('keep all else: TOS, TTL, id, options, payload, a checksum of 0', () => {
+  it('a reply keeps TOS, TTL, id, options, payload and a checksum of 0', () => {
     const fields = {
       tos: 0x2e,
       ttl: 1,
@@ -444,7 +447,7 @@ describe.each(FAMILIES)('replies, IPv%i', family => {
     expect(hex(emitted[0]).slice(-1474, -1472)).toEqual([0, 0]);
   });
 
-  it('to a client that nobody asked for pass as they are', () => {
+  it('a reply to a host that is no client is emitted as it is', () => {
     for (const fields of [
       { to: '203.0.113.7:5556' },
       { to: '203.0.113.8:5555' },
@@ -456,12 +459,12 @@ describe.each(FAMILIES)('replies, IPv%i', family => {
     expect(rig.counts()).not.toHaveProperty('replies_translated');
   });
 
-  it('to the load balancer itself pass as they are', () => {
+  it('a reply to the load balancer itself is emitted as it is', () => {
     expect(rig.send(reply({ to: LB })).emitted).toEqual([toHex(reply({ to: LB }))]);
     expect(rig.counts()).toMatchObject({ replies_passed: 1 });
   });
 
-  it('put off the expiry of their flow', () => {
+  it('replies keep their flow', () => {
     for (let i = 0; i < 5; i++) {
       rig.wait(50_000);
       expect(rig.send(reply()).emitted).toEqual([toHex(reply({ to: LB }))]);
@@ -469,7 +472,7 @@ describe.each(FAMILIES)('replies, IPv%i', family => {
     expect(rig.send(inbound()).delivered).toEqual([asHex({ from: CLIENT })]);
   });
 
-  it('of two flows of the same client go by the one that was heard last', () => {
+  it('replies of two flows of the same client go by the one whose packet came last', () => {
     const second = '10.10.1.1:40001';
     rig.send(inbound({ from: second, carrier: 'ipo', client: CLIENT }));
     expect(rig.send(reply()).emitted).toEqual([toHex(reply({ to: second }))]);
@@ -479,7 +482,7 @@ describe.each(FAMILIES)('replies, IPv%i', family => {
     expect(rig.send(reply()).emitted).toEqual([toHex(reply({ to: second }))]);
   });
 
-  it('of a flow that is gone go by another one as soon as that is heard', () => {
+  it('replies of a flow that is gone go by the next one that has a packet', () => {
     const second = '10.10.1.1:40001';
     rig.send(inbound({ from: second, carrier: 'ipo', client: CLIENT }));
     rig.send(inbound({ from: second, carrier: 'ipo', client: '203.0.113.99:1' }));
@@ -488,7 +491,7 @@ describe.each(FAMILIES)('replies, IPv%i', family => {
     expect(rig.send(reply()).emitted).toEqual([toHex(reply({ to: LB }))]);
   });
 
-  it('are turned by their own packet, in the same batch as the one they answer', () => {
+  it('a reply in the same batch as the packet that it answers goes to the load balancer', () => {
     const other = '203.0.113.50:50';
     const { delivered, emitted } = rig.send(
       inbound({ from: '10.10.1.1:41000', carrier: 'opp', client: other }),
@@ -501,7 +504,7 @@ describe.each(FAMILIES)('replies, IPv%i', family => {
     ]);
   });
 
-  it('whose sending is refused are counted', () => {
+  it('a refused reply is counted', () => {
     rig.device.refusing = true;
     expect(rig.counted(() => rig.send(reply(), reply()))).toEqual({ replies_translated: 2, dropped_io: 2 });
   });
@@ -512,7 +515,7 @@ describe.each(FAMILIES)('replies of a wildcard socket, IPv%i', family => {
 
   const asked = '10.10.1.3:53';
 
-  it('from the first service’s address go out from the one that was asked', () => {
+  it('a wildcard socket’s reply goes out from the address that was asked', () => {
     rig.send(inbound({ to: asked, carrier: 'ipo', client: CLIENT }));
     expect(rig.send(reply({ from: SERVER })).emitted).toEqual([toHex(reply({ from: asked, to: LB }))]);
     expect(rig.send(reply({ from: SERVER, udpChecksum: 0 })).emitted).toEqual([
@@ -520,19 +523,19 @@ describe.each(FAMILIES)('replies of a wildcard socket, IPv%i', family => {
     ]);
   });
 
-  it('go out from the first service’s address if that was asked too', () => {
+  it('a wildcard socket’s reply goes out from its own address if that was asked too', () => {
     rig.send(inbound({ to: asked, carrier: 'ipo', client: CLIENT }));
     rig.send(inbound({ from: '10.10.1.1:40001', to: SERVER, carrier: 'ipo', client: CLIENT }));
     expect(rig.send(reply({ from: SERVER })).emitted).toEqual([toHex(reply({ to: '10.10.1.1:40001' }))]);
   });
 
-  it('from any other address are nobody else’s', () => {
+  it('a reply from an address that is no wildcard source is emitted as it is', () => {
     rig.send(inbound({ to: SERVER, carrier: 'ipo', client: CLIENT }));
     const answer = reply({ from: asked });
     expect(rig.send(answer).emitted).toEqual([toHex(answer)]);
   });
 
-  it('do not go by a service that is no longer configured for that port', () => {
+  it('a wildcard socket’s reply goes by no service that has lost the port', () => {
     rig.send(inbound({ to: asked, carrier: 'ipo', client: CLIENT }));
     const gone = OPTIONS.services[family === 4 ? 2 : 6];
     const services = OPTIONS.services.map(service =>
@@ -542,7 +545,7 @@ describe.each(FAMILIES)('replies of a wildcard socket, IPv%i', family => {
     expect(rig.send(reply()).emitted).toEqual([toHex(reply())]);
   });
 
-  it('are known by another address instead, if that is configured', () => {
+  it('a wildcard socket’s replies are known by the address that is configured', () => {
     rig.role.configure({ ...OPTIONS, wildcardSources: [words(inFamily(family, '10.10.1.3'))] });
     rig.send(inbound({ to: SERVER, carrier: 'ipo', client: CLIENT }));
     expect(rig.send(reply({ from: '10.10.1.3:53' })).emitted).toEqual([toHex(reply({ to: LB }))]);
@@ -552,7 +555,7 @@ describe.each(FAMILIES)('replies of a wildcard socket, IPv%i', family => {
     expect(rig.send(answer).emitted).toEqual([toHex(answer)]);
   });
 
-  it('are known by their whole address: one of the other family with the same end is another', () => {
+  it('an address of the other family with the same end is no wildcard source', () => {
     const [source, service] = family === 4 ? ['fd00:1::a0a:102', 'fd00:1::a0a:104'] : ['0.0.0.2', '0.0.0.4'];
     const services = [{ words: words(service), from: 53, to: 53 }, ...OPTIONS.services];
     rig.send(inbound({ to: asked, carrier: 'ipo', client: CLIENT }));
@@ -564,7 +567,7 @@ describe.each(FAMILIES)('replies of a wildcard socket, IPv%i', family => {
     expect(rig.send(reply()).emitted).toEqual([toHex(reply())]);
   });
 
-  it('look among services with that port alone', () => {
+  it('a wildcard socket’s reply goes by services with its port alone', () => {
     rig.send(inbound({ to: '10.10.1.4:7777', carrier: 'ipo', client: CLIENT }));
     expect(rig.send(reply({ from: '10.10.1.2:7777' })).emitted).toEqual([
       toHex(reply({ from: '10.10.1.4:7777', to: LB })),
@@ -577,7 +580,7 @@ describe.each(FAMILIES)('replies of a wildcard socket, IPv%i', family => {
 describe('broken marks', () => {
   const { inbound, asHex } = packetsIn(4);
 
-  it('in IP options of every length survive: delivered as they came, counted', () => {
+  it('broken marks in IP options of every length are delivered as they came, and counted', () => {
     let invalid = 0;
     for (let length = 0; length <= 40; length++) {
       if (length === 8 || length === 20) continue;
@@ -590,7 +593,7 @@ describe('broken marks', () => {
     }
   });
 
-  it('in IPv6 destination options of every length survive: delivered as they came, counted', () => {
+  it('broken marks in IPv6 destination options of every length are delivered as they came, and counted', () => {
     const packets = packetsIn(6);
     let invalid = 0;
     for (let length = 0; length <= 40; length++) {
@@ -604,7 +607,7 @@ describe('broken marks', () => {
     }
   });
 
-  it('in IPv6 destination options leave the flow its client', () => {
+  it('a broken mark in IPv6 destination options leaves the flow its client', () => {
     const packets = packetsIn(6);
     const extensions = [destinationOptions([31, 7, 1, 1, 1, 1, 1, 1, 1])];
     rig.send(packets.inbound({ carrier: 'ipo', client: CLIENT }));
@@ -614,7 +617,7 @@ describe('broken marks', () => {
     expect(rig.counts()).toMatchObject({ uoa_invalid: 1 });
   });
 
-  it('leave the flow its client', () => {
+  it('a broken mark in IP options leaves the flow its client', () => {
     rig.send(inbound({ carrier: 'ipo', client: CLIENT }));
     const options = [31, 9, 1, 1];
     expect(rig.send(inbound({ options })).delivered).toEqual([asHex({ from: CLIENT, options })]);
@@ -622,7 +625,7 @@ describe('broken marks', () => {
     expect(rig.counts()).not.toHaveProperty('uoa_none');
   });
 
-  it('in opp headers of every length survive, delivered without the header or dropped', () => {
+  it('broken marks in opp headers of every length are delivered without the header, or dropped', () => {
     const body = udp({ address: '10.10.1.1', port: 40000 }, { address: '10.10.1.2', port: 53 }, PAYLOAD);
     for (let length = 0; length <= 80; length++) {
       const fresh = new Rig();
@@ -713,7 +716,7 @@ describe('what is not UDP', () => {
   const packet6 = (source: string, destination: string) =>
     ipv6({ source, destination, next: tcp.protocol, body: tcp.body });
 
-  it('is delivered as it came if it is for a service, and sent on if it is from one', () => {
+  it('a packet that is not UDP goes on as it came, to a service or from one', () => {
     const inwards = [packet4('10.10.1.1', '10.10.1.2'), packet6('fd00:1::1', 'fd00:1::2')].map(toHex);
     const outwards = [packet4('10.10.1.2', '10.10.1.1'), packet6('fd00:1::2', 'fd00:1::1')].map(toHex);
     expect(rig.send(...[...inwards, ...outwards].map(hex))).toEqual({
@@ -723,7 +726,7 @@ describe('what is not UDP', () => {
     expect(rig.counts()).toEqual({});
   });
 
-  it('is ignored and counted if it is neither', () => {
+  it('a packet that is not UDP and neither to a service nor from one is dropped and counted', () => {
     expect(rig.send(packet4('10.10.1.1', '10.10.1.9'), packet6('fd00:1::1', 'fd00:1::9'))).toEqual({
       delivered: [],
       emitted: [],
@@ -731,7 +734,7 @@ describe('what is not UDP', () => {
     expect(rig.counts()).toEqual({ packets_ignored: 2 });
   });
 
-  it('is ignored and counted if it is not even IP, whatever came before it', () => {
+  it('a packet that is not IP is dropped and counted, whatever came before it', () => {
     for (const family of FAMILIES) {
       const { inbound } = packetsIn(family);
       const foreign = inbound();
@@ -745,7 +748,7 @@ describe('what is not UDP', () => {
 describe.each(FAMILIES)('a full table, IPv%i', family => {
   const { inbound, asHex } = packetsIn(family);
 
-  it('evicts, and counts it', () => {
+  it('an eviction for a new flow is counted', () => {
     rig = new Rig({ size: { maxFlows: 2, timeoutMs: 60_000 } });
     for (const port of [1, 2, 3]) {
       rig.send(inbound({ from: `10.10.1.1:${port}`, carrier: 'ipo', client: `203.0.113.7:${port}` }));
@@ -762,7 +765,7 @@ describe.each(FAMILIES)('configure, IPv%i', family => {
   const TWINS = { '10.10.1.1/32': 'fd00:1::1/128', '10.0.0.0/8': 'fd00::/16' };
   const network = (text: keyof typeof TWINS) => (family === 4 ? text : TWINS[text]);
 
-  it('takes other options from the next packet on, and keeps the flows', () => {
+  it('other options hold from the next packet on, and flows stay', () => {
     rig.send(inbound({ carrier: 'ipo', client: CLIENT }));
     rig.role.configure({
       ...OPTIONS,
@@ -774,7 +777,7 @@ describe.each(FAMILIES)('configure, IPv%i', family => {
     expect(rig.send(stranger)).toEqual({ delivered: [toHex(stranger)], emitted: [] });
   });
 
-  it('the longest prefix decides', () => {
+  it('the options of the longest prefix hold', () => {
     rig.role.configure({
       ...OPTIONS,
       loadBalancers: [

@@ -13,7 +13,7 @@ const list = new ServiceList([
 /** An address where it is not the first thing in its array. */
 const at4 = (address: string) => [Int32Array.from([9, ...words(address)]), 1] as const;
 
-it('has each port of a range, and no other', () => {
+it('a service has each port of its range and no other', () => {
   for (const port of [53, 7000, 7005, 7010])
     expect(list.has(...at4('10.10.1.2'), port), `${port}`).toBe(true);
   for (const port of [0, 52, 54, 6999, 7011, 65535])
@@ -21,7 +21,7 @@ it('has each port of a range, and no other', () => {
   for (const port of [0, 1, 53, 65535]) expect(list.has(...at4('10.10.1.3'), port), `${port}`).toBe(true);
 });
 
-it('has addresses whatever the port', () => {
+it('the address of a service is known whatever the port', () => {
   expect(list.hasAddress(...at4('10.10.1.2'))).toBe(true);
   expect(list.hasAddress(...at4('fd00:1::a0a:109'))).toBe(true);
   for (const other of [
@@ -35,7 +35,7 @@ it('has addresses whatever the port', () => {
   expect(list.has(...at4('10.10.1.4'), 53)).toBe(false);
 });
 
-it('keeps the order', () => {
+it('services keep their order', () => {
   expect(list.count).toBe(5);
   const addresses = [0, 1, 2, 3, 4].map(i => [...list.addresses.subarray(list.addressAt(i)).subarray(0, 4)]);
   expect(addresses).toEqual(
@@ -46,7 +46,7 @@ it('keeps the order', () => {
   expect([list.hasPort(2, 7000), list.hasPort(2, 53)]).toEqual([true, false]);
 });
 
-it('takes the end of an IPv6 address for no IPv4 one, nor the other way round', () => {
+it('the end of an IPv6 address is not taken for an IPv4 address', () => {
   expect(list.hasAddress(...at4('10.10.1.9'))).toBe(false);
   expect(list.hasAddress(...at4('fd00:1::a0a:102'))).toBe(false);
 });

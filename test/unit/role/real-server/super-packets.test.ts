@@ -38,7 +38,7 @@ describe.each(CARRIERS)('super-packets at a real server, %s in IPv%i', (carrier,
 
   const plain = (fields: FamilyFields) => datagramsOf(many(fields)).map(toHex);
 
-  it('marked ones: all their datagrams have the mark, and one ACK answers them', () => {
+  it('a marked super-packet has one ACK, and all its datagrams come from the client', () => {
     const rig = new Rig();
     const counted = rig.counted(() => {
       const marked = many({ from: LB, to: SERVICE, carrier, client: CLIENT });
@@ -49,7 +49,7 @@ describe.each(CARRIERS)('super-packets at a real server, %s in IPv%i', (carrier,
     expect(counted).toEqual({ flows: 1, uoa_got: 4, uoa_saved: 1, packets_delivered: 4 });
   });
 
-  it('of a known flow come from its client, and count as their datagrams', () => {
+  it('a super-packet of a known flow comes from its client, and counts as its datagrams', () => {
     const rig = new Rig();
     rig.send(datagramIn(family, { from: LB, to: SERVICE, carrier, client: CLIENT, payload: [1] }));
     const counted = rig.counted(() => {
@@ -60,7 +60,7 @@ describe.each(CARRIERS)('super-packets at a real server, %s in IPv%i', (carrier,
     expect(counted).toEqual({ uoa_none: 4, packets_delivered: 4 });
   });
 
-  it('of nobody known stay the load balancer’s', () => {
+  it('a super-packet of an unknown flow keeps the load balancer as source', () => {
     const rig = new Rig();
     const counted = rig.counted(() => {
       expect(process(rig, many({ from: LB, to: SERVICE })).datagrams).toEqual(
@@ -70,7 +70,7 @@ describe.each(CARRIERS)('super-packets at a real server, %s in IPv%i', (carrier,
     expect(counted).toEqual({ uoa_none: 4, uoa_miss: 4, packets_delivered: 4 });
   });
 
-  it('of an impossible client count as their datagrams, too', () => {
+  it('a super-packet that names an impossible client counts as its datagrams', () => {
     const rig = new Rig();
     const counted = rig.counted(() => {
       process(
@@ -87,7 +87,7 @@ describe.each(CARRIERS)('super-packets at a real server, %s in IPv%i', (carrier,
     expect(counted).toEqual({ uoa_got: 4, uoa_invalid: 4, packets_delivered: 4 });
   });
 
-  it('of the application go to the load balancer', () => {
+  it('a super-packet of the application goes to the load balancer', () => {
     const rig = new Rig();
     rig.send(datagramIn(family, { from: LB, to: SERVICE, carrier, client: CLIENT, payload: [1] }));
     const counted = rig.counted(() => {
@@ -100,7 +100,7 @@ describe.each(CARRIERS)('super-packets at a real server, %s in IPv%i', (carrier,
     expect(passed).toEqual({ replies_passed: 4 });
   });
 
-  it('count for their flow as their datagrams', () => {
+  it('a super-packet counts for its flow as its datagrams', () => {
     const rig = new Rig();
     process(rig, many({ from: LB, to: SERVICE, carrier, client: CLIENT }));
     process(rig, many({ from: LB, to: SERVICE }));
