@@ -162,7 +162,7 @@ const events: fc.Arbitrary<Event[]> = fc.array(
 /** One connection of the kernel's. */
 interface Connection {
   client: string;
-  trails: number;
+  marksSent: number;
   isAcknowledged: boolean;
 }
 
@@ -171,7 +171,7 @@ class Model {
   readonly counts = readCounters(makeCounters(), LOAD_BALANCER_COUNTERS);
   delivered: string[] = [];
   /** Standalone packets, which go ahead of a batch. */
-  extras: string[] = [];
+  added: string[] = [];
   emitted: string[] = [];
   readonly releases: string[] = [];
   /** By tuple: what the kernel has now, and what the shim saw last. */
@@ -194,7 +194,7 @@ class Model {
   }
 
   connect(lip: string, server: string, client: string): void {
-    this.kernel.set(this.tuple(lip, server), { client, trails: 0, isAcknowledged: false });
+    this.kernel.set(this.tuple(lip, server), { client, marksSent: 0, isAcknowledged: false });
   }
 
   forget(lip: string, server: string): void {
@@ -282,8 +282,8 @@ class Model {
     const connection = this.kernel.get(tuple);
     if (connection === undefined) return undefined;
     this.seen.set(tuple, connection);
-    if (connection.isAcknowledged || connection.trails >= this.marksPerFlow) return undefined;
-    connection.trails++;
+    if (connection.isAcknowledged || connection.marksSent >= this.marksPerFlow) return undefined;
+    connection.marksSent++;
     return connection;
   }
 
@@ -300,7 +300,7 @@ class Model {
   private standalone(lip: string, server: string, client: string): void {
     const { carrier } = this;
     this.counts.marks_standalone++;
-    this.extras.push(toHex(this.make({ from: lip, to: server, carrier, client, dontFragment: true })));
+    this.added.push(toHex(this.make({ from: lip, to: server, carrier, client, dontFragment: true })));
   }
 
   private ack({ lip, server, client, carrier }: Extract<Event, { kind: 'ack' }>): Uint8Array {
@@ -308,7 +308,7 @@ class Model {
     const tuple = this.tuple(lip, server);
     const connection = this.seen.get(tuple);
     counts.packets_seen++;
-    if (connection?.client === client && connection.trails > 0 && carrier === this.carrier) {
+    if (connection?.client === client && connection.marksSent > 0 && carrier === this.carrier) {
       counts.acks_received++;
       if (!connection.isAcknowledged) {
         counts.flows_acked++;
@@ -354,10 +354,10 @@ it('LoadBalancerRole does with random traffic what its model does', () => {
         const flush = () => {
           const { delivered, emitted } = rig.send(...packets);
           expect(delivered).toEqual(model.delivered);
-          expect(emitted).toEqual([...model.extras, ...model.emitted]);
+          expect(emitted).toEqual([...model.added, ...model.emitted]);
           packets = [];
           model.delivered = [];
-          model.extras = [];
+          model.added = [];
           model.emitted = [];
         };
         for (const event of events) {

@@ -297,11 +297,11 @@ class Model {
   /** As from the client, if that is of the load balancer's family, or can be made a packet of its own. */
   private deliverAs(client: string, lb: string, fields: Omit<DatagramFields, 'from'>): void {
     this.counts.packets_delivered++;
-    const isForeign = familyOf(client) !== familyOf(lb);
+    const isOtherFamily = familyOf(client) !== familyOf(lb);
     const packet =
-      isForeign && this.translates
+      isOtherFamily && this.translates
         ? { ...translated(fields), from: client, to: partnerOf(fields.to) }
-        : { ...fields, from: isForeign ? lb : client };
+        : { ...fields, from: isOtherFamily ? lb : client };
     this.delivered.push(toHex(datagram(packet)));
   }
 }

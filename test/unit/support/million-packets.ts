@@ -24,7 +24,7 @@ import { prefix, words } from './wire.js';
 
 const FLOWS = 1000;
 /** Clients of the other family than their packets'. */
-const FOREIGN = {
+const OTHER_FAMILY = {
   4: (i: number) => `[2001:db8::${i}]:5555`,
   6: (i: number) => `192.0.2.${i % 250}:${30_000 + i}`,
 };
@@ -39,14 +39,14 @@ function makePackets(): Uint8Array[] {
       const family = FAMILIES[i % 2];
       const ends = { from: `10.20.0.${i % 4}:${10_000 + i}`, to: '10.10.1.2:53' };
       const client = `${network}.${i % 250}:${20_000 + i}`;
-      const isForeign = i % 50 >= 48;
-      const named = isForeign ? FOREIGN[family](i) : inFamily(family, client);
+      const isOtherFamily = i % 50 >= 48;
+      const named = isOtherFamily ? OTHER_FAMILY[family](i) : inFamily(family, client);
       const carrier = i % 3 === 0 ? 'opp' : 'ipo';
       const payload = new Array<number>(i % 7 === 0 ? 0 : 64).fill(i);
       packets.push(
         datagramIn(family, { ...ends, payload, carrier, named }),
         datagramIn(family, { ...ends, payload: [1, 2, 3] }),
-        datagramIn(family, { from: ends.to, to: isForeign ? ends.from : client, payload }),
+        datagramIn(family, { from: ends.to, to: isOtherFamily ? ends.from : client, payload }),
       );
     }
   }
