@@ -39,9 +39,13 @@ function threadsOf(pid: number): number[] {
   return readdirSync(`/proc/${pid}/task`).map(Number);
 }
 
-/** Whether a thread sleeps in poll(2). */
+/** Whether a thread sleeps in poll(2); one that has just ended does not. */
 function isPolling(thread: number): boolean {
-  return /^(?!.*epoll).*poll/.test(readFileSync(`/proc/${thread}/wchan`, 'utf8'));
+  try {
+    return /^(?!.*epoll).*poll/.test(readFileSync(`/proc/${thread}/wchan`, 'utf8'));
+  } catch {
+    return false;
+  }
 }
 
 /** A configuration file of its own, and the commands that read it; `start` runs it. */
