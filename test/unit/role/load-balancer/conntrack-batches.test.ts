@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { BATCH } from '../../../../src/codec/batch.js';
 import { datagramIn, FAMILIES } from '../../support/families.js';
 import { Rig } from '../../support/load-balancer.js';
+import { toHex } from '../../support/wire.js';
 
 const SERVER = '10.10.1.2:53';
 const lip = (n: number) => `10.10.1.1:${40_000 + n}`;
@@ -92,5 +93,29 @@ describe.each(FAMILIES)('a load balancer asks conntrack, IPv%i', family => {
     rig.send(ack(1), ack(2), ack(1));
     expect(rig.connections.releases).toEqual(names(rig, 1, 2));
     expect(rig.counts()).toMatchObject({ acks_received: 3, flows_acked: 2 });
+  });
+
+  it('a flow that is pushed out in the middle of its batch is learned anew, with its own client', () => {
+    const rig = new Rig({ family, size: { maxFlows: 2, timeoutMs: 60_000 } });
+    for (const n of [0, 1, 2]) rig.connections.track(lip(n), SERVER, `203.0.113.7:${5000 + n}`);
+    rig.send(toServer(0));
+    rig.skip(10);
+    rig.connections.queries.length = 0;
+    const { emitted } = rig.send(toServer(1), toServer(2), toServer(0));
+    expect(rig.connections.queries).toEqual([names(rig, 1, 2), names(rig, 0)]);
+    expect(emitted).toEqual(
+      [1, 2, 0].map(n =>
+        toHex(
+          datagramIn(family, {
+            from: lip(n),
+            to: SERVER,
+            payload: [n],
+            carrier: 'ipo',
+            client: `203.0.113.7:${5000 + n}`,
+          }),
+        ),
+      ),
+    );
+    expect(rig.counts()).toMatchObject({ flows: 2, flows_evicted: 2 });
   });
 });

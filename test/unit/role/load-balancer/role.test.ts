@@ -171,6 +171,13 @@ describe('configure', () => {
     expect(rig.send(arriving(), arriving(), arriving()).emitted).toEqual([mark, mark, asHex()]);
   });
 
+  it('more marks per flow than its record can count are an error', () => {
+    const configure = (marksPerFlow: number) =>
+      rig.role.configure({ carrier: 'ipo', marksPerFlow, ownAddresses: OPTIONS.ownAddresses });
+    expect(() => configure(127)).not.toThrow();
+    expect(() => configure(128)).toThrow(RangeError);
+  });
+
   it('other own addresses hold for the next packet', () => {
     const to = '10.10.1.77:40000';
     const late = ack({ carrier: 'ipo', to });
