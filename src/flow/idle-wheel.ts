@@ -5,6 +5,8 @@
  * A packet does not move its record: it only stamps it. The record is moved to the bucket of its stamp when the hand
  * comes by, so the hot path pays one store, and the hand pays for each record once per timeout.
  *
+ * Several wheels may share the records' links. A record stands in one of them at a time.
+ *
  * A bucket is 1.024 s of last use: a power of two, so that a tick's bucket is a shift. It bounds how long a flow may
  * outlive its timeout, which is counted in seconds; finer buckets would only make the ring longer. Times are ticks
  * (milliseconds, the low 32 bits), so buckets are numbered modulo 2^22.
@@ -15,6 +17,24 @@ const BUCKET_BITS = 10;
 const BUCKET_CYCLE = 2 ** (32 - BUCKET_BITS);
 const HEADER_BYTES = 4;
 
+/** What stands before and behind each record in its bucket. */
+export class IdleLinks {
+  readonly next: Int32Array;
+  readonly previous: Int32Array;
+  /** The slot (bucket number modulo the wheel's size) in whose list a record stands. */
+  readonly slot: Int32Array;
+
+  static byteLength(records: number): number {
+    return records * 12;
+  }
+
+  constructor(buffer: ArrayBufferLike, byteOffset: number, records: number) {
+    this.next = new Int32Array(buffer, byteOffset, records);
+    this.previous = new Int32Array(buffer, byteOffset + records * 4, records);
+    this.slot = new Int32Array(buffer, byteOffset + records * 8, records);
+  }
+}
+
 export class IdleWheel {
   /** How many buckets the ring has. */
   readonly size: number;
@@ -23,7 +43,6 @@ export class IdleWheel {
   private readonly tails: Int32Array;
   private readonly next: Int32Array;
   private readonly previous: Int32Array;
-  /** The slot (bucket number modulo size) in whose list a record stands. */
   private readonly slot: Int32Array;
 
   /** Buckets for idle times of up to `timeoutMs`, the running one and one to spare on either side. */
@@ -31,8 +50,9 @@ export class IdleWheel {
     return 2 ** Math.ceil(Math.log2((timeoutMs >>> BUCKET_BITS) + 4));
   }
 
-  static byteLength(records: number, timeoutMs: number): number {
-    return HEADER_BYTES + IdleWheel.sizeFor(timeoutMs) * 8 + records * 12;
+  /** Bytes that a wheel takes, without the links. */
+  static byteLength(timeoutMs: number): number {
+    return HEADER_BYTES + IdleWheel.sizeFor(timeoutMs) * 8;
   }
 
   static bucketOf(tick: Ticks): number {
@@ -52,18 +72,17 @@ export class IdleWheel {
   constructor(
     buffer: ArrayBufferLike,
     byteOffset: number,
-    records: number,
+    { next, previous, slot }: IdleLinks,
     private readonly timeoutMs: number,
   ) {
     this.size = IdleWheel.sizeFor(timeoutMs);
     const rings = byteOffset + HEADER_BYTES;
-    const lists = rings + this.size * 8;
     this.header = new Int32Array(buffer, byteOffset, 1);
     this.heads = new Int32Array(buffer, rings, this.size);
     this.tails = new Int32Array(buffer, rings + this.size * 4, this.size);
-    this.next = new Int32Array(buffer, lists, records);
-    this.previous = new Int32Array(buffer, lists + records * 4, records);
-    this.slot = new Int32Array(buffer, lists + records * 8, records);
+    this.next = next;
+    this.previous = previous;
+    this.slot = slot;
   }
 
   /** Empties the wheel, with the hand at the bucket of `now`. */
@@ -109,6 +128,12 @@ export class IdleWheel {
   move(record: number, tick: Ticks): void {
     this.remove(record);
     this.append(record, tick);
+  }
+
+  /** Moves a record that was last used at `tick` to that bucket, if it stands in an earlier one and the hand is yet to come. */
+  moveOn(record: number, tick: Ticks): void {
+    const slot = IdleWheel.bucketOf(tick) & (this.size - 1);
+    if (this.slot[record] !== slot && this.isAhead(tick)) this.move(record, tick);
   }
 
   // ---- the hand ------------------------------------------------------------------------------------------

@@ -47,7 +47,9 @@ export const ROLE_FLAGS = 0x0fff;
 export const LIVE = 0x8000;
 /** This record routes the replies. If several flows share client and service, it is the one whose packet arrived last. */
 export const ROUTES_REPLIES = 0x4000;
-const TABLE_FLAGS = LIVE | ROUTES_REPLIES;
+/** The flow has been more than marks: it was answered, or heard without one. */
+const ESTABLISHED = 0x2000;
+const TABLE_FLAGS = LIVE | ROUTES_REPLIES | ESTABLISHED;
 
 export class FlowRecords {
   /** RECORD_WORDS each. */
@@ -112,6 +114,10 @@ export class FlowRecords {
     return (this.words[flow * RECORD_WORDS + CLIENT_PORT] & ROUTES_REPLIES) !== 0;
   }
 
+  isEstablished(flow: FlowId): boolean {
+    return (this.words[flow * RECORD_WORDS + CLIENT_PORT] & ESTABLISHED) !== 0;
+  }
+
   packetCount(flow: FlowId): number {
     return this.words[flow * RECORD_WORDS + PACKETS] >>> 0;
   }
@@ -135,6 +141,10 @@ export class FlowRecords {
   setFlags(flow: FlowId, flags: number): void {
     const at = flow * RECORD_WORDS + CLIENT_PORT;
     this.words[at] = (this.words[at] & ~ROLE_FLAGS) | flags;
+  }
+
+  setEstablished(flow: FlowId): void {
+    this.words[flow * RECORD_WORDS + CLIENT_PORT] |= ESTABLISHED;
   }
 
   setTag(flow: FlowId, tag: number): void {

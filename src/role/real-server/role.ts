@@ -148,6 +148,8 @@ export class RealServerRole implements Role {
     const flow = this.flows.findFlow(packet.addresses, SOURCE_AT, DESTINATION_AT, ports, packet.hint);
     if (flow === NONE && !isBroken && this.settings.isServed(packet))
       counters[Counter.uoa_miss] += packet.datagrams;
+    // One without a mark is more than a flood of marks could send.
+    if (flow !== NONE) this.flows.establish(flow);
     return flow;
   }
 

@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { IdleWheel } from '../../../src/flow/idle-wheel.js';
+import { IdleLinks, IdleWheel } from '../../../src/flow/idle-wheel.js';
 
 function make(records: number, timeout: number): IdleWheel {
-  const wheel = new IdleWheel(new ArrayBuffer(IdleWheel.byteLength(records, timeout)), 0, records, timeout);
+  const links = new IdleLinks(new ArrayBuffer(IdleLinks.byteLength(records)), 0, records);
+  const wheel = new IdleWheel(new ArrayBuffer(IdleWheel.byteLength(timeout)), 0, links, timeout);
   wheel.clear(0);
   return wheel;
 }

@@ -11,6 +11,9 @@ const CLIENT_B = endpoint('203.0.113.7:5555');
 const FLOW_1 = flowKey('10.10.1.1:40000 > 10.10.1.2:53');
 const FLOW_2 = flowKey('10.10.1.1:40001 > 10.10.1.2:53');
 
+const ENDS = int32('0.0.0.0', '10.10.1.2');
+const CLIENT_WORDS = int32('203.0.113.9');
+
 const OPTIONS: TableOptions = { maxFlows: 8, timeoutMs: 10_000, routesReplies: true, seed: 0x5eed };
 
 function make(some: Partial<TableOptions> = {}, now = 0): FlowTable {
@@ -422,6 +425,84 @@ describe('a full table', () => {
     for (let i = 5000; i < 6000; i++) hear(table, flows[i], CLIENT_A, 20_000);
     expect(flows.map(flow => findFlow(table, flow) >= 0)).toEqual(flows.map((_, i) => i >= 1000));
   });
+});
+
+describe('a full flow table, some of whose flows were only ever marked,', () => {
+  /** Flows 1, 2, 3 …, heard one after the other. */
+  const key = (i: number) => flowKey(`10.10.${i >>> 16}.1:${i & 0xffff} > 10.10.1.2:53`);
+
+  it('pushes out the one that was only ever marked, though the other has been idle longer', () => {
+    for (const establish of ['recordReply', 'establish'] as const) {
+      const table = make({ maxFlows: 2, timeoutMs: 100_000 });
+      table[establish](hear(table, FLOW_1, CLIENT_A, 0), 0);
+      hear(table, FLOW_2, CLIENT_A, 5000);
+      hear(table, key(3), CLIENT_A, 9000);
+      expect(
+        [FLOW_1, FLOW_2, key(3)].map(flow => findFlow(table, flow) >= 0),
+        establish,
+      ).toEqual([true, false, true]);
+    }
+  });
+
+  it('pushes out an established one that has been idle for 10 s, if few others were only ever marked', () => {
+    const table = make({ maxFlows: 16, timeoutMs: 100_000 });
+    for (let i = 1; i <= 14; i++) table.recordReply(hear(table, key(i), CLIENT_A, 0), i === 7 ? 0 : 5000);
+    hear(table, key(15), CLIENT_A, 9000);
+    hear(table, key(16), CLIENT_A, 9000);
+    hear(table, key(17), CLIENT_A, 10_000);
+    expect([7, 15, 16, 17].map(i => findFlow(table, key(i)) >= 0)).toEqual([false, true, true, true]);
+    // Now there are three of 16: more than their part.
+    hear(table, key(18), CLIENT_A, 20_000);
+    expect([15, 16, 17, 18].map(i => findFlow(table, key(i)) >= 0)).toEqual([false, true, true, true]);
+  });
+
+  it('forgets both kinds when their time is over', () => {
+    const table = make();
+    table.recordReply(hear(table, FLOW_1), 0);
+    hear(table, FLOW_2);
+    expect(expireAll(table, 11_024)).toBe(2);
+    expect(table.count).toBe(0);
+  });
+
+  it.each([
+    ['one after the other', 1000, 50],
+    ['all of them at once', 5000, 1],
+  ])('keeps every flow in use for 60 s under a flood of marks, used %s', (_, gapMs, parts) => {
+    const maxFlows = 5000;
+    const table = make({ maxFlows, timeoutMs: 360_000 });
+    for (let i = 1; i <= maxFlows; i++) table.recordReply(hear(table, key(i), CLIENT_A, 0), 0);
+    const active = Array.from({ length: 1000 }, (_, i) => findFlow(table, key(i + 1)));
+    // A bucket later: within one there is no order.
+    for (const flow of active) table.recordReply(flow, 2000);
+    let next = maxFlows + 1;
+    for (let now = 2020; now <= 65_000; now += 20) {
+      table.expire(now, 128);
+      for (let i = 0; i < active.length; i++)
+        if (now % gapMs === (i % parts) * 20) table.recordReply(active[i], now);
+      if (now >= 5000) for (let i = 0; i < 20; i++) learnOnly(table, next++, now);
+    }
+    expect(active.filter((flow, i) => findFlow(table, key(i + 1)) !== flow)).toHaveLength(0);
+  });
+
+  it('evicts idle flows and none of those in use behind which they wait', () => {
+    const maxFlows = 5000;
+    const table = make({ maxFlows, timeoutMs: 360_000 });
+    // The oldest bucket holds 4000 flows, all used since. Behind them wait those that were idle.
+    const active = Array.from({ length: 4000 }, (_, i) => hear(table, key(i + 1), CLIENT_A, 0));
+    for (let i = 4001; i <= 4600; i++) hear(table, key(i), CLIENT_A, 3000);
+    for (let i = 1; i <= 4600; i++) table.establish(findFlow(table, key(i)));
+    for (const flow of active) table.recordReply(flow, 20_000);
+    for (let i = 4601; i <= 5600; i++) table.establish(hear(table, key(i), CLIENT_A, 20_000));
+    const gone = Array.from({ length: 5600 }, (_, i) => i + 1).filter(i => findFlow(table, key(i)) === NONE);
+    expect([gone.length, gone[0], gone.at(-1)]).toEqual([600, 4001, 4600]);
+  });
+
+  /** A mark for a new flow, without the slow helpers. */
+  function learnOnly(table: FlowTable, i: number, now: number): void {
+    ENDS[3] = i >>> 16;
+    const client = { words: CLIENT_WORDS, port: i & 0xffff };
+    table.recordInbound(table.learn(ENDS, 0, 4, flowPorts(i & 0xffff, 53), client, 0, now).flow, now);
+  }
 });
 
 describe('the memory of a flow table', () => {

@@ -61,7 +61,13 @@ export interface ModelFlow {
   lastUsed: number;
   packets: number;
   replies: number;
+  /** Whether it has been more than marks. */
+  established: boolean;
 }
+
+/** What README and table.ts say of evictions. */
+const IDLE_MS = 10_000;
+const MARKED_PART = 8;
 
 export class FlowModel {
   readonly flows = new Map<string, ModelFlow>();
@@ -87,7 +93,15 @@ export class FlowModel {
   learn(key: FlowKey, client: Endpoint, flags: number, time: number): 'added' | 'refreshed' | 'replaced' {
     const known = this.get(key);
     if (known === undefined) {
-      this.flows.set(FlowModel.id(key), { key, client, flags, lastUsed: time, packets: 0, replies: 0 });
+      const counts = { packets: 0, replies: 0 };
+      this.flows.set(FlowModel.id(key), {
+        key,
+        client,
+        flags,
+        lastUsed: time,
+        ...counts,
+        established: false,
+      });
       return 'added';
     }
     known.flags = flags;
@@ -106,6 +120,22 @@ export class FlowModel {
   recordReply(flow: ModelFlow, time: number): void {
     flow.lastUsed = time;
     flow.replies++;
+    flow.established = true;
+  }
+
+  /** Those that may be evicted from a full table of `maxFlows`: the longest idle of the kind whose turn it is. */
+  evictable(maxFlows: number, time: number): ModelFlow[] {
+    const longestIdle = (established: boolean): ModelFlow[] => {
+      const flows = [...this.flows.values()].filter(flow => flow.established === established);
+      const first = Math.min(...flows.map(flow => flow.lastUsed));
+      return flows.filter(flow => flow.lastUsed === first);
+    };
+    const [marked, established] = [longestIdle(false), longestIdle(true)];
+    if (marked.length === 0 || established.length === 0) return [...marked, ...established];
+    const areMany =
+      [...this.flows.values()].filter(flow => !flow.established).length > maxFlows / MARKED_PART;
+    const isActive = time - established[0].lastUsed < IDLE_MS;
+    return areMany || isActive || marked[0].lastUsed < established[0].lastUsed ? marked : established;
   }
 
   forget(flow: ModelFlow): void {
