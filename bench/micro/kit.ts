@@ -33,6 +33,7 @@ export interface Kit {
 
 /** As the daemon makes them: shared memory, in large pages where the kernel has them. */
 export function makeKit(family: Family = 4): Kit {
+  const timeout = { unansweredMs: TIMEOUT_MS, answeredMs: TIMEOUT_MS };
   const table = { maxFlows: MAX_FLOWS, timeoutMs: TIMEOUT_MS, routesReplies: true, seed: 1 };
   const memory = new SharedArrayBuffer(FlowTable.byteLength(table));
   native.adviseHugePages(new Uint8Array(memory));
@@ -41,7 +42,7 @@ export function makeKit(family: Family = 4): Kit {
   const prefix = { words: [...NETWORK[family], LIP_NETWORK], length: 96 + 8 };
   const server = [...NETWORK[family], RIP];
   const options = {
-    loadBalancers: [{ prefix, ack: true, deliverEmpty: false }],
+    loadBalancers: [{ prefix, ack: true, deliverEmpty: false, timeout }],
     services: [{ words: server, from: RPORT, to: RPORT }],
     ownAddresses: [],
     wildcardSources: [server],

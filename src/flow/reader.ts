@@ -84,7 +84,10 @@ export class FlowReader {
       packets: records.packetCount(flow),
       replies: records.replyCount(flow),
       // A packet may have come after the reader looked at the clock.
-      idleMs: Math.max(0, records.idleMs(flow, now) | 0),
+      idleMs: Math.max(
+        0,
+        Math.min((now - records.lastInbound(flow)) | 0, (now - records.lastReply(flow)) | 0),
+      ),
     };
   }
 }

@@ -38,7 +38,7 @@ export const CLIENT = 8;
 export const PORTS = 12;
 /** The client's port in the high half, flags in the low one. */
 export const CLIENT_PORT = 13;
-const LAST_USED = 14;
+const LAST_INBOUND = 14;
 const PACKETS = 15;
 export const RECORD_WORDS = 16;
 
@@ -49,24 +49,32 @@ export const LIVE = 0x8000;
 export const ROUTES_REPLIES = 0x4000;
 /** The flow has been more than marks: it was answered, or heard without one. */
 const ESTABLISHED = 0x2000;
-const TABLE_FLAGS = LIVE | ROUTES_REPLIES | ESTABLISHED;
+/** Packets went both ways for a while (`setLasting`). */
+const LASTING = 0x1000;
+const TABLE_FLAGS = LIVE | ROUTES_REPLIES | ESTABLISHED | LASTING;
+
+/** Two words for each record beside the 64 bytes: how many replies, and the tick of the last one. */
+const REPLY_WORDS = 2;
+const LAST_REPLY = 1;
+/** Half of what 32 bits of ticks tell apart, and half again: no idle time is said to be longer. */
+const LONGEST_MS = 2 ** 30;
 
 export class FlowRecords {
   /** RECORD_WORDS each. */
   readonly words: Int32Array;
-  private readonly replies: Uint32Array;
+  private readonly replies: Int32Array;
   private readonly tags: Int32Array;
 
   /** Bytes that this many records take. */
   static byteLength(count: number): number {
-    return count * (RECORD_WORDS + 2) * 4;
+    return count * (RECORD_WORDS + REPLY_WORDS + 1) * 4;
   }
 
   constructor(buffer: ArrayBufferLike, byteOffset: number, count: number) {
     const end = byteOffset + count * RECORD_WORDS * 4;
     this.words = new Int32Array(buffer, byteOffset, count * RECORD_WORDS);
-    this.replies = new Uint32Array(buffer, end, count);
-    this.tags = new Int32Array(buffer, end + count * 4, count);
+    this.replies = new Int32Array(buffer, end, count * REPLY_WORDS);
+    this.tags = new Int32Array(buffer, end + count * REPLY_WORDS * 4, count);
   }
 
   // ---- reading -------------------------------------------------------------------------------------------
@@ -123,17 +131,33 @@ export class FlowRecords {
   }
 
   replyCount(flow: FlowId): number {
-    return this.replies[flow];
+    return this.replies[flow * REPLY_WORDS] >>> 0;
   }
 
-  /** The tick of the last packet either way. */
-  lastUsed(flow: FlowId): number {
-    return this.words[flow * RECORD_WORDS + LAST_USED];
+  /** The tick of the last packet from the load balancer. */
+  lastInbound(flow: FlowId): Ticks {
+    return this.words[flow * RECORD_WORDS + LAST_INBOUND];
+  }
+
+  /** The tick of the last reply; of the flow's beginning if there was none. */
+  lastReply(flow: FlowId): Ticks {
+    return this.replies[flow * REPLY_WORDS + LAST_REPLY];
+  }
+
+  /** The tick of the last packet either way; neither came after `now`. */
+  lastUsed(flow: FlowId, now: Ticks): Ticks {
+    const inbound = this.lastInbound(flow);
+    const reply = this.lastReply(flow);
+    return (now - reply) >>> 0 < (now - inbound) >>> 0 ? reply : inbound;
+  }
+
+  isLasting(flow: FlowId): boolean {
+    return (this.words[flow * RECORD_WORDS + CLIENT_PORT] & LASTING) !== 0;
   }
 
   /** Milliseconds since the last packet either way. */
   idleMs(flow: FlowId, now: Ticks): number {
-    return (now - this.lastUsed(flow)) >>> 0;
+    return (now - this.lastUsed(flow, now)) >>> 0;
   }
 
   // ---- writing -------------------------------------------------------------------------------------------
@@ -147,19 +171,30 @@ export class FlowRecords {
     this.words[flow * RECORD_WORDS + CLIENT_PORT] |= ESTABLISHED;
   }
 
+  /** Notes whether packets of the flow's client have gone both ways for a while. */
+  setLasting(flow: FlowId, isLasting: boolean): void {
+    const at = flow * RECORD_WORDS + CLIENT_PORT;
+    if (isLasting) this.words[at] |= LASTING;
+    else this.words[at] &= ~LASTING;
+  }
+
   setTag(flow: FlowId, tag: number): void {
     this.tags[flow] = tag;
   }
 
   addPackets(flow: FlowId, now: Ticks, datagrams: number): void {
     const base = flow * RECORD_WORDS;
-    this.words[base + LAST_USED] = now;
+    this.words[base + LAST_INBOUND] = now;
     this.words[base + PACKETS] += datagrams;
   }
 
   addReplies(flow: FlowId, now: Ticks, datagrams: number): void {
-    this.words[flow * RECORD_WORDS + LAST_USED] = now;
-    this.replies[flow] += datagrams;
+    const at = flow * REPLY_WORDS;
+    this.replies[at] += datagrams;
+    this.replies[at + LAST_REPLY] = now;
+    // A flow that only replies keep alive for weeks: its last inbound packet must not seem to be a new one in the end.
+    const inboundAt = flow * RECORD_WORDS + LAST_INBOUND;
+    if (((now - this.words[inboundAt]) | 0) > LONGEST_MS) this.words[inboundAt] = now - LONGEST_MS;
   }
 
   // ---- beginning and end of a flow -----------------------------------------------------------------------
@@ -179,9 +214,10 @@ export class FlowRecords {
     copyAddress(words, serverAt, records, base + SERVER);
     records[base + PORTS] = ports;
     records[base + CLIENT_PORT] = LIVE;
-    records[base + LAST_USED] = now;
+    records[base + LAST_INBOUND] = now;
     records[base + PACKETS] = 0;
-    this.replies[flow] = 0;
+    this.replies[flow * REPLY_WORDS] = 0;
+    this.replies[flow * REPLY_WORDS + LAST_REPLY] = now;
   }
 
   /** Gives a flow a client, and the role's flags that go with it. */

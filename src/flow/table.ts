@@ -183,16 +183,16 @@ export class FlowTable {
   /** Counts a packet the other way, of so many datagrams, and refreshes its flow. */
   recordReply(flow: FlowId, now: Ticks, datagrams = 1): void {
     this.records.addReplies(flow, now, datagrams);
-    if (!this.records.isEstablished(flow)) this.establish(flow);
+    if (!this.records.isEstablished(flow)) this.establish(flow, now);
   }
 
   /** Says that a flow has been more than marks: from now on others are evicted before it. */
-  establish(flow: FlowId): void {
+  establish(flow: FlowId, now: Ticks): void {
     const { records, header } = this;
     if (records.isEstablished(flow)) return;
     this.marked.remove(flow);
     records.setEstablished(flow);
-    this.established.append(flow, records.lastUsed(flow));
+    this.established.append(flow, records.lastUsed(flow, now));
     header[ESTABLISHED_COUNT]++;
   }
 
@@ -221,7 +221,7 @@ export class FlowTable {
     const { learned } = this;
     const known = this.flowIndex.find(words, lipAt, serverAt, ports);
     learned.evicted = known === NONE && this.count >= this.maxFlows;
-    if (known === NONE) this.sort(SORTED_PER_FLOW);
+    if (known === NONE) this.sort(now, SORTED_PER_FLOW);
     if (learned.evicted) this.evict(now);
     if (known === NONE) {
       learned.flow = this.add(words, lipAt, serverAt, ports, client, flags, now);
@@ -301,7 +301,7 @@ export class FlowTable {
   /** Looks at up to `budget` records or empty buckets, forgets those idle too long, and says how many; sorts as many. */
   expire(now: Ticks, budget: number): number {
     const { records, timeoutMs } = this;
-    this.sort(budget);
+    this.sort(now, budget);
     let expired = 0;
     let left = budget;
     for (let wheel = this.marked; ; wheel = this.established) {
@@ -312,7 +312,7 @@ export class FlowTable {
         else if (records.idleMs(flow, now) >= timeoutMs) {
           this.forget(flow);
           expired++;
-        } else wheel.move(flow, records.lastUsed(flow));
+        } else wheel.move(flow, records.lastUsed(flow, now));
       }
       if (wheel === this.established) return expired;
     }
@@ -358,10 +358,10 @@ export class FlowTable {
       for (let flow = wheel.head(wheel.hand); flow !== NONE && left > 0; left--) {
         const following = wheel.after(flow);
         if (longest === NONE || records.idleMs(flow, now) > records.idleMs(longest, now)) longest = flow;
-        wheel.moveOn(flow, records.lastUsed(flow));
+        wheel.moveOn(flow, records.lastUsed(flow, now));
         flow = following;
       }
-    } while (left > 0 && wheel.isAhead(records.lastUsed(longest)));
+    } while (left > 0 && wheel.isAhead(records.lastUsed(longest, now)));
     return longest;
   }
 
@@ -369,13 +369,13 @@ export class FlowTable {
    * Sorts the next records if the table is nearly full. They are taken in the order of memory, which costs far less than
    * following links. In a full table each is sorted once per maxFlows / SORTED_PER_FLOW new flows, if not earlier.
    */
-  private sort(budget: number): void {
+  private sort(now: Ticks, budget: number): void {
     const { records, header, count, extent, maxFlows } = this;
     if (count < maxFlows - maxFlows / SORTING_FROM) return;
     for (let left = Math.min(budget, maxFlows); left > 0; left--) {
       const flow = header[SORTED] < extent ? header[SORTED] : 0;
       header[SORTED] = flow + 1;
-      if (records.isLive(flow)) this.wheelOf(flow).moveOn(flow, records.lastUsed(flow));
+      if (records.isLive(flow)) this.wheelOf(flow).moveOn(flow, records.lastUsed(flow, now));
     }
   }
 }

@@ -26,6 +26,7 @@ export const REAL_SERVER_COUNTERS = [
   'lookup_miss',
   'fragments_held',
   'fragments_dropped',
+  'uoa_replaced',
 ] as const;
 
 export type RealServerCounter = (typeof REAL_SERVER_COUNTERS)[number];

@@ -1,14 +1,25 @@
 /** The two lists that a real server must have: the sources whose marks count, and the application's sockets. */
 import { prefix, readPrefix, readUnicast, unicastAddress } from './addresses.js';
-import { list, mapping, repeated, valueIn } from './collections.js';
+import { isMapping, list, mapping, repeated, valueIn } from './collections.js';
 import type { Fault } from './faults.js';
 import { overlap, type PortRange, ports, readPorts } from './ports.js';
-import { trueOrFalse } from './rules.js';
+import { trueOrFalse, type ValueRule, wholeNumber } from './rules.js';
+
+/** At least a margin for the way and some seconds more. */
+const seconds = wholeNumber(5, 86_400, 'whole seconds');
+const EXAMPLE = '{ unanswered: 30, answered: 120 }';
+const phases = mapping({ unanswered: seconds, answered: seconds }, [], EXAMPLE);
+
+/** One number, or conntrack's two. */
+const timeout: ValueRule = (key, value) => {
+  if (isMapping(value)) return phases(key, value);
+  return seconds(key, value).map(fault => ({ ...fault, allowed: `${fault.allowed}, or ${EXAMPLE}` }));
+};
 
 export const loadBalancers = list(
   mapping(
-    { prefix, ack: trueOrFalse, deliverEmpty: trueOrFalse },
-    ['ack', 'deliverEmpty'],
+    { prefix, ack: trueOrFalse, deliverEmpty: trueOrFalse, timeout },
+    ['ack', 'deliverEmpty', 'timeout'],
     '{ prefix: 10.10.1.0/24 }',
   ),
   'a list of the load balancers, at least one, such as [{ prefix: 10.10.1.0/24 }]',

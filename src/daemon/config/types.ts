@@ -60,6 +60,8 @@ export interface LoadBalancerSource {
   prefix: string;
   ack: boolean;
   deliverEmpty: boolean;
+  /** Seconds after which it may give a flow's LIP:lport to another client; the same in both phases for most of them. */
+  timeout: { unansweredSeconds: number; answeredSeconds: number };
 }
 
 /** The application's own sockets. */

@@ -1,7 +1,17 @@
 /** From the values that convict has put together and checked to the configuration. */
 import { readUnicast, withLength } from './addresses.js';
 import { type PortRange, readPort, readPorts } from './ports.js';
-import type { Config, LoadBalancerConfig, RealServerConfig, RoleName, Schedule } from './types.js';
+import type {
+  Config,
+  LoadBalancerConfig,
+  LoadBalancerSource,
+  RealServerConfig,
+  RoleName,
+  Schedule,
+} from './types.js';
+
+/** What our own load balancer gives its flows. */
+const DEFAULT_TIMEOUT_SECONDS = 360;
 
 /**
  * The values as they were written, by the schema's keys: elements may lack what has a default, and keys without a
@@ -14,7 +24,7 @@ export interface Values {
   control: { socket: string | null };
   routing: Omit<Config['routing'], 'fwmark'> & { mark: number };
   realServer: Pick<RealServerConfig, 'interface' | 'maxFlows' | 'nat64'> & {
-    loadBalancers: { prefix: string; ack?: boolean; deliverEmpty?: boolean }[] | null;
+    loadBalancers: WrittenSource[] | null;
     services: { address: string; port: string | number }[] | null;
     flowTimeout: number;
   };
@@ -23,6 +33,13 @@ export interface Values {
     services: WrittenService[] | null;
     flowTimeout: number;
   };
+}
+
+interface WrittenSource {
+  prefix: string;
+  ack?: boolean;
+  deliverEmpty?: boolean;
+  timeout?: number | { unanswered: number; answered: number };
 }
 
 interface WrittenService {
@@ -50,11 +67,7 @@ export function complete({ role, tun, log, control, routing, realServer, loadBal
 function completeRealServer(values: Values['realServer']): RealServerConfig {
   return {
     interface: values.interface,
-    loadBalancers: (values.loadBalancers ?? []).map(({ prefix, ack = true, deliverEmpty = false }) => ({
-      prefix: withLength(prefix),
-      ack,
-      deliverEmpty,
-    })),
+    loadBalancers: (values.loadBalancers ?? []).map(completeSource),
     services: (values.services ?? []).map(({ address, port }) => ({
       address: oneSpelling(address),
       ...(readPorts(port) as PortRange),
@@ -63,6 +76,17 @@ function completeRealServer(values: Values['realServer']): RealServerConfig {
     maxFlows: values.maxFlows,
     nat64: values.nat64,
   };
+}
+
+function completeSource({
+  prefix,
+  ack = true,
+  deliverEmpty = false,
+  timeout = DEFAULT_TIMEOUT_SECONDS,
+}: WrittenSource): LoadBalancerSource {
+  const [unansweredSeconds, answeredSeconds] =
+    typeof timeout === 'number' ? [timeout, timeout] : [timeout.unanswered, timeout.answered];
+  return { prefix: withLength(prefix), ack, deliverEmpty, timeout: { unansweredSeconds, answeredSeconds } };
 }
 
 function completeLoadBalancer(values: Values['loadBalancer']): LoadBalancerConfig {

@@ -61,7 +61,15 @@ function roleSettings(
   { ownAddresses, broadcastAddresses }: LocalAddresses,
 ): RoleSettings {
   const options = {
-    loadBalancers: loadBalancers.map(lb => ({ ...lb, prefix: parsePrefix(lb.prefix) })),
+    loadBalancers: loadBalancers.map(({ prefix, ack, deliverEmpty, timeout }) => ({
+      prefix: parsePrefix(prefix),
+      ack,
+      deliverEmpty,
+      timeout: {
+        unansweredMs: timeout.unansweredSeconds * 1000,
+        answeredMs: timeout.answeredSeconds * 1000,
+      },
+    })),
     services: services.map(({ address, from, to }) => ({ words: parseAddress(address), from, to })),
     ownAddresses: [...ownAddresses, ...broadcastAddresses],
     wildcardSources: sources.map(({ source }) => parseAddress(source)),

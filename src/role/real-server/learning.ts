@@ -8,6 +8,7 @@ import { OTHER_FAMILY } from '../flow-flags.js';
 import { MarkedClient } from '../marked-client.js';
 import { isImpossible } from './clients.js';
 import type { RealServerSettings } from './settings.js';
+import type { Validity } from './validity.js';
 
 export class Learning {
   private readonly client = new MarkedClient();
@@ -15,6 +16,7 @@ export class Learning {
   constructor(
     private readonly settings: RealServerSettings,
     private readonly flows: FlowTable,
+    private readonly validity: Validity,
     private readonly counters: Counters,
   ) {}
 
@@ -38,7 +40,11 @@ export class Learning {
     const ports = flowPorts(packet.sourcePort, packet.destinationPort);
     const flags = packet.carrier | (client.v6 === packet.v6 ? 0 : OTHER_FAMILY);
     const learned = flows.learn(packet.addresses, SOURCE_AT, DESTINATION_AT, ports, client, flags, now);
-    if (learned.outcome !== LearnOutcome.refreshed) counters[Counter.uoa_saved]++;
+    if (learned.outcome !== LearnOutcome.refreshed) {
+      counters[Counter.uoa_saved]++;
+      this.validity.begin(learned.flow, now);
+    }
+    if (learned.outcome === LearnOutcome.replaced) counters[Counter.uoa_replaced]++;
     if (learned.evicted) counters[Counter.flows_evicted]++;
     counters[Counter.flows] = flows.count;
     return learned.flow;

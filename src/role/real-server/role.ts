@@ -29,10 +29,12 @@ import { Nat64 } from './nat64.js';
 import { Prefetch } from './prefetch.js';
 import { Replies } from './replies.js';
 import { type RealServerOptions, RealServerSettings, type TrustedLoadBalancer } from './settings.js';
+import { Validity } from './validity.js';
 
 export class RealServerRole implements Role {
   private readonly settings: RealServerSettings;
   private readonly ahead: Prefetch;
+  private readonly validity: Validity;
   private readonly learning: Learning;
   private readonly nat64: Nat64;
   private readonly replies: Replies;
@@ -48,7 +50,8 @@ export class RealServerRole implements Role {
   ) {
     this.settings = new RealServerSettings(options);
     this.ahead = new Prefetch(flows);
-    this.learning = new Learning(this.settings, flows, counters);
+    this.validity = new Validity(flows);
+    this.learning = new Learning(this.settings, flows, this.validity, counters);
     this.nat64 = new Nat64(this.settings, flows);
     this.replies = new Replies(this.settings, flows);
     this.fragments = new Fragments(seed);
@@ -129,7 +132,8 @@ export class RealServerRole implements Role {
 
   private receiveFrom(packet: Packet, lb: TrustedLoadBalancer, now: Ticks, outbox: Outbox): Verdict {
     const isMarked = packet.mark === Mark.found;
-    const flow = isMarked ? this.learning.learn(packet, now) : this.findFlow(packet);
+    const flow = isMarked ? this.learning.learn(packet, now) : this.findFlow(packet, lb, now);
+    if (flow !== NONE) this.validity.hear(flow, lb.timeout, now);
     if (flow !== NONE) this.flows.recordInbound(flow, now, packet.datagrams);
     if (isMarked && flow !== NONE && lb.ack) outbox.add(writeAck(packet, packet.view, outbox.offset));
     if (isMarked && packet.payloadLength === 0 && !lb.deliverEmpty) {
@@ -139,18 +143,20 @@ export class RealServerRole implements Role {
     return this.deliver(packet, flow);
   }
 
-  /** The flow of a packet without a mark, or with a broken one. */
-  private findFlow(packet: Packet): FlowId {
-    const { counters } = this;
+  /** The flow of a packet without a mark, or with a broken one; NONE too if it may be another client's by now. */
+  private findFlow(packet: Packet, lb: TrustedLoadBalancer, now: Ticks): FlowId {
+    const { counters, flows } = this;
     const isBroken = packet.mark === Mark.broken;
     counters[isBroken ? Counter.uoa_invalid : Counter.uoa_none] += packet.datagrams;
     const ports = flowPorts(packet.sourcePort, packet.destinationPort);
-    const flow = this.flows.findFlow(packet.addresses, SOURCE_AT, DESTINATION_AT, ports, packet.hint);
-    if (flow === NONE && !isBroken && this.settings.isServed(packet))
-      counters[Counter.uoa_miss] += packet.datagrams;
-    // One without a mark is more than a flood of marks could send.
-    if (flow !== NONE) this.flows.establish(flow);
-    return flow;
+    const flow = flows.findFlow(packet.addresses, SOURCE_AT, DESTINATION_AT, ports, packet.hint);
+    if (flow !== NONE && this.validity.holds(flow, lb.timeout, now)) {
+      // One without a mark is more than a flood of marks could send.
+      flows.establish(flow, now);
+      return flow;
+    }
+    if (!isBroken && this.settings.isServed(packet)) counters[Counter.uoa_miss] += packet.datagrams;
+    return NONE;
   }
 
   // ---- 3. delivery ---------------------------------------------------------------------------------------

@@ -11,6 +11,14 @@ export interface TrustedLoadBalancer {
   ack: boolean;
   /** Whether it puts marks into empty datagrams, so that those aren't standalone packets. */
   deliverEmpty: boolean;
+  timeout: FlowTimeout;
+}
+
+/** After how long without a packet a load balancer may give a flow's LIP:lport to another client, in milliseconds. */
+export interface FlowTimeout {
+  unansweredMs: number;
+  /** Of a flow whose packets go both ways. */
+  answeredMs: number;
 }
 
 /** Plain data: it goes from thread to thread. */

@@ -132,7 +132,7 @@ class Run {
       case 'establish': {
         const record = findFlow(table, KEYS[step.key]);
         const flow = model.get(KEYS[step.key]);
-        if (record !== NONE) table.establish(record);
+        if (record !== NONE) table.establish(record, now);
         if (flow !== undefined) flow.established = true;
         return;
       }

@@ -9,7 +9,7 @@ import type { CarrierName } from '../../../src/codec/carriers.js';
 import { makeCounters, REAL_SERVER_COUNTERS, readCounters } from '../../../src/role/counters.js';
 import { CROWD } from '../../unit/support/crowd.js';
 import { FAMILIES, type Family, inFamily } from '../../unit/support/families.js';
-import { FlowModel } from '../../unit/support/flow-model.js';
+import { type FlowKey, FlowModel, type ModelFlow } from '../../unit/support/flow-model.js';
 import { OPTIONS, Rig } from '../../unit/support/real-server.js';
 import {
   type DatagramFields,
@@ -52,7 +52,12 @@ const IMPOSSIBLE = [
   '[::ffff:cb00:7107]:5',
 ];
 
-/** As the rig is set up. */
+/** The clients of these are over after 3 s: two less than their time-out. */
+const SHORT = { unansweredMs: 5000, answeredMs: 5000 };
+const isShort = (lb: string) => /^(10\.20\.|\[fd00:20:)/.test(lb);
+
+/** As the rig is set up, but for that. */
+const LOAD_BALANCERS = OPTIONS.loadBalancers.map(lb => (lb.ack ? lb : { ...lb, timeout: SHORT }));
 const hasAck = (lb: string) => !/^(10\.20\.|\[fd00:20:)/.test(lb);
 const deliversEmpty = (lb: string) => /^(10\.30\.|\[fd00:30:)/.test(lb);
 const isWildcard = (address: string) => ['10.10.1.2', 'fd00:1::2'].includes(address);
@@ -162,7 +167,10 @@ const events: fc.Arbitrary<Event[]> = fc.array(
         to: fc.constantFrom('us' as const, 'out' as const, 'nobody' as const),
       }),
     },
-    { weight: 1, arbitrary: fc.record({ kind: fc.constant('wait' as const), ms: fc.nat(500) }) },
+    {
+      weight: 1,
+      arbitrary: fc.record({ kind: fc.constant('wait' as const), ms: fc.oneof(fc.nat(500), fc.nat(5000)) }),
+    },
   ),
   { maxLength: 60 },
 );
@@ -174,6 +182,8 @@ class Model {
   delivered: string[] = [];
   acks: string[] = [];
   emitted: string[] = [];
+  /** Milliseconds since the beginning. */
+  time = 0;
   /** Packets that went nowhere, by right. */
   gone = 0;
 
@@ -220,6 +230,13 @@ class Model {
     }
   }
 
+  /** A flow whose client is surely the same still. */
+  private valid(key: FlowKey): ModelFlow | undefined {
+    const flow = this.flows.get(key);
+    if (flow === undefined || !isShort(textOf(key.lb))) return flow;
+    return this.time - flow.lastInbound < 3000 ? flow : undefined;
+  }
+
   private inbound({ kind, lb, server, client, fields }: Extract<Event, { lb: string }>): Uint8Array {
     const { flows, counts } = this;
     const key = { lb: endpoint(lb), server: endpoint(server) };
@@ -227,8 +244,8 @@ class Model {
     const isServed = !Object.values(UNSERVED).includes(server);
     if (kind === 'unmarked') {
       counts.uoa_none++;
-      const known = flows.get(key);
-      if (known !== undefined) flows.recordInbound(known, 0);
+      const known = this.valid(key);
+      if (known !== undefined) flows.recordInbound(known, this.time);
       else if (isServed) counts.uoa_miss++;
       this.deliverAs(known === undefined ? lb : textOf(known.client), lb, rest);
       return datagram({ ...rest, from: lb });
@@ -238,9 +255,11 @@ class Model {
     counts.uoa_got++;
     const possible = isServed && !IMPOSSIBLE.includes(client);
     if (possible) {
-      if (flows.learn(key, endpoint(client), 0, 0) !== 'refreshed') counts.uoa_saved++;
+      const outcome = flows.learn(key, endpoint(client), 0, this.time);
+      if (outcome !== 'refreshed') counts.uoa_saved++;
+      if (outcome === 'replaced') counts.uoa_replaced++;
       const flow = flows.get(key);
-      if (flow !== undefined) flows.recordInbound(flow, 0);
+      if (flow !== undefined) flows.recordInbound(flow, this.time);
       if (hasAck(lb)) {
         counts.uoa_ack_sent++;
         const { carrier } = marked(fields, lb);
@@ -257,8 +276,8 @@ class Model {
   /** A mark of a length that there is none of: an option stays in the packet, opp comes off. */
   private broken({ lb, server, fields }: Extract<Event, { lb: string }>): Uint8Array {
     const { flows, counts } = this;
-    const known = flows.get({ lb: endpoint(lb), server: endpoint(server) });
-    if (known !== undefined) flows.recordInbound(known, 0);
+    const known = this.valid({ lb: endpoint(lb), server: endpoint(server) });
+    if (known !== undefined) flows.recordInbound(known, this.time);
     counts.uoa_invalid++;
     const isOpp = fields.carrier === 'opp';
     const mark = [31, 12, ...payloadOf(10)];
@@ -283,7 +302,7 @@ class Model {
     for (const candidate of candidates) {
       const owner = flows.owner(endpoint(candidate), endpoint(to));
       if (owner === undefined) continue;
-      flows.recordReply(owner, 0);
+      flows.recordReply(owner, this.time);
       counts.replies_translated++;
       const fields = familyOf(candidate) === familyOf(from) ? rest : translated(rest);
       this.emitted.push(toHex(datagram({ ...fields, from: candidate, to: textOf(owner.key.lb) })));
@@ -349,8 +368,9 @@ it('RealServerRole does with random traffic what its model does', () => {
       fc.integer(),
       fc.oneof({ weight: 3, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.constant(CROWD) }),
       (events, translates, batch, start, crowd) => {
-        const size = { maxFlows: 100 + crowd, timeoutMs: 60_000 };
-        const rig = new Rig({ start, size, crowd, options: { ...OPTIONS, translates } });
+        const size = { maxFlows: 100 + crowd, timeoutMs: 3_600_000 };
+        const options = { ...OPTIONS, loadBalancers: LOAD_BALANCERS, translates };
+        const rig = new Rig({ start, size, crowd, options });
         const model = new Model(translates);
         let packets: Uint8Array[] = [];
         let sent = 0;
@@ -371,6 +391,7 @@ it('RealServerRole does with random traffic what its model does', () => {
           if (event.kind === 'wait') {
             flush();
             rig.wait(event.ms);
+            model.time += event.ms;
             continue;
           }
           packets.push(model.take(event));

@@ -490,9 +490,9 @@ describe('a full flow table, some of whose flows were only ever marked,', () => 
     // The oldest bucket holds 4000 flows, all used since. Behind them wait those that were idle.
     const active = Array.from({ length: 4000 }, (_, i) => hear(table, key(i + 1), CLIENT_A, 0));
     for (let i = 4001; i <= 4600; i++) hear(table, key(i), CLIENT_A, 3000);
-    for (let i = 1; i <= 4600; i++) table.establish(findFlow(table, key(i)));
+    for (let i = 1; i <= 4600; i++) table.establish(findFlow(table, key(i)), 3000);
     for (const flow of active) table.recordReply(flow, 20_000);
-    for (let i = 4601; i <= 5600; i++) table.establish(hear(table, key(i), CLIENT_A, 20_000));
+    for (let i = 4601; i <= 5600; i++) table.establish(hear(table, key(i), CLIENT_A, 20_000), 20_000);
     const gone = Array.from({ length: 5600 }, (_, i) => i + 1).filter(i => findFlow(table, key(i)) === NONE);
     expect([gone.length, gone[0], gone.at(-1)]).toEqual([600, 4001, 4600]);
   });

@@ -26,7 +26,14 @@ export const GOOD = {
   routing: { table: 248, priority: 21, localPriority: 100, mark: 32, steering: 'policy-routing' },
   realServer: {
     interface: '',
-    loadBalancers: [{ prefix: '10.10.1.0/24', ack: true, deliverEmpty: false }],
+    loadBalancers: [
+      {
+        prefix: '10.10.1.0/24',
+        ack: true,
+        deliverEmpty: false,
+        timeout: 360,
+      },
+    ],
     services: [{ address: '10.10.1.2', port: 53 }],
     datapath: 'tun',
     flowTimeout: 360,

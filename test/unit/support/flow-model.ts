@@ -59,6 +59,8 @@ export interface ModelFlow {
   flags: number;
   /** Milliseconds since the beginning of time, which never wrap. */
   lastUsed: number;
+  /** Of these the last one from the load balancer. */
+  lastInbound: number;
   packets: number;
   replies: number;
   /** Whether it has been more than marks. */
@@ -99,6 +101,7 @@ export class FlowModel {
         client,
         flags,
         lastUsed: time,
+        lastInbound: time,
         ...counts,
         established: false,
       });
@@ -113,6 +116,7 @@ export class FlowModel {
 
   recordInbound(flow: ModelFlow, time: number): void {
     flow.lastUsed = time;
+    flow.lastInbound = time;
     flow.packets++;
     this.owners.set(FlowModel.replyId(flow.key.server, flow.client), flow);
   }
@@ -195,6 +199,7 @@ function expectRecord({ records }: FlowTable, record: FlowId, flow: ModelFlow, t
   same(records.flags(record), flow.flags, `${id}: flags`);
   same(records.packetCount(record), flow.packets, `${id}: packets`);
   same(records.replyCount(record), flow.replies, `${id}: replies`);
+  same(records.lastInbound(record), flow.lastInbound | 0, `${id}: last inbound`);
   same(records.idleMs(record, time | 0), time - flow.lastUsed, `${id}: idle`);
 }
 

@@ -127,6 +127,7 @@ const realServer = new RealServerRole(
       prefix: prefix(text),
       ack: true,
       deliverEmpty: false,
+      timeout: { unansweredMs: 360_000, answeredMs: 360_000 },
     })),
     services: [
       { words: words('10.10.1.2'), from: 53, to: 53 },

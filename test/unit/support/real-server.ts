@@ -29,14 +29,17 @@ import { type Family, inFamily } from './families.js';
 import { MemoryDevice } from './memory-device.js';
 import { addressText, endpoint, forwarded, type Octets, prefix, toHex, words } from './wire.js';
 
+/** Of every load balancer here. */
+export const TIMEOUT = { unansweredMs: 360_000, answeredMs: 360_000 };
+
 export const OPTIONS: RealServerOptions = {
   loadBalancers: [
-    { prefix: prefix('10.10.1.0/24'), ack: true, deliverEmpty: false },
-    { prefix: prefix('10.20.0.0/16'), ack: false, deliverEmpty: false },
-    { prefix: prefix('10.30.0.0/16'), ack: true, deliverEmpty: true },
-    { prefix: prefix('fd00:1::/64'), ack: true, deliverEmpty: false },
-    { prefix: prefix('fd00:20::/64'), ack: false, deliverEmpty: false },
-    { prefix: prefix('fd00:30::/64'), ack: true, deliverEmpty: true },
+    { prefix: prefix('10.10.1.0/24'), ack: true, deliverEmpty: false, timeout: TIMEOUT },
+    { prefix: prefix('10.20.0.0/16'), ack: false, deliverEmpty: false, timeout: TIMEOUT },
+    { prefix: prefix('10.30.0.0/16'), ack: true, deliverEmpty: true, timeout: TIMEOUT },
+    { prefix: prefix('fd00:1::/64'), ack: true, deliverEmpty: false, timeout: TIMEOUT },
+    { prefix: prefix('fd00:20::/64'), ack: false, deliverEmpty: false, timeout: TIMEOUT },
+    { prefix: prefix('fd00:30::/64'), ack: true, deliverEmpty: true, timeout: TIMEOUT },
   ],
   services: [
     { words: words('10.10.1.2'), from: 53, to: 53 },

@@ -94,6 +94,11 @@ const REFUSED: [string, unknown[], string][] = [
   ['realServer.loadBalancers[0].prefix', ['fd00::/129', 'fd00:/64', 'fd00::/64/64', 'fd00::/'], PREFIX],
   ['realServer.loadBalancers[0].ack', ['yes', 'true', 1, null], 'true or false'],
   ['realServer.loadBalancers[0].deliverEmpty', ['no'], 'true or false'],
+  [
+    'realServer.loadBalancers[0].timeout',
+    [4, 86_401, 30.5, '30', null],
+    'whole seconds from 5 to 86400, or { unanswered: 30, answered: 120 }',
+  ],
   ['realServer.services[0].address', ['0.0.0.0', '127.0.0.1', '224.0.0.1', '255.255.255.255'], SERVICE],
   ['realServer.services[0].address', ['10.0.0.1/24', '10.0.0.256', '', null, 10], SERVICE],
   ['realServer.services[0].address', WRONG_IPV6, SERVICE],
@@ -144,6 +149,16 @@ test.each(LB_REFUSED)('%s refuses %j on a load balancer', (key, values, allowed)
     expect(faultsOf(changedLb({ [key]: value }))).toEqual([
       `${key}: ${JSON.stringify(value)} is not allowed; allowed: ${allowed}`,
     ]);
+});
+
+test('both of a load balancer’s time-outs must be allowed, and there', () => {
+  const key = 'realServer.loadBalancers[0].timeout';
+  expect(faultsOf(changed({ [key]: { unanswered: 4, answered: 120 } }))).toEqual([
+    `${key}.unanswered: 4 is not allowed; allowed: whole seconds from 5 to 86400`,
+  ]);
+  expect(faultsOf(changed({ [key]: { unanswered: 30 } }))).toEqual([
+    `${key}.answered: missing; required: whole seconds from 5 to 86400`,
+  ]);
 });
 
 test.each(REFUSED)('%s refuses %j', (key, values, allowed) => {

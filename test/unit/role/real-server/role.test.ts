@@ -1,7 +1,7 @@
 /** What passes through the real server beside marks and replies, unplugged from everything. */
 import { beforeEach, describe, expect, it } from 'vitest';
 import { FAMILIES, type Family, inFamily } from '../../support/families.js';
-import { OPTIONS, Rig } from '../../support/real-server.js';
+import { OPTIONS, Rig, TIMEOUT } from '../../support/real-server.js';
 import { CLIENT, LB, packetsIn, SERVER } from '../../support/real-server-packets.js';
 import { hex, ipv4, ipv6, payloadOf, prefix, toHex } from '../../support/wire.js';
 
@@ -149,7 +149,9 @@ describe.each(FAMILIES)('configure, IPv%i', family => {
     rig.send(inbound({ carrier: 'ipo', client: CLIENT }));
     rig.role.configure({
       ...OPTIONS,
-      loadBalancers: [{ prefix: prefix(network('10.10.1.1/32')), ack: false, deliverEmpty: false }],
+      loadBalancers: [
+        { prefix: prefix(network('10.10.1.1/32')), ack: false, deliverEmpty: false, timeout: TIMEOUT },
+      ],
     });
     expect(rig.send(inbound()).delivered).toEqual([asHex({ from: CLIENT })]);
     expect(rig.send(inbound({ carrier: 'ipo', client: CLIENT })).emitted).toEqual([]);
@@ -161,8 +163,8 @@ describe.each(FAMILIES)('configure, IPv%i', family => {
     rig.role.configure({
       ...OPTIONS,
       loadBalancers: [
-        { prefix: prefix(network('10.0.0.0/8')), ack: false, deliverEmpty: true },
-        { prefix: prefix(network('10.10.1.1/32')), ack: true, deliverEmpty: false },
+        { prefix: prefix(network('10.0.0.0/8')), ack: false, deliverEmpty: true, timeout: TIMEOUT },
+        { prefix: prefix(network('10.10.1.1/32')), ack: true, deliverEmpty: false, timeout: TIMEOUT },
       ],
     });
     const empty = { carrier: 'ipo', client: CLIENT, payload: [] } as const;
