@@ -25,16 +25,13 @@ export function hash9(words: Int32Array, a: number, b: number, ports: number, se
   return hash3(words[b + 2], words[b + 3], ports, second);
 }
 
-function rotate(word: number, by: number): number {
-  return (word << by) | (word >>> (32 - by));
-}
-
+/** The final mixing of three words, with its rotations written out: V8 inlines this as one function instead of eight. */
 function final(a: number, b: number, c: number): number {
-  c = ((c ^ b) - rotate(b, 14)) | 0;
-  a = ((a ^ c) - rotate(c, 11)) | 0;
-  b = ((b ^ a) - rotate(a, 25)) | 0;
-  c = ((c ^ b) - rotate(b, 16)) | 0;
-  a = ((a ^ c) - rotate(c, 4)) | 0;
-  b = ((b ^ a) - rotate(a, 14)) | 0;
-  return ((c ^ b) - rotate(b, 24)) | 0;
+  c = ((c ^ b) - ((b << 14) | (b >>> 18))) | 0;
+  a = ((a ^ c) - ((c << 11) | (c >>> 21))) | 0;
+  b = ((b ^ a) - ((a << 25) | (a >>> 7))) | 0;
+  c = ((c ^ b) - ((b << 16) | (b >>> 16))) | 0;
+  a = ((a ^ c) - ((c << 4) | (c >>> 28))) | 0;
+  b = ((b ^ a) - ((a << 14) | (a >>> 18))) | 0;
+  return ((c ^ b) - ((b << 24) | (b >>> 8))) | 0;
 }
