@@ -68,7 +68,8 @@ static bool read_array(napi_env env, napi_value value, napi_typedarray_type type
 /*
  * Reads one argument for each letter of `format`, or throws a TypeError:
  *   i  a number, to an int32_t            b  a Uint8Array, to a struct array
- *   n  a name, to a char[IFNAMSIZ]        w  an Int32Array, to a struct array
+ *   l  a number, to an int64_t            w  an Int32Array, to a struct array
+ *   n  a name, to a char[IFNAMSIZ]
  */
 static bool read_arguments(napi_env env, napi_callback_info info, const char *format, ...) {
   napi_value argument[MAX_ARGUMENTS];
@@ -80,6 +81,7 @@ static bool read_arguments(napi_env env, napi_callback_info info, const char *fo
   va_start(out, format);
   for (size_t i = 0; fits && format[i] != '\0'; i++) switch (format[i]) {
       case 'i': fits = napi_get_value_int32(env, argument[i], va_arg(out, int32_t *)) == napi_ok; break;
+      case 'l': fits = napi_get_value_int64(env, argument[i], va_arg(out, int64_t *)) == napi_ok; break;
       case 'b': fits = read_array(env, argument[i], napi_uint8_array, va_arg(out, struct array *)); break;
       case 'w': fits = read_array(env, argument[i], napi_int32_array, va_arg(out, struct array *)); break;
       default: fits = napi_get_value_string_utf8(env, argument[i], va_arg(out, char *), IFNAMSIZ, &length) == napi_ok;
@@ -203,6 +205,42 @@ static napi_value close_descriptor(napi_env env, napi_callback_info info) {
   int32_t fd;
   if (!read_arguments(env, info, "i", &fd)) return NULL;
   return give_result(env, close(fd));
+}
+
+/*
+ * allocateFile(fd, length): 0. The file has at least that many bytes from now on, and the file system has room for them:
+ * to write into a mapping of it cannot fail.
+ */
+static napi_value allocate_file(napi_env env, napi_callback_info info) {
+  int32_t fd;
+  int64_t length;
+  if (!read_arguments(env, info, "il", &fd, &length)) return NULL;
+  return give_int(env, -posix_fallocate(fd, 0, length));
+}
+
+static void unmap(napi_env env, void *data, void *length) {
+  (void)env;
+  munmap(data, (size_t)(uintptr_t)length);
+}
+
+/*
+ * mapFile(fd, length): an ArrayBuffer over the file, shared with all others who map it, or -errno. It may be longer than
+ * the file, but what lies behind the file's end must not be touched.
+ */
+static napi_value map_file(napi_env env, napi_callback_info info) {
+  int32_t fd;
+  int64_t length;
+  if (!read_arguments(env, info, "il", &fd, &length)) return NULL;
+  if (length <= 0) return give_int(env, -EINVAL);
+  void *data = mmap(NULL, (size_t)length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  if (data == MAP_FAILED) return give_int(env, -errno);
+  napi_value buffer;
+  void *hint = (void *)(uintptr_t)length;
+  if (napi_create_external_arraybuffer(env, data, (size_t)length, unmap, hint, &buffer) != napi_ok) {
+    munmap(data, (size_t)length);
+    return give_int(env, -ENOMEM);
+  }
+  return buffer;
 }
 
 /* adviseHugePages(memory): 0. Asks for pages of 2 MB where the memory holds whole ones (madvise(2)). */
@@ -457,6 +495,7 @@ static const struct {
     {"connectTo", connect_to}, {"openEvent", open_event},
     {"signalEvent", signal_event}, {"lockFile", lock_file},
     {"closeDescriptor", close_descriptor}, {"adviseHugePages", advise_huge_pages},
+    {"allocateFile", allocate_file}, {"mapFile", map_file},
     {"wait", wait_readable}, {"clock", read_clock},
     {"sleep", sleep_for}, {"setTimerSlack", set_timer_slack},
     {"sendMessage", send_message}, {"receiveMessage", receive_message},

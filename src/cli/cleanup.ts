@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { readTunName } from '../daemon/config/index.js';
 import { undoLeftovers } from '../host/apply/leftovers.js';
 import { holderOf, removeStaleLocks, tryLock } from '../host/apply/lock.js';
+import { removeFlows } from '../host/run-directory.js';
 import { complain, print, sources, withConfiguration } from './context.js';
 
 /** `cleanup`: takes down what a killed `run` left behind. */
@@ -16,7 +17,8 @@ export function cleanupCommand(): Command {
         return;
       }
       try {
-        const found = await undoLeftovers(tun, { info: print, warn: complain });
+        const hadFlows = removeFlows(tun);
+        const found = (await undoLeftovers(tun, { info: print, warn: complain })) || hadFlows;
         print(found ? `${tun}: cleaned up` : `${tun}: nothing was left behind`);
       } finally {
         lock.unlock();

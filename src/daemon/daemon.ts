@@ -6,6 +6,7 @@ import { DataPlane } from '../dataplane/plane.js';
 import { formatAddress } from '../host/addresses.js';
 import { ClientRoutes } from '../host/apply/client-routes.js';
 import { HostSetup } from '../host/apply/host-setup.js';
+import { flowPath } from '../host/run-directory.js';
 import { claim } from './claim.js';
 import type { Config } from './config/index.js';
 import { Answering } from './control/answering.js';
@@ -63,6 +64,8 @@ export class Daemon {
       coalesceUs: tun.merges ? config.tun.coalesceUs : 0,
       fwmark: config.routing.fwmark,
       size: plan.limits,
+      flowFile: flowPath(config.tun.name),
+      flowNews: log,
       role: plan.settings(plan.addresses),
       onPathMtu: ({ client, mtu }) => clientRoutes?.set(formatAddress(client), mtu),
     });

@@ -9,8 +9,9 @@ import { FlowTable, type TableOptions, type TableSize } from '../flow/table.js';
 import { check, native } from '../io/native.js';
 import { COUNTERS_BYTES, type Counters, makeCounters } from '../role/counters.js';
 import type { RoleSettings } from './make-role.js';
-import { type DataPlaneSetup, type FromWorker, type PathMtuNews, READY } from './messages.js';
+import { type DataPlaneSetup, type FromWorker, NO_ROOM, type PathMtuNews, READY } from './messages.js';
 import { SIGNAL_BYTES, Signal } from './signals.js';
+import { type FlowNews, takeOver } from './take-over.js';
 
 /** How long a worker may take to end by itself. */
 const STOP_PATIENCE_MS = 1000;
@@ -24,6 +25,10 @@ export interface DataPlaneOptions {
   /** How long a packet may wait under load for others to be merged with; 0: none does. */
   coalesceUs: number;
   size: TableSize;
+  /** Where flows are saved for the next process, and found from the one before. */
+  flowFile: string;
+  /** Hears what became of those. */
+  flowNews: FlowNews;
   role: RoleSettings;
   /** Called when the path to a client turns out to take no packets of more than so many bytes. */
   onPathMtu: (news: PathMtuNews) => void;
@@ -53,24 +58,32 @@ export class DataPlane {
 
   /** Starts the worker, and waits until it takes packets. The caller has to close the TUN's descriptor. Throws a SystemCallError. */
   static async start(options: DataPlaneOptions): Promise<DataPlane> {
-    const { onPathMtu, size, ...rest } = options;
+    const { onPathMtu, size, flowFile, flowNews, ...rest } = options;
     // Behind the load balancer's NAT replies don't come through here.
     const routesReplies = options.role.name === 'real-server';
     const table: TableOptions = { ...size, routesReplies, seed: randomInt(2 ** 32) };
+    const flows = new SharedArrayBuffer(FlowTable.byteLength(table));
+    // A million flows in pages of 4 KB miss the TLB for nearly every packet. A kernel without larger ones refuses: no harm.
+    native.adviseHugePages(new Uint8Array(flows));
+    const file = takeOver(native, flowFile, flows, table, options.role, flowNews);
     const setup: DataPlaneSetup = {
       ...rest,
       table,
       wakeFd: check('eventfd', native.openEvent()),
-      flows: new SharedArrayBuffer(FlowTable.byteLength(table)),
+      flows,
+      file: file?.shared,
       counters: new SharedArrayBuffer(COUNTERS_BYTES),
       signals: new SharedArrayBuffer(SIGNAL_BYTES),
     };
-    // A million flows in pages of 4 KB miss the TLB for nearly every packet. A kernel without larger ones refuses: no harm.
-    native.adviseHugePages(new Uint8Array(setup.flows));
     const worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: setup });
     const plane = new DataPlane(worker, setup);
     const ready = new Promise<void>(resolve => {
-      worker.on('message', (message: FromWorker) => (message === READY ? resolve() : onPathMtu(message)));
+      worker.on('message', (message: FromWorker) => {
+        if (message === READY) resolve();
+        else if (message === NO_ROOM)
+          flowNews.warn(`further flows will not survive a restart: ${flowFile}: ENOSPC`);
+        else onPathMtu(message);
+      });
     });
     await Promise.race([ready, plane.ended]);
     return plane;
@@ -96,5 +109,6 @@ export class DataPlane {
     await this.ended.catch(() => {});
     clearTimeout(stuck);
     native.closeDescriptor(this.setup.wakeFd);
+    if (this.setup.file !== undefined) native.closeDescriptor(this.setup.file.fd);
   }
 }

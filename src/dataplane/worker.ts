@@ -6,8 +6,9 @@ import { native } from '../io/native.js';
 import { TunDevice } from '../io/tun.js';
 import { makeCounters } from '../role/counters.js';
 import { inlineMore } from './compiler.js';
+import { FlowFile } from './flow-file.js';
 import { makeRole, type RoleSettings } from './make-role.js';
-import { type DataPlaneSetup, type PathMtuNews, READY } from './messages.js';
+import { type DataPlaneSetup, NO_ROOM, type PathMtuNews, READY } from './messages.js';
 import { Pipeline } from './pipeline.js';
 import { Signal } from './signals.js';
 
@@ -24,7 +25,8 @@ function serve(setup: DataPlaneSetup, port: MessagePort): void {
     coalesceUs: setup.coalesceUs,
   });
   const counters = makeCounters(setup.counters);
-  const flows = FlowTable.create(setup.flows, setup.table, device.now());
+  const file = setup.file && new FlowFile(native, setup.file);
+  const flows = FlowTable.open(setup.flows, setup.table, file?.flows);
   const { role, configure, close } = makeRole(setup.role, {
     flows,
     counters,
@@ -40,6 +42,7 @@ function serve(setup: DataPlaneSetup, port: MessagePort): void {
   port.postMessage(READY);
   while (Atomics.load(signals, Signal.stop) === 0) {
     pipeline.turn();
+    if (file?.makeRoom(flows.extent) === false) port.postMessage(NO_ROOM);
     Atomics.add(signals, Signal.heartbeat, 1);
     if (Atomics.exchange(signals, Signal.message, 0) === 0) continue;
     for (
@@ -50,6 +53,7 @@ function serve(setup: DataPlaneSetup, port: MessagePort): void {
       configure(received.message as RoleSettings);
   }
   for (let turns = LAST_TURNS; turns > 0 && pipeline.turn(0) > 0; turns--);
+  if (file !== undefined) flows.stampAll();
   close();
   device.close();
 }

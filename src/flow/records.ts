@@ -48,16 +48,38 @@ export const LIVE = 0x8000;
 /** This record routes the replies. If several flows share client and service, it is the one whose packet arrived last. */
 export const ROUTES_REPLIES = 0x4000;
 /** The flow has been more than marks: it was answered, or heard without one. */
-const ESTABLISHED = 0x2000;
+export const ESTABLISHED = 0x2000;
 /** Packets went both ways for a while (`setLasting`). */
-const LASTING = 0x1000;
-const TABLE_FLAGS = LIVE | ROUTES_REPLIES | ESTABLISHED | LASTING;
+export const LASTING = 0x1000;
+export const TABLE_FLAGS = LIVE | ROUTES_REPLIES | ESTABLISHED | LASTING;
 
 /** Two words for each record beside the 64 bytes: how many replies, and the tick of the last one. */
 const REPLY_WORDS = 2;
 const LAST_REPLY = 1;
 /** Half of what 32 bits of ticks tell apart, and half again: no idle time is said to be longer. */
 const LONGEST_MS = 2 ** 30;
+
+/** Keeps copies of records for the next process (saved-flows.ts). */
+export interface FlowKeeper {
+  /** A time whose change touches one of these bits is to be stamped. */
+  readonly stampMask: number;
+  /** Keeps the flow whose record begins at `from` in `records`, in the place of the one that had its number. */
+  save(
+    flow: FlowId,
+    records: Int32Array,
+    from: WordIndex,
+    tag: number,
+    lastInbound: Ticks,
+    lastReply: Ticks,
+  ): void;
+  /** Keeps what has become of a record's word CLIENT_PORT and of its tag. */
+  update(flow: FlowId, portAndFlags: number, tag: number): void;
+  /** A packet has come from the load balancer. */
+  stampInbound(flow: FlowId, now: Ticks): void;
+  stampReply(flow: FlowId, now: Ticks): void;
+  /** There is no such flow any more. */
+  erase(flow: FlowId): void;
+}
 
 export class FlowRecords {
   /** RECORD_WORDS each. */
@@ -70,7 +92,16 @@ export class FlowRecords {
     return count * (RECORD_WORDS + REPLY_WORDS + 1) * 4;
   }
 
-  constructor(buffer: ArrayBufferLike, byteOffset: number, count: number) {
+  private readonly stampMask: number;
+
+  /** Changes are kept by `keeper`, if there is one. */
+  constructor(
+    buffer: ArrayBufferLike,
+    byteOffset: number,
+    count: number,
+    private readonly keeper?: FlowKeeper,
+  ) {
+    this.stampMask = keeper?.stampMask ?? 0;
     const end = byteOffset + count * RECORD_WORDS * 4;
     this.words = new Int32Array(buffer, byteOffset, count * RECORD_WORDS);
     this.replies = new Int32Array(buffer, end, count * REPLY_WORDS);
@@ -165,36 +196,77 @@ export class FlowRecords {
   setFlags(flow: FlowId, flags: number): void {
     const at = flow * RECORD_WORDS + CLIENT_PORT;
     this.words[at] = (this.words[at] & ~ROLE_FLAGS) | flags;
+    this.update(flow);
   }
 
   setEstablished(flow: FlowId): void {
     this.words[flow * RECORD_WORDS + CLIENT_PORT] |= ESTABLISHED;
+    this.update(flow);
   }
 
   /** Notes whether packets of the flow's client have gone both ways for a while. */
   setLasting(flow: FlowId, isLasting: boolean): void {
     const at = flow * RECORD_WORDS + CLIENT_PORT;
-    if (isLasting) this.words[at] |= LASTING;
-    else this.words[at] &= ~LASTING;
+    if (isLasting === this.isLasting(flow)) return;
+    this.words[at] ^= LASTING;
+    this.update(flow);
+  }
+
+  setLastReply(flow: FlowId, tick: Ticks): void {
+    this.replies[flow * REPLY_WORDS + LAST_REPLY] = tick;
+    this.keeper?.stampReply(flow, tick);
   }
 
   setTag(flow: FlowId, tag: number): void {
     this.tags[flow] = tag;
+    this.update(flow);
+  }
+
+  /** Says whether this record routes the replies. */
+  setRoutesReplies(flow: FlowId, routes: boolean): void {
+    const at = flow * RECORD_WORDS + CLIENT_PORT;
+    this.words[at] = routes ? this.words[at] | ROUTES_REPLIES : this.words[at] & ~ROUTES_REPLIES;
+    this.update(flow);
   }
 
   addPackets(flow: FlowId, now: Ticks, datagrams: number): void {
     const base = flow * RECORD_WORDS;
+    const before = this.words[base + LAST_INBOUND];
     this.words[base + LAST_INBOUND] = now;
     this.words[base + PACKETS] += datagrams;
+    if (((before ^ now) & this.stampMask) !== 0) this.keeper?.stampInbound(flow, now);
   }
 
   addReplies(flow: FlowId, now: Ticks, datagrams: number): void {
     const at = flow * REPLY_WORDS;
+    const before = this.replies[at + LAST_REPLY];
     this.replies[at] += datagrams;
     this.replies[at + LAST_REPLY] = now;
     // A flow that only replies keep alive for weeks: its last inbound packet must not seem to be a new one in the end.
     const inboundAt = flow * RECORD_WORDS + LAST_INBOUND;
     if (((now - this.words[inboundAt]) | 0) > LONGEST_MS) this.words[inboundAt] = now - LONGEST_MS;
+    if (((before ^ now) & this.stampMask) !== 0) this.stampBoth(flow);
+  }
+
+  private stampBoth(flow: FlowId): void {
+    const { keeper } = this;
+    if (keeper === undefined) return;
+    keeper.stampInbound(flow, this.lastInbound(flow));
+    keeper.stampReply(flow, this.lastReply(flow));
+  }
+
+  /** Has the keeper keep the record as it is now. */
+  save(flow: FlowId): void {
+    const { keeper } = this;
+    if (keeper === undefined) return;
+    const lastInbound = this.lastInbound(flow);
+    const lastReply = this.lastReply(flow);
+    keeper.save(flow, this.words, flow * RECORD_WORDS, this.tags[flow], lastInbound, lastReply);
+  }
+
+  /** Has the keeper keep flags and tag as they are now. */
+  private update(flow: FlowId): void {
+    this.keeper?.update(flow, this.words[flow * RECORD_WORDS + CLIENT_PORT], this.tags[flow]);
   }
 
   // ---- beginning and end of a flow -----------------------------------------------------------------------
@@ -225,6 +297,7 @@ export class FlowRecords {
     const at = flow * RECORD_WORDS + CLIENT_PORT;
     copyAddress(client.words, 0, this.words, flow * RECORD_WORDS + CLIENT);
     this.words[at] = (client.port << 16) | (this.words[at] & TABLE_FLAGS) | flags;
+    this.save(flow);
   }
 
   hasClient(flow: FlowId, client: FlowClient): boolean {
@@ -236,6 +309,7 @@ export class FlowRecords {
   end(flow: FlowId, nextFree: number): void {
     this.words[flow * RECORD_WORDS + CLIENT_PORT] = 0;
     this.words[flow * RECORD_WORDS] = nextFree;
+    this.keeper?.erase(flow);
   }
 
   nextFree(flow: FlowId): FlowId {

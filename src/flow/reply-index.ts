@@ -75,9 +75,9 @@ export class ReplyIndex {
     if (before === NONE) slots.insert(hash, flow);
     else {
       slots.replace(hash, before, flow);
-      words[before * RECORD_WORDS + CLIENT_PORT] &= ~ROUTES_REPLIES;
+      records.setRoutesReplies(before, false);
     }
-    words[flow * RECORD_WORDS + CLIENT_PORT] |= ROUTES_REPLIES;
+    records.setRoutesReplies(flow, true);
   }
 
   /** Makes a flow, if it routes replies, do so no longer: they go by none until one of their flows has a packet. */
@@ -87,6 +87,6 @@ export class ReplyIndex {
     const serverAt = records.addressAt(flow, SERVER);
     const clientAt = records.addressAt(flow, CLIENT);
     slots.remove(this.hash(words, serverAt, clientAt, records.replyPorts(flow)), flow);
-    words[flow * RECORD_WORDS + CLIENT_PORT] &= ~ROUTES_REPLIES;
+    records.setRoutesReplies(flow, false);
   }
 }

@@ -15,7 +15,15 @@ import { type FlowId, NONE, type Ticks, type WordIndex } from '../codec/units.js
 import { FlowIndex } from './flow-index.js';
 import { HashIndex } from './hash-index.js';
 import { IdleLinks, IdleWheel } from './idle-wheel.js';
-import { type FlowClient, type FlowPorts, FlowRecords, type ReplyPorts } from './records.js';
+import {
+  ESTABLISHED,
+  type FlowClient,
+  type FlowKeeper,
+  type FlowPorts,
+  FlowRecords,
+  LASTING,
+  type ReplyPorts,
+} from './records.js';
 import { ReplyIndex } from './reply-index.js';
 
 /** Header words. */
@@ -77,8 +85,8 @@ export class FlowTable {
   /** Flows that were only ever marked. */
   private readonly marked: IdleWheel;
   private readonly established: IdleWheel;
-  private readonly maxFlows: number;
-  private readonly timeoutMs: number;
+  readonly maxFlows: number;
+  readonly timeoutMs: number;
   private readonly learned = { flow: NONE, outcome: LearnOutcome.refreshed as LearnOutcome, evicted: false };
 
   /** Bytes that a table takes. */
@@ -88,26 +96,32 @@ export class FlowTable {
     return HEADER_BYTES + FlowRecords.byteLength(maxFlows) + indexes + wheels;
   }
 
-  /** Makes an empty table in `buffer`, which must be zeroed, as new memory is; `now` in ticks. */
-  static create(buffer: ArrayBufferLike, options: TableOptions, now: Ticks): FlowTable {
-    const table = new FlowTable(buffer, options);
-    table.marked.clear(now);
-    table.established.clear(now);
+  /**
+   * Makes an empty table in `buffer`, which must be zeroed, as new memory is; `now` in ticks. `keeper` hears of each
+   * change.
+   */
+  static create(buffer: ArrayBufferLike, options: TableOptions, now: Ticks, keeper?: FlowKeeper): FlowTable {
+    const table = new FlowTable(buffer, options, keeper);
+    table.clearWheels(now);
     table.header[FREE] = NONE;
     return table;
   }
 
   /** Opens the table that was created in `buffer` with the same options: all of it, seed included. */
-  static open(buffer: ArrayBufferLike, options: TableOptions): FlowTable {
-    return new FlowTable(buffer, options);
+  static open(buffer: ArrayBufferLike, options: TableOptions, keeper?: FlowKeeper): FlowTable {
+    return new FlowTable(buffer, options, keeper);
   }
 
-  private constructor(buffer: ArrayBufferLike, { maxFlows, timeoutMs, routesReplies, seed }: TableOptions) {
+  private constructor(
+    buffer: ArrayBufferLike,
+    { maxFlows, timeoutMs, routesReplies, seed }: TableOptions,
+    keeper: FlowKeeper | undefined,
+  ) {
     this.maxFlows = maxFlows;
     this.timeoutMs = timeoutMs;
     this.header = new Int32Array(buffer, 0, HEADER_BYTES / 4);
     let offset = HEADER_BYTES;
-    this.records = new FlowRecords(buffer, offset, maxFlows);
+    this.records = new FlowRecords(buffer, offset, maxFlows, keeper);
     offset += FlowRecords.byteLength(maxFlows);
     this.flowIndex = new FlowIndex(buffer, offset, maxFlows, this.records, seed | 0);
     offset += HashIndex.byteLength(maxFlows);
@@ -175,8 +189,13 @@ export class FlowTable {
     const { records, replyIndex } = this;
     records.addPackets(flow, now, datagrams);
     if (replyIndex === undefined || records.routesReplies(flow)) return;
+    this.routeReplies(flow);
+  }
+
+  /** Lets replies to the flow's client go by this flow from now on. */
+  routeReplies(flow: FlowId): void {
     this.beginChange();
-    replyIndex.route(flow);
+    this.replyIndex?.route(flow);
     this.endChange();
   }
 
@@ -294,6 +313,45 @@ export class FlowTable {
 
   private endChange(): void {
     Atomics.add(this.header, VERSION, 1);
+  }
+
+  // ---- flows of a process before this one (restore.ts) -----------------------------------------------------
+
+  /** To be called while the table is empty: flows may come that were used last up to a timeout ago. */
+  beginRestore(now: Ticks): void {
+    this.clearWheels((now - this.timeoutMs) | 0);
+  }
+
+  private clearWheels(now: Ticks): void {
+    this.marked.clear(now);
+    this.established.clear(now);
+  }
+
+  /** Adds a flow that is not in the table, which is not full. Replies go by it from `routeReplies` on. */
+  restore(
+    words: Int32Array,
+    lipAt: WordIndex,
+    serverAt: WordIndex,
+    ports: FlowPorts,
+    client: FlowClient,
+    flags: number,
+    lastInbound: Ticks,
+  ): FlowId {
+    return this.add(words, lipAt, serverAt, ports, client, flags, lastInbound);
+  }
+
+  /** Gives a restored flow what else a record tells: its last reply, and what `portAndFlags` (CLIENT_PORT) says of its life. */
+  restoreState(flow: FlowId, portAndFlags: number, lastReply: Ticks, now: Ticks): void {
+    const { records } = this;
+    records.setLastReply(flow, lastReply);
+    this.marked.move(flow, records.lastUsed(flow, now));
+    if ((portAndFlags & ESTABLISHED) !== 0) this.establish(flow, now);
+    records.setLasting(flow, (portAndFlags & LASTING) !== 0);
+  }
+
+  /** Has the keeper keep exactly when each flow was used last. */
+  stampAll(): void {
+    for (let flow = 0; flow < this.extent; flow++) if (this.records.isLive(flow)) this.records.save(flow);
   }
 
   // ---- time ----------------------------------------------------------------------------------------------

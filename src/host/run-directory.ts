@@ -1,5 +1,5 @@
 /** The directory for locks and state files, and the names of this network namespace's files in it. */
-import { mkdirSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { namespaceCookie } from '../io/namespace.js';
 
@@ -15,6 +15,19 @@ export function makeRunDirectory(): void {
 export function runPath(name: string): string {
   namespace ??= namespaceName();
   return join(RUN_DIRECTORY, `${namespace}-${name}`);
+}
+
+/** Where the flows of the shim on this TUN outlive it (dataplane/flow-file.ts). */
+export function flowPath(tun: string): string {
+  return runPath(`${tun}.flows`);
+}
+
+/** Removes that file, and what a killed or failed start has left beside it; false if there was none. */
+export function removeFlows(tun: string): boolean {
+  const path = flowPath(tun);
+  const isThere = existsSync(path);
+  for (const end of ['', '.new', '.bad']) rmSync(`${path}${end}`, { force: true });
+  return isThere;
 }
 
 let namespace: string | undefined;

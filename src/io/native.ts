@@ -29,6 +29,10 @@ export interface Native {
   closeDescriptor(fd: number): number;
   /** Asks for pages of 2 MB (madvise(2)). */
   adviseHugePages(memory: Uint8Array): number;
+  /** Makes a file at least so many bytes long, and reserves room for them, so that writing to its mapping can't fail. */
+  allocateFile(fd: number, length: number): number;
+  /** A file as memory, shared with whoever maps it. Bytes behind the file's end must not be touched: that ends the process. */
+  mapFile(fd: number, length: number): ArrayBuffer | number;
   /** Waits until a descriptor is readable, and drains the event: WAIT_... bits, 0 after the time-out or a signal. */
   wait(dataFd: number, eventFd: number, timeoutMs: number): number;
   /** The time now. */

@@ -12,6 +12,9 @@ export const OTHER_FAMILY = 1 << CARRIER_BITS;
 if ((OTHER_FAMILY & ROLE_FLAGS) === 0)
   throw new Error(`CARRIER_BITS = ${CARRIER_BITS} leaves no bit for OTHER_FAMILY in ROLE_FLAGS`);
 
+/** All of them. Flows that are saved with others are not believed. */
+export const REAL_SERVER_FLAGS = CARRIER | OTHER_FAMILY;
+
 export function carrierOf(flags: number): Carrier {
   return (flags & CARRIER) as Carrier;
 }
@@ -22,6 +25,9 @@ export function carrierOf(flags: number): Carrier {
 export const MARKS_SENT = 0x007f;
 /** A mark was acknowledged. */
 export const ACKED = 0x0080;
+
+/** All of them, likewise. */
+export const LOAD_BALANCER_FLAGS = MARKS_SENT | ACKED;
 
 export function isAcked(flags: number): boolean {
   return (flags & ACKED) !== 0;

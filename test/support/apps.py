@@ -6,12 +6,15 @@
         into datagrams of a size by the kernel (UDP_SEGMENT)
     apps.py connected PORT [--bind ADDRESS]
         per client a socket of its own, bound to the same port and connected to the client, that answers
+    apps.py push PORT [--bind ADDRESS] [--every MILLISECONDS]
+        answers nothing, but sends "push A:P" to every peer that it has heard of, A:P, again and again
     apps.py query ADDRESS PORT [--payload HEX] [--connect] [--from PORT]
         sends a datagram from a socket of its own, and says what comes back
 
 {"event": "ready"}, then per datagram {"event": "datagram", "client": "A:P", "local": "A", "payload": HEX, "options":
 HEX of the IP options, "tos": N, "ttl": N, "socket": "wildcard" | "bound" | "connected"}. With --quiet only a line
-{"event": "tally", "clients": {"A:P": N}} for each line on stdin. All end with their stdin. An error that a socket is
+{"event": "tally", "clients": {"A:P": N}} for each line on stdin; so does push, which tells by "A:P WORD", the first
+word of the payload, who sent it. All end with their stdin. An error that a socket is
 told of is {"event": "error", "client": "A:P", "error": TEXT}.
 
 IPv6 by the address, "[A]:P" as text: options are destination options, tos is the traffic class, ttl the hop limit, and
@@ -23,6 +26,7 @@ import select
 import socket
 import struct
 import sys
+import time
 
 IP_TTL = 2
 IP_RECVOPTS = 6
@@ -148,6 +152,30 @@ def connected(arguments):
             ready.send(payload)
 
 
+def push(arguments):
+    server = udp_socket(arguments.bind, arguments.port)
+    peers = {}
+    tally = {}
+    say({"event": "ready"})
+    due = time.monotonic()
+    while True:
+        readable, _, _ = select.select([server, 0], [], [], max(0, due - time.monotonic()))
+        if time.monotonic() >= due:
+            due = time.monotonic() + arguments.every / 1000
+            for name, peer in peers.items():
+                server.sendto(("push " + name).encode(), peer)
+        if server in readable:
+            payload, peer = server.recvfrom(65535)
+            peers.setdefault(ends(peer), peer)
+            key = "%s %s" % (ends(peer), payload.decode().split(" ")[0])
+            tally[key] = tally.get(key, 0) + 1
+        elif 0 in readable:
+            if not sys.stdin.readline():
+                return
+            say({"event": "tally", "clients": tally})
+            tally = {}
+
+
 def query(arguments):
     client = socket.socket(socket.AF_INET6 if is_ipv6(arguments.address) else socket.AF_INET, socket.SOCK_DGRAM)
     client.settimeout(5)
@@ -183,6 +211,11 @@ def main():
     command.add_argument("port", type=int)
     command.add_argument("--bind", default="0.0.0.0")
     command.set_defaults(run=connected)
+    command = commands.add_parser("push")
+    command.add_argument("port", type=int)
+    command.add_argument("--bind", default="0.0.0.0")
+    command.add_argument("--every", type=float, default=10)
+    command.set_defaults(run=push)
     command = commands.add_parser("query")
     command.add_argument("address")
     command.add_argument("port", type=int)

@@ -92,10 +92,10 @@ const PYTHON = existsSync('/usr/bin/python3') ? '/usr/bin/python3' : 'python3';
 /** SO_NETNS_COOKIE, read by something else than the shim. */
 const READ_COOKIE = 'import _socket; print(int.from_bytes(_socket.socket().getsockopt(1, 71, 8), "little"))';
 
-/** Removes what killed shims have left of a namespace that goes. */
-function forgetShims(name: string): void {
+/** Removes the files that shims have left of a namespace, or those with this ending. */
+function forgetShims(name: string, ending = ''): void {
   const left = existsSync(RUN_DIRECTORY) ? readdirSync(RUN_DIRECTORY) : [];
-  const ours = left.filter(file => file.startsWith(`ns${made.get(name)}-`));
+  const ours = left.filter(file => file.startsWith(`ns${made.get(name)}-`) && file.endsWith(ending));
   for (const file of ours) rmSync(join(RUN_DIRECTORY, file), { force: true });
 }
 
@@ -121,6 +121,16 @@ export class Namespace {
   /** Where a shim of this namespace writes down what it has changed. */
   stateOf(tun: string): string {
     return join(RUN_DIRECTORY, `ns${made.get(this.name)}-${tun}.json`);
+  }
+
+  /** Where a shim of this namespace saves its flows. */
+  flowsOf(tun: string): string {
+    return join(RUN_DIRECTORY, `ns${made.get(this.name)}-${tun}.flows`);
+  }
+
+  /** Removes what the shims in here have saved of their flows. */
+  forgetFlows(): void {
+    forgetShims(this.name, '.flows');
   }
 
   /** The command line that runs `command` in here; `ip netns exec` becomes it, so its pid is the command's. */

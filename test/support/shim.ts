@@ -142,6 +142,7 @@ export class Shim {
   /** After a test, however it went: nothing runs, nothing is left behind. */
   async dispose(): Promise<void> {
     await this.clear();
+    this.namespace.forgetFlows();
     rmSync(this.directory, { recursive: true, force: true });
     directories.delete(this.directory);
   }

@@ -1,7 +1,9 @@
 /** What a real server is told: who its load balancers are, and what it serves. */
 import { DESTINATION_AT, type Packet, SOURCE_AT } from '../../codec/packet.js';
-import { NONE } from '../../codec/units.js';
+import { NONE, type WordIndex } from '../../codec/units.js';
 import { type Prefix, PrefixList } from '../../flow/prefixes.js';
+import { CLIENT, LIP, PORTS, SERVER } from '../../flow/records.js';
+import { isImpossible } from './clients.js';
 import { type Service, ServiceList } from './services.js';
 
 /** A load balancer whose marks count. */
@@ -69,6 +71,15 @@ export class RealServerSettings {
   isInbound({ addresses }: Packet): boolean {
     const { services } = this;
     return services.hasAddress(addresses, DESTINATION_AT) && !services.hasAddress(addresses, SOURCE_AT);
+  }
+
+  /** Whether a flow with this record could be learned: from a load balancer, to a service, of a possible client. */
+  mayLearn(words: Int32Array, at: WordIndex): boolean {
+    const isServed = this.services.has(words, at + SERVER, words[at + PORTS] & 0xffff);
+    const isOwn = this.ownAddresses.has(words, at + CLIENT);
+    return (
+      isServed && this.prefixes.has(words, at + LIP) && !isOwn && !isImpossible(words, at + CLIENT, false)
+    );
   }
 
   /** Whether a packet goes to a service's address and port. */

@@ -108,6 +108,14 @@ export class FakeKernel implements Native {
     return 0;
   }
 
+  allocateFile(): number {
+    return 0;
+  }
+
+  mapFile(_fd: number, length: number): ArrayBuffer {
+    return new ArrayBuffer(length);
+  }
+
   adviseHugePages(): number {
     return 0;
   }
