@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { programPath } from './compile.js';
 import type { Options } from './options.js';
 import { LIPS, Place, RIP, RPORT, TUN } from './place.js';
-import { must, Program, SHIM } from './program.js';
+import { must, Program, SHIM, SHIM_RUN } from './program.js';
 import type { Traffic } from './traffic.js';
 
 const FS_STREAM = fileURLToPath(new URL('./fs-stream.js', import.meta.url));
@@ -141,7 +141,7 @@ function writeConfig(directory: string, tun: TunSettings, steering: string): str
 function shim(tun: TunSettings, steering = 'policy-routing'): NonNullable<Kind['start']> {
   return async ({ place, directory, cores, options }) => {
     const config = writeConfig(directory, tun, steering);
-    const program = new Program(place.command('rs', [...SHIM, 'run', '--config', config]), cores);
+    const program = new Program(place.command('rs', [...SHIM_RUN, '--config', config]), cores);
     await program.says('serving as real-server');
     const marker = new Program(place.command('lb', [programPath('mark'), String(options.flows)]), [
       options.loadCore,

@@ -5,6 +5,11 @@ import { fileURLToPath } from 'node:url';
 
 /** The command that is measured. */
 export const SHIM = [process.execPath, fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))];
+/** `run` in a namespace, with a run directory of its own: what it leaves there goes with it. */
+export const SHIM_RUN = [
+  ...['sh', '-ec', 'mkdir -p /run/uoa-shim; mount -t tmpfs none /run/uoa-shim; exec "$@"', 'sh'],
+  ...[...SHIM, 'run'],
+];
 
 const GUARD_MS = 10_000;
 

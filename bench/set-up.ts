@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { programPath } from './compile.js';
 import { Namespaces } from './namespaces.js';
 import type { Options } from './options.js';
-import { must, Program, SHIM } from './program.js';
+import { must, Program, SHIM, SHIM_RUN } from './program.js';
 import type { SetUpFigures, SetUpRound } from './results.js';
 import { cpuNanoseconds } from './usage.js';
 
@@ -65,7 +65,7 @@ class Balancer extends Namespaces<'clients' | 'lb' | 'rs'> {
       loadBalancer: { localAddresses: LIPS, services },
     };
     writeFileSync(this.config, JSON.stringify(config));
-    this.shim = new Program(this.command('lb', [...SHIM, 'run', '--config', this.config]), [shimCore]);
+    this.shim = new Program(this.command('lb', [...SHIM_RUN, '--config', this.config]), [shimCore]);
     await this.shim.says('serving as load-balancer');
   }
 

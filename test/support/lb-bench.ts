@@ -73,6 +73,7 @@ export class LbBench {
   /** Starts the LB's shim (anew, if it runs) with another configuration: what it knew is forgotten. */
   async restart(loadBalancer: Json): Promise<void> {
     if (this.shim.program?.running) await this.shim.stop();
+    this.lab.lb.forgetFlows();
     this.shim.configure(this.options(loadBalancer));
     await this.shim.start();
   }

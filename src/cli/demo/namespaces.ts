@@ -1,6 +1,12 @@
 /** The demo's hosts: network namespaces on this machine, joined by veth pairs, and deleted when the demo ends. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { runChecked } from '../../host/command.js';
+import { RUN_DIRECTORY } from '../../host/run-directory.js';
+
+/** Gives a host's program a run directory of its own, so that what it leaves there goes with it. */
+export const IN_OWN_RUN_DIRECTORY: readonly string[] = [
+  ...['sh', '-ec', `mkdir -p ${RUN_DIRECTORY}; mount -t tmpfs none ${RUN_DIRECTORY}; exec "$@"`, 'sh'],
+];
 
 export class Namespaces {
   private readonly names: string[] = [];
@@ -46,9 +52,9 @@ export class Namespaces {
     await runChecked('ip', ['-n', host, ...command.split(' ')]);
   }
 
-  /** Starts a Node program on a host. */
-  start(host: string, file: URL, args: readonly string[]): ChildProcess {
-    const command = ['netns', 'exec', host, process.execPath, file.pathname, ...args];
+  /** Starts a Node program on a host; behind another command line, if there is one. */
+  start(host: string, file: URL, args: readonly string[], behind: readonly string[] = []): ChildProcess {
+    const command = ['netns', 'exec', host, ...behind, process.execPath, file.pathname, ...args];
     const child = spawn('ip', command, { stdio: ['ignore', 'pipe', 'pipe'] });
     this.children.push(child);
     return child;

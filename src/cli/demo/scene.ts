@@ -8,7 +8,7 @@ import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import type { StatusAnswer } from '../../daemon/control/answers.js';
 import { request } from '../../daemon/control/client.js';
-import { Namespaces } from './namespaces.js';
+import { IN_OWN_RUN_DIRECTORY, Namespaces } from './namespaces.js';
 
 export const CLIENT = '203.0.113.7';
 export const VIP = '198.51.100.10';
@@ -110,11 +110,8 @@ export class Scene {
     const socket = join(this.directory, `${config.role}.sock`);
     const file = join(this.directory, `${config.role}.json`);
     writeFileSync(file, JSON.stringify({ ...config, control: { socket } }));
-    const shim = this.namespaces.start(host, new URL('../main.js', import.meta.url), [
-      'run',
-      '--config',
-      file,
-    ]);
+    const main = new URL('../main.js', import.meta.url);
+    const shim = this.namespaces.start(host, main, ['run', '--config', file], IN_OWN_RUN_DIRECTORY);
     let said = '';
     shim.stderr?.on('data', text => {
       said += text;
