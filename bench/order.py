@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How many packets overtake others of their flow at the load balancer: those that pass by the TUN, the first ones in it.
+"""How many packets overtake others of their flow at the load balancer: those of a released flow, the last ones in the TUN.
 
     client ns            LB ns: nftables and uoa-shim                       RS ns: tcpdump, and uoa-shim (--ack) or
     many clients ------- eth0 198.51.100.10 VIP    eth1 10.10.2.1-.4 LIPs --- eth0 10.10.2.2        none (--no-ack)
@@ -11,7 +11,8 @@ flow's packets go back to back, which is the worst case; with --gap N packets of
 taken down on the RS's interface, in its order, and read afterwards:
 
     late        packets that arrive behind a later one of their flow
-    unnamed     packets that arrive ahead of their flow's first mark: the application sees them with the LB's address
+    unnamed     packets that arrive ahead of their flow's first mark: there must not be any. Their client is unknown to
+                the RS, or another one, whose LIP:lport it was before
     mixed       flows with a late packet
 
 Needs root, a build (npm run build), ip, nft, tcpdump and python3. All of it goes in network namespaces of its own, and

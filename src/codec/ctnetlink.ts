@@ -45,13 +45,19 @@ const CTA_PROTO_DST_PORT = 3;
 
 const IPPROTO_UDP = 17;
 
-/** Which connection: by where its replies come from and go to. */
-export interface ReplyTuple {
+/** Which connection, by one of its two directions. */
+export interface Tuple {
   /** Source and destination, four words each (SOURCE_AT, DESTINATION_AT). */
   addresses: Int32Array;
   sourcePort: Port;
   destinationPort: Port;
 }
+
+/** Which connection: by where its replies come from and go to. Another client's may get the same one later. */
+export type ReplyTuple = Tuple;
+
+/** Which connection: by its client and whom that asks. */
+export type OriginalTuple = Tuple;
 
 const MAX_REQUEST_BYTES = 160;
 
@@ -79,23 +85,24 @@ export class CtRequests {
   /** IPCTNL_MSG_CT_GET by CTA_TUPLE_REPLY: the answer is one IPCTNL_MSG_CT_NEW, or NLMSG_ERROR. */
   get(tuple: ReplyTuple): void {
     this.begin(IPCTNL_MSG_CT_GET, NLM_F_REQUEST, tuple);
-    this.replyTuple(tuple);
+    this.tuple(CTA_TUPLE_REPLY, tuple);
     this.end();
   }
 
   /**
    * IPCTNL_MSG_CT_NEW without NLM_F_CREATE: sets the bits of `mask` in conntrack's mark to those of `ctMark`. Answered
-   * only by an error, should the connection have ended.
+   * only by an error, should the connection have ended. The kernel does not compare CTA_ID here, so the connection is
+   * named by its client: one that has got its LIP:lport meanwhile is left alone.
    */
-  setCtMark(tuple: ReplyTuple, ctMark: number, mask: number): void {
+  setCtMark(tuple: OriginalTuple, ctMark: number, mask: number): void {
     this.begin(IPCTNL_MSG_CT_NEW, NLM_F_REQUEST, tuple);
-    this.replyTuple(tuple);
+    this.tuple(CTA_TUPLE_ORIG, tuple);
     this.attribute32(CTA_MARK, ctMark);
     this.attribute32(CTA_MARK_MASK, mask);
     this.end();
   }
 
-  private begin(message: number, flags: number, { addresses }: ReplyTuple): void {
+  private begin(message: number, flags: number, { addresses }: Tuple): void {
     const { view } = this;
     const start = this.length;
     this.start = start;
@@ -113,8 +120,8 @@ export class CtRequests {
     this.view.setUint32(this.start + NLMSG_LENGTH, this.length - this.start, HOST_IS_LITTLE_ENDIAN);
   }
 
-  private replyTuple(tuple: ReplyTuple): void {
-    const whole = this.beginNest(CTA_TUPLE_REPLY);
+  private tuple(type: number, tuple: Tuple): void {
+    const whole = this.beginNest(type);
     const addresses = this.beginNest(CTA_TUPLE_IP);
     if (isMapped(tuple.addresses, SOURCE_AT)) {
       this.attribute32(CTA_IP_V4_SRC, tuple.addresses[SOURCE_AT + 3]);
@@ -164,9 +171,10 @@ export class CtRequests {
 
 /** Reads answers in `bytes`, one at a time, into its fields. */
 export class CtAnswer {
-  /** The source of the connection's first packet: the client, four words. */
-  readonly client = new Int32Array(ADDRESS_WORDS);
-  clientPort: Port = 0;
+  /** The connection's first direction: from its client to whom that asks. */
+  readonly original = { addresses: new Int32Array(2 * ADDRESS_WORDS), sourcePort: 0, destinationPort: 0 };
+  /** The client, four words. */
+  readonly client = this.original.addresses.subarray(SOURCE_AT, SOURCE_AT + ADDRESS_WORDS);
   /** CTA_ID: tells a connection from an earlier one with the same tuple. */
   id = 0;
   private readonly view: DataView;
@@ -180,14 +188,20 @@ export class CtAnswer {
     return this.view.getInt32(offset + NLMSG_SEQUENCE, HOST_IS_LITTLE_ENDIAN);
   }
 
+  get clientPort(): Port {
+    return this.original.sourcePort;
+  }
+
   /**
    * Reads an answer of `length` bytes at `offset`: 0 if it is a connection with a client, the errno of an NLMSG_ERROR, or
    * NONE if it is neither.
    */
   read(offset: ByteOffset, length: number): number {
     const { view } = this;
-    this.client.fill(0);
-    this.clientPort = 0;
+    const { original } = this;
+    original.addresses.fill(0);
+    original.sourcePort = 0;
+    original.destinationPort = 0;
     this.id = 0;
     if (length < NLMSG_HEADER + NFGENMSG) return NONE;
     const stated = view.getUint32(offset + NLMSG_LENGTH, HOST_IS_LITTLE_ENDIAN);
@@ -227,17 +241,23 @@ export class CtAnswer {
   private readIp(start: ByteOffset, end: ByteOffset): void {
     for (let offset = start; this.isAttribute(offset, end); offset = this.following(offset)) {
       const type = this.typeOf(offset);
-      if (type === CTA_IP_V4_SRC && this.holds(offset, 4))
-        readAddress4(this.view, offset + NLA_HEADER, this.client, 0);
-      if (type === CTA_IP_V6_SRC && this.holds(offset, 16))
-        readAddress6(this.view, offset + NLA_HEADER, this.client, 0);
+      const { addresses } = this.original;
+      const at = type === CTA_IP_V4_DST || type === CTA_IP_V6_DST ? DESTINATION_AT : SOURCE_AT;
+      if ((type === CTA_IP_V4_SRC || type === CTA_IP_V4_DST) && this.holds(offset, 4))
+        readAddress4(this.view, offset + NLA_HEADER, addresses, at);
+      if ((type === CTA_IP_V6_SRC || type === CTA_IP_V6_DST) && this.holds(offset, 16))
+        readAddress6(this.view, offset + NLA_HEADER, addresses, at);
     }
   }
 
   private readProtocol(start: ByteOffset, end: ByteOffset): void {
-    for (let offset = start; this.isAttribute(offset, end); offset = this.following(offset))
-      if (this.typeOf(offset) === CTA_PROTO_SRC_PORT && this.holds(offset, 2))
-        this.clientPort = this.view.getUint16(offset + NLA_HEADER);
+    for (let offset = start; this.isAttribute(offset, end); offset = this.following(offset)) {
+      const type = this.typeOf(offset);
+      if (!this.holds(offset, 2)) continue;
+      if (type === CTA_PROTO_SRC_PORT) this.original.sourcePort = this.view.getUint16(offset + NLA_HEADER);
+      if (type === CTA_PROTO_DST_PORT)
+        this.original.destinationPort = this.view.getUint16(offset + NLA_HEADER);
+    }
   }
 
   /** Whether there is a whole attribute at `offset`. */

@@ -5,7 +5,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import type { Family } from './family.js';
 
-export const NF_CONNTRACK_ACCT = 'net.netfilter.nf_conntrack_acct';
 export const UDP_EARLY_DEMUX = 'net.ipv4.udp_early_demux';
 
 /** The name of an interface's setting. */

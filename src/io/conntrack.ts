@@ -1,6 +1,6 @@
 /** The kernel's conntrack over netlink: whose connections packets are of, and the bits of ours in their marks. */
 import { BATCH } from '../codec/batch.js';
-import { type CtAnswer, CtRequests, type ReplyTuple } from '../codec/ctnetlink.js';
+import { type CtAnswer, CtRequests, type OriginalTuple, type ReplyTuple } from '../codec/ctnetlink.js';
 import { CtQueries, discardMessages } from './ct-queries.js';
 import { AF_NETLINK, NETLINK_NETFILTER, SO_RCVBUFFORCE, SOCK_RAW, SOL_SOCKET } from './linux.js';
 import { check, type Native } from './native.js';
@@ -51,8 +51,8 @@ export class Conntrack {
 
   // ---- releases ------------------------------------------------------------------------------------------
 
-  /** Puts the connection whose replies are `tuple` on the list of those that `sendReleases` gives our bits. */
-  addRelease(tuple: ReplyTuple): void {
+  /** Puts the connection with this first direction on the list of those that `sendReleases` gives our bits. */
+  addRelease(tuple: OriginalTuple): void {
     if (this.releases.count === this.releases.capacity) this.sendReleases();
     this.releases.setCtMark(tuple, this.ctMark, this.ctMark);
   }

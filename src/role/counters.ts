@@ -44,6 +44,7 @@ export const LOAD_BALANCER_COUNTERS = [
   'packets_ignored',
   'flows',
   'flows_acked',
+  'flows_released',
   'flows_expired',
   'flows_evicted',
   'lookup_success',

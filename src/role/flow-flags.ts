@@ -25,10 +25,16 @@ export function carrierOf(flags: number): Carrier {
 export const MARKS_SENT = 0x007f;
 /** A mark was acknowledged. */
 export const ACKED = 0x0080;
+/** Conntrack was told to let the flow's packets go by. */
+export const RELEASED = 0x0100;
 
 /** All of them, likewise. */
 export const LOAD_BALANCER_FLAGS = MARKS_SENT | ACKED;
 
 export function isAcked(flags: number): boolean {
   return (flags & ACKED) !== 0;
+}
+
+export function isReleased(flags: number): boolean {
+  return (flags & RELEASED) !== 0;
 }

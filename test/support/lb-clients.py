@@ -15,6 +15,9 @@ gets one answer with the same "id". A socket is named "A:P" (or "[A]:P") and ope
     {"op": "stream", "from": ["A:P", ...], "target": "A:P", "visitors": ["A", FIRST, LAST]}
         they talk on and on until {"op": "halt"}; and besides, one after the other, visitors from all those ports say
         one thing each. Answers at once, and the halt like `talk`, with "visitors": {"sent", "answered", "lost"}
+    {"op": "swarm", "address": "A", "ports": [FIRST, LAST], "target": "A:P", "every": SECONDS}
+        one socket more each time, from all those ports, and all that are there say "A:P number" each time, whether they
+        are answered or not, until {"op": "halt"}. Answers at once, and the halt with {"sent": N}
     {"op": "ping"}  answers; everything that came before it has been reported
 
 Whatever comes that isn't the answer to something said is a line {"event": "answer", "client", "peer", "payload": HEX};
@@ -251,6 +254,29 @@ class Clients:
                     talker.rounds = 0
         say({"id": halt["id"], **known.report(), "visitors": visitors.report()})
 
+    def swarm(self, request):
+        target = endpoint(request["target"])
+        first, last = request["ports"]
+        coming = [named((request["address"], port)) for port in range(first, last)]
+        members = []
+        sent = number = 0
+        say({"id": request["id"]})
+        due = time.monotonic()
+        halt = None
+        while not halt:
+            if coming:
+                members.append(coming.pop(0))
+            for name in members:
+                self.transmit(self.open(name), f"{name} {number}".encode(), target)
+            sent += len(members)
+            number += 1
+            due += request["every"]
+            while not halt and time.monotonic() < due:
+                self.turn(max(0, due - time.monotonic()))
+                halt = self.next_request()
+            halt = halt or self.next_request()
+        say({"id": halt["id"], "sent": sent})
+
     # ---- requests --------------------------------------------------------------------------------------------
 
     def next_request(self):
@@ -268,6 +294,8 @@ class Clients:
                 self.turn(-1)
             elif request["op"] == "stream":
                 self.stream(request)
+            elif request["op"] == "swarm":
+                self.swarm(request)
             elif request["op"] == "ping":
                 self.turn(0)
                 say({"id": request["id"]})

@@ -75,6 +75,21 @@ export class Clients extends JsonProgram<ClientEvent> {
     return { sent, answered, lost, visitors } as Talk & { visitors: Talk };
   }
 
+  /** One client more each time, and all that are there say something, until `disperse`. */
+  async swarm(
+    address: string,
+    ports: readonly [number, number],
+    target: string,
+    everySeconds: number,
+  ): Promise<void> {
+    await this.ask({ op: 'swarm', address, ports, target, every: everySeconds });
+  }
+
+  /** Ends a swarm; how many datagrams it has sent. */
+  async disperse(): Promise<number> {
+    return (await this.ask({ op: 'halt' })).sent as number;
+  }
+
   get now(): number {
     return this.events.length;
   }

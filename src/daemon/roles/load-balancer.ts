@@ -5,7 +5,7 @@ import { loadBalancerWarnings } from '../../host/advice/warnings.js';
 import { readLoadBalancerFacts, requireInterfaces } from '../../host/facts/load-balancer.js';
 import { planLoadBalancer } from '../../host/plan/load-balancer.js';
 import { LbCounter, LOAD_BALANCER_COUNTERS } from '../../role/counters.js';
-import { isAcked } from '../../role/flow-flags.js';
+import { isReleased } from '../../role/flow-flags.js';
 import type { LoadBalancerConfig } from '../config/index.js';
 import { describeFlow } from '../control/answers.js';
 import type { LocalAddresses, RoleKit } from './kit.js';
@@ -17,7 +17,7 @@ export const loadBalancerKit: RoleKit = {
     await requireInterfaces(loadBalancer.interface);
     const facts = await readLoadBalancerFacts({ ...loadBalancer, tun: tun.name });
     const { maxFlows, flowTimeoutSeconds, maxTrails } = loadBalancer;
-    const options = { ...loadBalancer, tun, fwmark: routing.fwmark, marksPerFlow: maxTrails };
+    const options = { ...loadBalancer, tun, fwmark: routing.fwmark, marks: maxTrails > 0 };
     return {
       ...planLoadBalancer(options, facts),
       localRules: [],
@@ -45,7 +45,7 @@ export const loadBalancerKit: RoleKit = {
   describeFlow: (entry, { loadBalancer }) =>
     describeFlow(entry, {
       carrier: carrierName(carrierOfFamily(loadBalancer.carrier, !isMapped(entry.lip, 0))),
-      datapath: isAcked(entry.flags) ? 'kernel' : 'tun',
+      datapath: isReleased(entry.flags) ? 'kernel' : 'tun',
     }),
 };
 

@@ -109,7 +109,7 @@ export class HostSetup {
     this.say(upCommand(change), change.reason);
     // The undo of a change that another shim has made is noted as well: the last shim undoes it.
     const ours = undosOf(change).filter(undo => this.journal.note(undo) && !this.journal.isShared(undo.key));
-    if (change.kind === 'sysctl') return this.set(change.key, change.value);
+    if (change.kind === 'sysctl') return writeSysctl(change.key, change.value);
     const outcome = await (change.kind === 'ip' ? run('ip', change.up) : run('nft', ['-f', '-'], change.up));
     if (outcome.status === 0) return;
     // The change did not happen, or was there before us. Neither is ours to undo.
@@ -135,16 +135,6 @@ export class HostSetup {
   /** Whether a setting has this value without any shim. */
   private isSet(key: string, value: string): boolean {
     return readSysctl(key) === value && !this.journal.isShared(key);
-  }
-
-  private set(key: string, value: string): void {
-    try {
-      writeSysctl(key, value);
-    } catch (error) {
-      // Conntrack's settings appear with its first user, which is a later change of the same plan.
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-      this.log.warn(`host: there is no ${key} yet`);
-    }
   }
 }
 

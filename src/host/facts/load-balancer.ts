@@ -1,7 +1,6 @@
 /** The facts that the load balancer's planner needs. */
 import { ExitCode, OperatorError } from '../../errors.js';
 import { FAMILIES, type Family, familyFlag, familyOf } from '../family.js';
-import { NF_CONNTRACK_ACCT } from '../sysctl.js';
 import { type Forwarding, readForwarding } from './forwarding.js';
 import { type Facts, hostFamilies, readFacts } from './host.js';
 import { Originals } from './originals.js';
@@ -18,8 +17,6 @@ export interface LoadBalancerFacts extends Facts {
   servers: ServingInterface[];
   /** The clients' side. Empty if the shim does not make the NAT. */
   clients: ServingInterface[];
-  /** The setting: whether the kernel counts a flow's packets. */
-  conntrackAcct: string;
   /** Whether IPv6 is forwarded by switches of the interfaces (Linux 6.17), and not on the whole host. */
   forwardsEach6: boolean;
 }
@@ -45,7 +42,6 @@ export async function readLoadBalancerFacts(question: LoadBalancerQuestion): Pro
     ...(await readFacts()),
     servers: withForwarding(await serverSide(question)),
     clients: withForwarding(question.nat === 'managed' ? await clientSide(question, families) : []),
-    conntrackAcct: originals.sysctl(NF_CONNTRACK_ACCT),
     forwardsEach6: readForwarding('default', 6, originals).off?.before !== undefined,
   };
 }

@@ -1,17 +1,19 @@
 /**
- * The load balancer's set-up as data: rules for the first packets and the ACKs, beside the kernel's NAT; and that
- * NAT itself, where we make it. No routing rules and no routes: packets are taken on their way out.
+ * The load balancer's set-up as data: rules for unreleased flows and the ACKs, beside the kernel's NAT; and that NAT
+ * itself, where we make it. No routing rules and no routes: packets are taken on their way out.
  */
 import { ExitCode, OperatorError } from '../../errors.js';
 import { PrefixList } from '../../flow/prefixes.js';
 import { formatAddress, parsePrefix } from '../addresses.js';
+import type { Forwarding } from '../facts/forwarding.js';
 import { isOwn } from '../facts/host.js';
 import type { LoadBalancerFacts } from '../facts/load-balancer.js';
 import { FAMILIES, type Family, familyOf } from '../family.js';
-import { interfaceKey, NF_CONNTRACK_ACCT } from '../sysctl.js';
+import { interfaceKey } from '../sysctl.js';
 import { type Change, distinct } from './change.js';
 import { switchOn } from './forwarding.js';
 import type { HostPlan } from './host-plan.js';
+import { type NftScripts, together } from './nft.js';
 import { egressTables } from './nft-egress.js';
 import { type BalancedService, natTables } from './nft-nat.js';
 import { type TunOptions, tunDevice } from './tun-device.js';
@@ -21,14 +23,14 @@ export interface LoadBalancerPlanOptions {
   /** The SO_MARK of what the shim sends. */
   fwmark: number;
   nat: 'managed' | 'external';
-  /** How many packets of a flow get a mark; 0: none does. */
-  marksPerFlow: number;
+  /** Whether flows get marks. */
+  marks: boolean;
   localAddresses: readonly string[];
   services: readonly BalancedService[];
 }
 
 /**
- * The changes that take each flow's first packets, and the ACKs, through the TUN. Throws an OperatorError if a
+ * The changes that take unreleased flows, and the ACKs, through the TUN. Throws an OperatorError if a
  * configured local address is not this host's, or if IPv6 can't be forwarded as it has to be.
  */
 export function planLoadBalancer(options: LoadBalancerPlanOptions, facts: LoadBalancerFacts): HostPlan {
@@ -39,12 +41,14 @@ export function planLoadBalancer(options: LoadBalancerPlanOptions, facts: LoadBa
         '`ip address` shows here',
       ExitCode.configuration,
     );
+  const closed = options.nat === 'managed' ? closedInterfaces(facts) : [];
   const changes = [
     ...tunDevice(options.tun, facts.hasIpv6, familiesOf(options, facts).includes(6)),
     ...forwardingFromTun(options, facts),
-    ...(options.nat === 'managed' ? nat(options, facts) : []),
-    ...accounting(facts),
-    egress(options, facts),
+    tables(options, facts, closed),
+    ...closed.flatMap(forwarding =>
+      switchOn(forwarding, 'balanced packets are forwarded packets; a rule above drops all others', ''),
+    ),
   ];
   return { changes };
 }
@@ -60,37 +64,44 @@ function forwardingFromTun({ tun }: LoadBalancerPlanOptions, facts: LoadBalancer
   }));
 }
 
-function nat(options: LoadBalancerPlanOptions, facts: LoadBalancerFacts): Change[] {
-  const all = [...facts.clients, ...facts.servers].flatMap(({ forwarding }) => forwarding);
-  const closed = distinct(
+/** The interfaces and families that don't forward yet. */
+function closedInterfaces({ clients, servers }: LoadBalancerFacts): Forwarding[] {
+  const all = [...clients, ...servers].flatMap(({ forwarding }) => forwarding);
+  return distinct(
     all.filter(({ off }) => off !== undefined),
     ({ interface: device, family }) => `${device} ${family}`,
   );
-  const rules = natTables({
+}
+
+/** All tables in one transaction, the NAT last: no flow begins before there are marks for it. */
+function tables(
+  options: LoadBalancerPlanOptions,
+  facts: LoadBalancerFacts,
+  closed: readonly Forwarding[],
+): Change {
+  const marks = egress(options, facts);
+  const marking = 'flows go through the TUN until they are released, and so do the ACKs';
+  if (options.nat === 'external') return { kind: 'nft', ...marks, reason: marking };
+  const nat = natTables({
     tun: options.tun.name,
     localAddresses: options.localAddresses,
     services: options.services,
     guarded: closed.map(({ interface: device, family }) => ({ name: device, family })),
   });
-  return [
-    { kind: 'nft', ...rules, reason: 'the balancing: VIPs to real servers, from the local addresses' },
-    ...closed.flatMap(forwarding =>
-      switchOn(forwarding, 'balanced packets are forwarded packets; a rule above drops all others', ''),
-    ),
-  ];
+  const balancing = 'and the balancing: VIPs to real servers, from the local addresses';
+  return { kind: 'nft', ...together(marks, nat), reason: `${marking}; ${balancing}` };
 }
 
-function egress(options: LoadBalancerPlanOptions, facts: LoadBalancerFacts): Change {
-  const rules = egressTables({
+function egress(options: LoadBalancerPlanOptions, facts: LoadBalancerFacts): NftScripts {
+  return egressTables({
     tun: options.tun.name,
     servers: facts.servers.map(({ name }) => name),
     families: familiesOf(options, facts),
     localAddresses: localAddresses(options, facts),
     services: options.services,
-    marksPerFlow: options.marksPerFlow,
+    marks: options.marks,
     fwmark: options.fwmark,
   });
-  return { kind: 'nft', ...rules, reason: 'each new flow’s first packets, and the ACKs, go through the TUN' };
 }
 
 /** The families of the services that there are local addresses for. */
@@ -112,17 +123,3 @@ function localAddresses(options: LoadBalancerPlanOptions, facts: LoadBalancerFac
 
 /** Loopback, link-local addresses and multicast. */
 const HOST_ONLY = new PrefixList(['127.0.0.0/8', '::1/128', 'fe80::/10', 'ff00::/8'].map(parsePrefix));
-
-function accounting({ conntrackAcct }: LoadBalancerFacts): Change[] {
-  if (conntrackAcct === '1') return [];
-  return [
-    {
-      kind: 'sysctl',
-      key: NF_CONNTRACK_ACCT,
-      value: '1',
-      before: conntrackAcct,
-      // nft switches it on by itself for the rules below, and never off again.
-      reason: 'the kernel counts the packets of each flow: by that the rules know the first ones',
-    },
-  ];
-}

@@ -1,6 +1,7 @@
 /**
- * The load balancer's rules for marks and ACKs. They pick the first packets of each new flow, after NAT, and send them
- * into the TUN on their way out of the interface, so the operator's NAT, FORWARD rules and rp_filter see them as ever.
+ * The load balancer's rules for marks and ACKs. They pick the packets of flows that are not released yet, after NAT, and
+ * send them into the TUN on their way out of the interface, so the operator's NAT, FORWARD rules and rp_filter see them
+ * as ever. All packets of such a flow take this way: one that did not could arrive ahead of its flow's mark.
  * ACKs are taken out before conntrack sees them. `fwd` passes over a TUN that is missing, so the tables may outlive the
  * process.
  */
@@ -17,9 +18,9 @@ export interface EgressOptions {
   localAddresses: readonly string[];
   /** Empty: every UDP flow that is NATed both ways. */
   services: readonly { vip: string; port: number }[];
-  /** How many packets of a flow get a mark. */
-  marksPerFlow: number;
-  /** The SO_MARK of what the shim sends. The same bits in conntrack's mark say that a flow needs no more marks. */
+  /** Whether flows get marks. */
+  marks: boolean;
+  /** The SO_MARK of what the shim sends. The same bits in conntrack's mark say that a flow is released. */
   fwmark: number;
 }
 
@@ -54,7 +55,7 @@ function familyTable(options: EgressOptions, dialect: Dialect): Table {
   const fwmark = hex(options.fwmark);
   const acksFrom = `iifname ${set(options.servers.map(quote))} ${toLocal(options, dialect)}`;
   return tableFor(options.tun, dialect.ip, [
-    chain('first', 'type filter hook postrouting priority 300', diverting(options, dialect)),
+    chain('divert', 'type filter hook postrouting priority 300', diverting(options, dialect)),
     chain('ours', 'type filter hook output priority raw', [`meta mark & ${fwmark} == ${fwmark} notrack`]),
     // If nothing reads the TUN, these ACKs end here: no client may see one.
     chain('acks', 'type filter hook prerouting priority raw', [
@@ -69,17 +70,15 @@ function diverting(options: EgressOptions, dialect: Dialect): string[] {
   const divert = `meta mark set meta mark | ${hex(divertBit(options.fwmark))}`;
   const out = `oifname ${set(options.servers.map(quote))}`;
   const natted = `${out} meta l4proto udp ct direction original ct status dnat ct status snat`;
-  const isFirst =
-    `ct mark & ${hex(options.fwmark)} == 0 ` +
-    `ct original packets >= 1 ct original packets <= ${options.marksPerFlow}`;
+  const isUnreleased = `ct mark & ${hex(options.fwmark)} == 0`;
   const toServices = options.services
     .filter(({ vip }) => familyOf(vip) === dialect.family)
     .map(({ vip, port }) => `ct original ${ip} daddr ${vip} ct original proto-dst ${port} `);
-  const firsts = (options.services.length === 0 ? [''] : toServices).map(
-    toService => `${natted} ${toService}${isFirst} ${divert}`,
+  const unreleased = (options.services.length === 0 ? [''] : toServices).map(
+    toService => `${natted} ${toService}${isUnreleased} ${divert}`,
   );
   return [
-    ...(options.marksPerFlow > 0 ? firsts : []),
+    ...(options.marks ? unreleased : []),
     // Real servers trust the marks of what has our address as its source. So the shim takes marks of clients' own out
     // of the options, and the other carrier, which only the shim may send, is dropped.
     `${out} meta l4proto udp ct direction original ct status snat ${dialect.options} ${divert}`,

@@ -44,6 +44,16 @@ export function scripts(tables: readonly Table[]): NftScripts {
   };
 }
 
+/** The same in one transaction: the tables of `first`, then those of `then`, taken away in reverse. */
+export function together(first: NftScripts, then: NftScripts): NftScripts {
+  return {
+    key: first.key,
+    tables: [...first.tables, ...then.tables],
+    up: `${first.up}\n${then.up}`,
+    down: `${then.down}\n${first.down}`,
+  };
+}
+
 /** Tables that are to go with the process that makes them. */
 export interface OwnedTables {
   /** The first one's id, which stands for all of them. */

@@ -1,4 +1,4 @@
-/** ACKs: each is held against what was sent, and the first one releases its flow (PROTOCOL: LB 4). */
+/** ACKs: each is held against what was sent, and the first one ends its flow's marks (PROTOCOL: LB 4). */
 import { DESTINATION_AT, Kind, Mark, type Packet, SOURCE_AT } from '../../codec/packet.js';
 import { type FlowId, NONE, type Ticks } from '../../codec/units.js';
 import * as uoa from '../../codec/uoa.js';
@@ -7,21 +7,22 @@ import type { FlowTable } from '../../flow/table.js';
 import { type Counters, LbCounter } from '../counters.js';
 import { ACKED, isAcked, MARKS_SENT } from '../flow-flags.js';
 import { MarkedClient } from '../marked-client.js';
-import { type Connections, TupleBuffer } from './connections.js';
 import type { LoadBalancerSettings } from './settings.js';
 
 export class Acks {
   private readonly client = new MarkedClient();
-  private readonly tuple = new TupleBuffer();
 
   constructor(
     private readonly settings: LoadBalancerSettings,
     private readonly flows: FlowTable,
     private readonly counters: Counters,
-    private readonly connections: Connections,
   ) {}
 
-  /** Takes in an empty datagram from a real server, or a later fragment. */
+  /**
+   * Takes in an empty datagram from a real server, or a later fragment. Its flow is released with its next packet, for
+   * which conntrack is asked anyway: by then the connection may be another client's, which the real server knows
+   * nothing of.
+   */
   receive(packet: Packet, now: Ticks): void {
     const { flows, counters } = this;
     const flow = this.match(packet);
@@ -31,7 +32,10 @@ export class Acks {
     }
     counters[LbCounter.acks_received]++;
     flows.recordReply(flow, now);
-    if (!isAcked(flows.records.flags(flow))) this.release(packet, flow);
+    const flags = flows.records.flags(flow);
+    if (isAcked(flags)) return;
+    flows.records.setFlags(flow, flags | ACKED);
+    counters[LbCounter.flows_acked]++;
   }
 
   /** The flow whose mark this packet echoes, as it was sent; or NONE. */
@@ -47,14 +51,5 @@ export class Acks {
     if (flow === NONE || (records.flags(flow) & MARKS_SENT) === 0) return NONE;
     client.read(packet);
     return records.hasClient(flow, client) ? flow : NONE;
-  }
-
-  private release({ addresses, sourcePort, destinationPort }: Packet, flow: FlowId): void {
-    const { records } = this.flows;
-    records.setFlags(flow, records.flags(flow) | ACKED);
-    this.counters[LbCounter.flows_acked]++;
-    this.connections.addRelease(
-      this.tuple.set(addresses, SOURCE_AT, sourcePort, DESTINATION_AT, destinationPort),
-    );
   }
 }

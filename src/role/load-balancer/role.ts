@@ -1,9 +1,11 @@
 /**
- * The load balancer beside the kernel's NAT (PROTOCOL: LB): each new flow's first packets get a mark, and the ACK
- * ends that. Packets come here after NAT, so they go LIP:lport -> RIP:rport. Stages, in the order of their way:
+ * The load balancer beside the kernel's NAT (PROTOCOL: LB): a flow's packets come here until it is released, and the
+ * first ones of them get a mark. They come after NAT, so they go LIP:lport -> RIP:rport. Stages, in the order of their
+ * way:
  *
  *   1. which way: to a real server, or from one to an address of this host
- *   2. to a real server: whose flow it is (flow-finder.ts), and whether it still wants a mark (marking.ts)
+ *   2. to a real server: whose flow it is (flow-finder.ts), whether it still wants a mark (marking.ts), and whether that
+ *      was all (releases.ts)
  *   3. from a real server: an ACK, which is never let through (acks.ts)
  *   4. an ICMP error about a packet that the mark made too big
  */
@@ -11,7 +13,7 @@ import * as icmp from '../../codec/icmp.js';
 import { eraseMarks, strip, stripQuoted } from '../../codec/marks.js';
 import { DESTINATION_AT, Kind, type Packet, SOURCE_AT } from '../../codec/packet.js';
 import { restoreHop } from '../../codec/rewrite.js';
-import { NONE, type Ticks } from '../../codec/units.js';
+import type { Ticks } from '../../codec/units.js';
 import type { FlowTable } from '../../flow/table.js';
 import { type Counters, LbCounter } from '../counters.js';
 import { EXPIRY_BUDGET, type Outbox, type Role, Verdict } from '../role.js';
@@ -19,6 +21,7 @@ import { Acks } from './acks.js';
 import type { Connections } from './connections.js';
 import { FlowFinder } from './flow-finder.js';
 import { Marking, type PathMtuOf } from './marking.js';
+import { Releases } from './releases.js';
 import { type LoadBalancerOptions, LoadBalancerSettings } from './settings.js';
 
 export class LoadBalancerRole implements Role {
@@ -26,6 +29,7 @@ export class LoadBalancerRole implements Role {
   private readonly finder: FlowFinder;
   private readonly marking: Marking;
   private readonly acks: Acks;
+  private readonly releases: Releases;
 
   constructor(
     options: LoadBalancerOptions,
@@ -36,9 +40,10 @@ export class LoadBalancerRole implements Role {
     seed: number,
   ) {
     this.settings = new LoadBalancerSettings(options);
-    this.finder = new FlowFinder(this.settings, flows, counters, connections);
+    this.finder = new FlowFinder(flows, counters, connections);
     this.marking = new Marking(this.settings, flows, counters, pathMtu, seed);
-    this.acks = new Acks(this.settings, flows, counters, connections);
+    this.acks = new Acks(this.settings, flows, counters);
+    this.releases = new Releases(this.settings, flows, counters, connections);
   }
 
   /** Takes other options from the next packet on; flows stay. */
@@ -48,12 +53,15 @@ export class LoadBalancerRole implements Role {
 
   // ---- 1. which way --------------------------------------------------------------------------------------
 
-  prefetch(packets: readonly Packet[], count: number, now: Ticks): void {
+  prefetch(packets: readonly Packet[], count: number): void {
+    let before: Packet | undefined;
     for (let i = 0; i < count; i++) {
       const packet = packets[i];
       // By the destination: a source is easily forged.
       packet.isInbound = this.settings.ownAddresses.has(packet.addresses, DESTINATION_AT);
-      if (packet.kind === Kind.udp && !packet.isInbound) this.finder.lookUp(packet, now);
+      if (packet.kind !== Kind.udp || packet.isInbound) continue;
+      this.finder.lookUp(packet, before);
+      before = packet;
     }
     this.connections.sendQueries();
   }
@@ -91,12 +99,15 @@ export class LoadBalancerRole implements Role {
 
   /** Marks a packet; false if it needs no mark. */
   private mark(packet: Packet, now: Ticks, outbox: Outbox): boolean {
-    const flow = this.finder.flowOf(packet, now);
     // What the client wrote there itself would pass for ours.
     this.counters[LbCounter.marks_forged] += eraseMarks(packet);
-    if (flow === NONE || !this.settings.wantsMark(this.flows.records.flags(flow))) return false;
-    this.marking.add(packet, flow, now, outbox);
-    return true;
+    const connection = this.finder.connectionOf(packet);
+    if (connection === undefined) return false;
+    const flow = this.finder.flowOf(packet, connection, now);
+    const wantsMark = this.settings.wantsMark(this.flows.records.flags(flow));
+    if (wantsMark) this.marking.add(packet, flow, now, outbox);
+    this.releases.settle(flow, connection);
+    return wantsMark;
   }
 
   // ---- 3. from a real server -----------------------------------------------------------------------------
@@ -135,10 +146,10 @@ export class LoadBalancerRole implements Role {
 
   account(_marksSent: number, marksRefused: number, refused: number): void {
     this.counters[LbCounter.dropped_io] += marksRefused + refused;
-    this.connections.sendReleases();
+    this.releases.send();
   }
 
-  /** Packets that bypass us would overtake what we held: nothing ever is. */
+  /** Nothing is held: what comes after a release would overtake it. */
   takeHeld(): number {
     return 0;
   }

@@ -37,7 +37,12 @@ export class LoadBalancerSettings {
     return carrierOfFamily(this.carrier, v6);
   }
 
-  /** Whether a flow with these flags is not released yet (PROTOCOL: LB 1). */
+  /** Whether there are marks at all. */
+  get marks(): boolean {
+    return this.marksPerFlow > 0;
+  }
+
+  /** Whether the next packet of a flow with these flags gets a mark (PROTOCOL: LB 1). */
   wantsMark(flags: number): boolean {
     return (flags & ACKED) === 0 && (flags & MARKS_SENT) < this.marksPerFlow;
   }

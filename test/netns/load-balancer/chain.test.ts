@@ -100,12 +100,13 @@ describe.skipIf(missing() !== undefined)('the chain', () => {
       expect(stats).toMatchObject({
         ...{ marks_inserted: FLOWS, marks_standalone: 0, marks_forged: 0 },
         ...{ acks_received: FLOWS, acks_unmatched: 0, flows_acked: FLOWS, flows: FLOWS },
+        flows_released: FLOWS,
         ...{ dropped_malformed: 0, dropped_io: 0, packets_ignored: 0, flows_evicted: 0 },
       });
       expect(stats.packets_seen).toBe(stats.marks_inserted + stats.acks_received + stats.packets_unmarked);
       expect(await intoTun(bench.lab.lb)).toBe(stats.packets_seen);
-      // A second or third packet may come before the ACK has been seen to; more never do.
-      expect(stats.packets_unmarked).toBeLessThanOrEqual(2 * FLOWS);
+      // With the packet behind its ACK a flow is released.
+      expect(stats.packets_unmarked).toBeGreaterThanOrEqual(FLOWS);
       for (const server of bench.servers)
         expect(await server?.stats()).toMatchObject({ uoa_miss: 0, uoa_invalid: 0 });
     });
@@ -114,10 +115,7 @@ describe.skipIf(missing() !== undefined)('the chain', () => {
       flows = await bench.shim.flows();
       const listed = new Map(flows.map(flow => [`${flow.lb} ${flow.server}`, flow.client]));
       expect(listed).toEqual(named((await bench.arrivedAtAll(start)).filter(({ mark }) => mark)));
-      for (const flow of flows) {
-        expect(flow).toMatchObject({ carrier, datapath: 'kernel', replies: 1 });
-        expect(flow.packets).toBeLessThanOrEqual(3);
-      }
+      for (const flow of flows) expect(flow).toMatchObject({ carrier, datapath: 'kernel', replies: 1 });
     });
 
     it('`flows` and `lookup` find flows by each of their ends', async () => {
@@ -138,7 +136,7 @@ describe.skipIf(missing() !== undefined)('the chain', () => {
       expect(by[2].length + by[3].length).toBe(FLOWS);
     });
 
-    it('acknowledged flows bypass the TUN', async () => {
+    it('released flows never see the TUN', async () => {
       const [from, before] = [bench.now, await intoTun(bench.lab.lb)];
       const some = sockets.filter((_, i) => i % 4 === 0);
       expect(await bench.clients.talk(some, TARGET, { rounds: 3 })).toMatchObject({
@@ -260,9 +258,9 @@ describe.skipIf(missing() !== undefined)('a flow table', () => {
       expect(said(payload)).toContain(`${source} `);
   });
 
-  it('idle flows expire, and the kernel still forwards them', async () => {
+  it('idle flows expire, and the kernel still forwards those that were released', async () => {
     const known = bench.freshClient();
-    expect(await bench.clients.talk([known], TARGET)).toMatchObject({ answered: 1 });
+    expect(await bench.clients.talk([known], TARGET, { rounds: ROUNDS })).toMatchObject({ answered: ROUNDS });
     await eventually('it is empty', async () => (await bench.shim.flows()).length === 0 || undefined);
     const from = bench.now;
     expect(await bench.clients.talk([known], TARGET, { rounds: ROUNDS })).toMatchObject({ answered: ROUNDS });

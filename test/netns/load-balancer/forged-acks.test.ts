@@ -202,13 +202,22 @@ describe.skipIf(missing() !== undefined)('forged ACKs', () => {
       expect(counted.acks_unmatched).toBeUndefined();
       expect(await uncalledFor(from.clients)).toEqual([]);
 
-      // Acknowledged, if not by a shim: no more marks.
-      const [later, before] = [bench.now, await intoTun(bench.lab.lb)];
-      for (const { client } of known)
-        await bench.clients.send({ from: client, target: PLAIN, payloads: [text(client)] });
-      for (const { client } of known) await bench.clients.got(client, text(client), later.clients);
-      expect((await bench.arrived(1, later)).map(({ mark: found }) => found)).toEqual(known.map(() => null));
-      expect(await intoTun(bench.lab.lb)).toBe(before);
+      // Acknowledged, if not by a shim: no more marks, and released with the next packet.
+      const later = bench.now;
+      const again = async (round: string) => {
+        const passed = await intoTun(bench.lab.lb);
+        for (const { client } of known)
+          await bench.clients.send({ from: client, target: PLAIN, payloads: [text(client + round)] });
+        for (const { client } of known) await bench.clients.got(client, text(client + round), later.clients);
+        return (await intoTun(bench.lab.lb)) - passed;
+      };
+      const released = await bench.shim.counted(async () => {
+        expect(await again(' once')).toBe(known.length);
+      });
+      expect(released).toMatchObject({ flows_released: known.length });
+      expect(await again(' twice')).toBe(0);
+      const marks = (await bench.arrived(1, later)).map(({ mark: found }) => found);
+      expect(marks).toEqual(new Array(2 * known.length).fill(null));
     });
 
     it('an answer with a mark reaches the client without the mark', async () => {

@@ -6,6 +6,7 @@
  *                              rp_filter strict everywhere, no forwarding      |
  *                                                                              `---- eth0 10.10.2.3
  */
+import { readFileSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { type BenchTime, said, useLbBench } from '../../support/lb-bench.js';
 import { client, LIP, lbOptions, PORT, RIPS, TARGET, VIP, VIP_2 } from '../../support/lb-lab.js';
@@ -86,8 +87,9 @@ describe.skipIf(missing() !== undefined)('the load balancer’s lifecycle', () =
       for (let i = 0; i < 2; i++) {
         await bench.shim.start();
         const running = await bench.lab.snapshot();
-        expect(running).toContain('sysctls: net.netfilter.nf_conntrack_acct = 1');
-        expect(before).toContain('sysctls: net.netfilter.nf_conntrack_acct = 0');
+        const settings = (lines: string[]) =>
+          lines.filter(line => line.startsWith('sysctls: net.netfilter.'));
+        expect(settings(running)).toEqual(settings(before));
         await serves();
         expect(await bench.shim.stop(signal)).toBe(0);
         expect(await bench.lab.snapshot()).toEqual(before);
@@ -106,8 +108,7 @@ describe.skipIf(missing() !== undefined)('the load balancer’s lifecycle', () =
     const { lb } = bench.lab;
     const rules = 'table ip admins { chain c { type filter hook forward priority 5; counter; }\n}\n';
     await lb.must(['nft', '-f', '-'], rules);
-    for (const key of ['netfilter.nf_conntrack_acct', 'ipv4.conf.eth0.forwarding'])
-      await lb.sysctl(`net.${key}`, 1);
+    await lb.sysctl('net.ipv4.conf.eth0.forwarding', 1);
     try {
       const other = (await bench.lab.snapshot()).map(line => line.replace(/packets \d+ bytes \d+/, ''));
       await bench.shim.start();
@@ -117,8 +118,7 @@ describe.skipIf(missing() !== undefined)('the load balancer’s lifecycle', () =
       expect(after).toEqual(other);
     } finally {
       await lb.must(['nft', 'delete table ip admins']);
-      for (const key of ['netfilter.nf_conntrack_acct', 'ipv4.conf.eth0.forwarding'])
-        await lb.sysctl(`net.${key}`, 0);
+      await lb.sysctl('net.ipv4.conf.eth0.forwarding', 0);
     }
     expect(await bench.lab.snapshot()).toEqual(before);
   });
@@ -212,6 +212,28 @@ describe.skipIf(missing() !== undefined)('the load balancer’s lifecycle', () =
       expect(await bench.shim.cli('cleanup')).toMatchObject({ code: 0, stderr: '' });
       expect(await bench.lab.snapshot()).toEqual(before);
     }
+  });
+
+  it.each(['run', 'cleanup'])('`%s` undoes what an older version has set: nf_conntrack_acct', async by => {
+    const { lb } = bench.lab;
+    await bench.shim.start();
+    expect(await bench.shim.stop('SIGKILL')).toBe(-1);
+    // That version set it between the NAT and the marks.
+    const file = lb.stateOf('uoa0');
+    const { undo, ...state } = JSON.parse(readFileSync(file, 'utf8')) as { undo: { key: string }[] };
+    const accounting = { kind: 'sysctl', key: 'net.netfilter.nf_conntrack_acct', value: '1', before: '0' };
+    const isNat = ({ key }: { key: string }) => key.endsWith('_nat');
+    const older = [...undo.filter(isNat), accounting, ...undo.filter(entry => !isNat(entry))];
+    writeFileSync(file, JSON.stringify({ ...state, undo: older }));
+    await lb.sysctl(accounting.key, 1);
+    if (by === 'cleanup') expect(await bench.shim.cli('cleanup')).toMatchObject({ code: 0, stderr: '' });
+    else {
+      await bench.shim.start();
+      expect(await lb.must(['sysctl', '-n', accounting.key])).toBe('0\n');
+      await serves();
+      expect(await bench.shim.stop()).toBe(0);
+    }
+    expect(await bench.lab.snapshot()).toEqual(before);
   });
 
   it('an orderly end restores the host after three kills with other configurations', async () => {

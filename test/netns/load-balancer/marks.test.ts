@@ -11,6 +11,7 @@ import { type BenchTime, said, useLbBench } from '../../support/lb-bench.js';
 import { intoTun } from '../../support/lb-lab.js';
 import { addressOf, nameOf, SIDES } from '../../support/lb-sides.js';
 import { missing } from '../../support/netns.js';
+import { eventually } from '../../support/process.js';
 import { endpoint, text } from '../../support/wire.js';
 
 describe.skipIf(missing() !== undefined)('marks per flow', () => {
@@ -35,10 +36,15 @@ describe.skipIf(missing() !== undefined)('marks per flow', () => {
       const [from, before] = [bench.now, await intoTun(bench.lab.lb)];
       const client = freshClient();
       const payloads = Array.from({ length: 8 }, (_, i) => text(`${client} ${i}`));
-      for (const payload of payloads) {
+      const released = (await bench.shim.stats()).flows_released + 1;
+      for (const [i, payload] of payloads.entries()) {
         await bench.clients.send({ from: client, target: PLAIN, payloads: [payload] });
-        // One by one: packets may pass others that are still on their way through the TUN.
         await bench.wires[1].event('it', seen => seen.payload === payload, from.wires[1]);
+        if (i + 1 === maxTrails)
+          await eventually(
+            'it is released',
+            async () => (await bench.shim.stats()).flows_released === released || undefined,
+          );
       }
       // What nobody there can read is refused (opp); everything else is answered.
       const readable = carrier === 'opp' ? payloads.slice(maxTrails) : payloads;
@@ -47,10 +53,10 @@ describe.skipIf(missing() !== undefined)('marks per flow', () => {
       expect(received.map(({ payload }) => payload)).toEqual(readable);
       for (const { client: seen } of received) expect(addressOf(seen)).toBe(addressOf(endpoint(lips[0], 0)));
       expect(await marks(1, from)).toEqual(payloads.map((_, i) => (i < maxTrails ? client : null)));
-      // The fourth packet and later ones never leave the kernel.
+      // Released flows never see the TUN.
       expect((await intoTun(bench.lab.lb)) - before).toBe(maxTrails);
       expect(await bench.shim.flows({ client })).toMatchObject(
-        maxTrails === 0 ? [] : [{ carrier, packets: maxTrails, replies: 0, datapath: 'tun' }],
+        maxTrails === 0 ? [] : [{ carrier, packets: maxTrails, replies: 0, datapath: 'kernel' }],
       );
       const refusals = (await bench.clients.unasked(from.clients)).filter(({ event }) => event === 'error');
       expect(refusals).toEqual([]);
@@ -66,10 +72,13 @@ describe.skipIf(missing() !== undefined)('marks per flow', () => {
       expect(found.sort()).toEqual([...clients].sort());
       for (const { client: seen, payload } of await bench.received(0, from))
         expect(said(payload)).toContain(`${seen} `);
-      // Each flow's ACK, and those of its first packets that came before the ACK was seen to.
-      const passed = (await intoTun(bench.lab.lb)) - before;
-      expect(passed).toBeGreaterThanOrEqual(clients.length * 2);
-      expect(passed).toBeLessThanOrEqual(clients.length * (1 + maxTrails));
+      // Each flow's mark and ACK, and what came until it was released: never less than the packet behind the ACK.
+      const passed = await intoTun(bench.lab.lb);
+      expect(passed - before).toBeGreaterThanOrEqual(clients.length * (maxTrails === 1 ? 2 : 3));
+      const listed = (await bench.shim.flows()).filter(flow => clients.includes(flow.client));
+      expect(listed.map(({ datapath }) => datapath)).toEqual(clients.map(() => 'kernel'));
+      expect(await bench.clients.talk(clients, MARKED, { rounds: 8 })).toMatchObject({ answered: 80 });
+      expect(await intoTun(bench.lab.lb)).toBe(passed);
     });
 
     it('a flow gets no mark where maxTrails is 0', async () => {

@@ -181,12 +181,17 @@ describe.skipIf(missing() !== undefined)('a narrow path to a real server', () =>
       expect(await tooBig(from.outside)).toHaveLength(1);
     });
 
-    it('the kernel tells the client of an acknowledged flow, without the shim', async () => {
+    it('the kernel tells the client of a released flow, without the shim', async () => {
       const whose = freshClient();
       await passes(whose, text('hello'));
       await eventually(
         'it is acknowledged',
         async () => (await bench.shim.stats()).flows_acked === 1 || undefined,
+      );
+      await passes(whose, text('hello again'));
+      await eventually(
+        'it is released',
+        async () => (await bench.shim.stats()).flows_released === 1 || undefined,
       );
       const [from, before] = [bench.now, await intoTun(bench.lab.lb)];
       expect(await send(whose, pattern(NARROW - headers + 1))).toBe(0);

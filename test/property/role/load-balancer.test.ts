@@ -39,8 +39,6 @@ const LIPS = ['10.10.1.1:40000', '10.10.1.1:40001', '10.10.1.9:40000'];
 const SERVERS = ['10.10.1.2:53', '10.10.1.3:53'];
 const CLIENTS = ['203.0.113.7:5555', '203.0.113.7:5556', '198.51.100.9:53'];
 const MTU = 1400;
-/** A client's ports are used again after conntrack's time-outs: never sooner than this. */
-const REUSE_MS = 1000;
 
 interface Fields {
   payload: number[];
@@ -164,6 +162,7 @@ interface Connection {
   client: string;
   marksSent: number;
   isAcknowledged: boolean;
+  isReleased: boolean;
 }
 
 /** The load balancer as PROTOCOL has it. */
@@ -194,7 +193,12 @@ class Model {
   }
 
   connect(lip: string, server: string, client: string): void {
-    this.kernel.set(this.tuple(lip, server), { client, marksSent: 0, isAcknowledged: false });
+    this.kernel.set(this.tuple(lip, server), {
+      client,
+      marksSent: 0,
+      isAcknowledged: false,
+      isReleased: false,
+    });
   }
 
   forget(lip: string, server: string): void {
@@ -282,9 +286,15 @@ class Model {
     const connection = this.kernel.get(tuple);
     if (connection === undefined) return undefined;
     this.seen.set(tuple, connection);
-    if (connection.isAcknowledged || connection.marksSent >= this.marksPerFlow) return undefined;
-    connection.marksSent++;
-    return connection;
+    const wantsMark = () => !connection.isAcknowledged && connection.marksSent < this.marksPerFlow;
+    const isMarked = wantsMark();
+    if (isMarked) connection.marksSent++;
+    if (!wantsMark() && !connection.isReleased && this.marksPerFlow > 0) {
+      connection.isReleased = true;
+      this.counts.flows_released++;
+      this.releases.push(tuple);
+    }
+    return isMarked ? connection : undefined;
   }
 
   private isRoomIn(payload: readonly number[], { length }: Header): boolean {
@@ -310,10 +320,7 @@ class Model {
     counts.packets_seen++;
     if (connection?.client === client && connection.marksSent > 0 && carrier === this.carrier) {
       counts.acks_received++;
-      if (!connection.isAcknowledged) {
-        counts.flows_acked++;
-        this.releases.push(tuple);
-      }
+      if (!connection.isAcknowledged) counts.flows_acked++;
       connection.isAcknowledged = true;
     } else counts.acks_unmatched++;
     return this.make({ from: server, to: lip, carrier, client, dontFragment: true });
@@ -366,7 +373,6 @@ it('LoadBalancerRole does with random traffic what its model does', () => {
             rig.wait(event.ms);
           } else if (event.kind === 'connect' || event.kind === 'forget') {
             flush();
-            rig.wait(REUSE_MS);
             if (event.kind === 'connect') {
               model.connect(event.lip, event.server, event.client);
               rig.connections.track(event.lip, event.server, event.client);

@@ -49,6 +49,11 @@ const GET: Field[] = [
   ...REPLY_TUPLE,
 ];
 
+/** The tuple as the connection's first direction. */
+function originalTuple([[header, what], ...rest]: readonly Field[]): Field[] {
+  return [[header.replace('0280', '0180'), what.replace('REPLY', 'ORIG')], ...rest];
+}
+
 const SET_MARK: Field[] = [
   ['58000000', 'nlmsg_len: 88'],
   ['0001', 'nlmsg_type: IPCTNL_MSG_CT_NEW of NFNL_SUBSYS_CTNETLINK'],
@@ -56,7 +61,7 @@ const SET_MARK: Field[] = [
   ['01000000', 'nlmsg_seq: 1'],
   ['00000000', 'nlmsg_pid'],
   nfgenmsg,
-  ...REPLY_TUPLE,
+  ...originalTuple(REPLY_TUPLE),
   ['0800 0800 00000120', 'CTA_MARK'],
   ['0800 1500 00000ff0', 'CTA_MARK_MASK'],
 ];
@@ -67,7 +72,7 @@ const SET_MARK6: Field[] = [
   ['70000000', 'nlmsg_len: 112'],
   ...SET_MARK.slice(1, 5),
   nfgenmsg6,
-  ...REPLY_TUPLE6,
+  ...originalTuple(REPLY_TUPLE6),
   ...SET_MARK.slice(-2),
 ];
 
@@ -183,7 +188,7 @@ describeHere('requests', () => {
     expect(toHex(requests.bytes.slice(requests.length))).toBe('a5'.repeat(160 - 72));
   });
 
-  it('setCtMark writes IPCTNL_MSG_CT_NEW with mark and mask, byte for byte', () => {
+  it('setCtMark writes IPCTNL_MSG_CT_NEW with the original tuple, mark and mask, byte for byte', () => {
     const requests = new CtRequests(1);
     requests.bytes.fill(0xa5);
     requests.setCtMark(TUPLE, 0x120, 0xff0);
@@ -298,6 +303,21 @@ describeHere('answers', () => {
     expect(fieldsOf(answer)).toEqual(CLIENT6);
     expect(read(answer, bytesOf(FOUND))).toBe(0);
     expect(fieldsOf(answer)).toEqual(CLIENT);
+  });
+
+  it('read gives the connection’s first direction, to name it by', () => {
+    const answer = new CtAnswer(memory);
+    for (const [found, client, vip] of [
+      [FOUND, '203.0.113.7', '198.51.100.10'],
+      [FOUND6, '2001:db8::7', '2001:db8:1::10'],
+      [FOUND, '203.0.113.7', '198.51.100.10'],
+    ] as const) {
+      expect(read(answer, bytesOf(found))).toBe(0);
+      const addresses = int32(client, vip);
+      expect(answer.original).toEqual({ addresses, sourcePort: 5555, destinationPort: 53 });
+    }
+    read(answer, bytesOf(NOT_THERE));
+    expect(answer.original).toEqual({ addresses: new Int32Array(8), sourcePort: 0, destinationPort: 0 });
   });
 
   it('read passes over attributes that are missing or unknown', () => {

@@ -1,7 +1,7 @@
 import { endianness } from 'node:os';
 import { describe, expect, it } from 'vitest';
 import { BATCH } from '../../../src/codec/batch.js';
-import type { ReplyTuple } from '../../../src/codec/ctnetlink.js';
+import type { OriginalTuple, ReplyTuple } from '../../../src/codec/ctnetlink.js';
 import { Conntrack } from '../../../src/io/conntrack.js';
 import { SystemCallError } from '../../../src/io/native.js';
 import { connectionsContract } from '../support/connections-contract.js';
@@ -38,6 +38,12 @@ const tupleOf = (n: number): ReplyTuple => ({
   addresses: int32('10.99.1.2', '10.99.1.1'),
   sourcePort: 7000,
   destinationPort: 40_000 + n,
+});
+/** The same connection by its client. */
+const originalOf = (n: number): OriginalTuple => ({
+  addresses: int32('203.0.113.7', '198.51.100.10'),
+  sourcePort: 5000 + n,
+  destinationPort: 53,
 });
 const numbers = Array.from({ length: BATCH }, (_, n) => n);
 const times = (count: number, what: string) => new Array<string>(count).fill(what);
@@ -99,7 +105,7 @@ describe.skipIf(endianness() === 'BE')('Conntrack', () => {
 
   it('sets the marks of a batch by one message, and leaves no error of the kernel on the socket', () => {
     const { kernel, fake, conntrack } = make(0, 1, 3);
-    for (const n of [0, 1, 2, 3]) conntrack.addRelease(tupleOf(n));
+    for (const n of [0, 1, 2, 3]) conntrack.addRelease(originalOf(n));
     expect(fake.sends).toEqual([]);
     conntrack.sendReleases();
     expect(fake.sends).toEqual([times(4, 'mark')]);
@@ -109,7 +115,7 @@ describe.skipIf(endianness() === 'BE')('Conntrack', () => {
 
   it('sets more marks than a message holds by several', () => {
     const { fake, conntrack } = make(...numbers, 20, 21);
-    for (const n of [...numbers, 20, 21]) conntrack.addRelease(tupleOf(n));
+    for (const n of [...numbers, 20, 21]) conntrack.addRelease(originalOf(n));
     conntrack.sendReleases();
     expect(fake.sends).toEqual([times(BATCH, 'mark'), times(2, 'mark')]);
     expect(fake.marked).toHaveLength(BATCH + 2);
@@ -122,7 +128,7 @@ describe.skipIf(endianness() === 'BE')('Conntrack', () => {
       sent.push(toHex(message));
       return [];
     };
-    conntrack.addRelease(tupleOf(0));
+    conntrack.addRelease(originalOf(0));
     conntrack.sendReleases();
     // CTA_MARK and CTA_MARK_MASK
     expect(sent.map(text => text.slice(-32))).toEqual(['08000800000001000800150000000100']);

@@ -50,6 +50,12 @@ export function connectionsContract(make: () => ConnectionsWorld): void {
         },
         answer: (query: number) => copyOf(connections.answer(query)),
         find: (n: number) => copyOf(connections.find(tupleOf(n))),
+        /** Has a connection that was found let go with the others on the list. */
+        addRelease: (n: number) => {
+          const found = connections.find(tupleOf(n));
+          if (found === undefined) expect.fail(`there is no connection ${n}`);
+          connections.addRelease(found.original);
+        },
       };
     }
 
@@ -116,25 +122,44 @@ export function connectionsContract(make: () => ConnectionsWorld): void {
     });
 
     it('connections are let go from sendReleases on, as many as there are', () => {
-      const { connections, released } = world(...range(2 * BATCH + 2));
+      const { connections, released, addRelease } = world(...range(2 * BATCH + 2));
       const names = (numbers: number[]) => numbers.map(n => `${server} > ${lip(n)}`).sort();
       const [first, rest] = [range(BATCH), range(2 * BATCH + 2).slice(BATCH)];
-      for (const n of first) connections.addRelease(tupleOf(n));
+      for (const n of first) addRelease(n);
       expect(released()).toEqual([]);
       connections.sendReleases();
       connections.sendReleases();
       expect(released().sort()).toEqual(names(first));
-      for (const n of rest) connections.addRelease(tupleOf(n));
+      for (const n of rest) addRelease(n);
       connections.sendReleases();
       expect(released().sort()).toEqual(names([...first, ...rest]));
     });
 
     it('letting a connection go that has ended does no harm to the others', () => {
-      const { connections, released } = world(0, 2);
-      for (const n of [0, 1, 2]) connections.addRelease(tupleOf(n));
+      const { connections, released, addRelease, forget } = world(0, 1, 2);
+      for (const n of [0, 1, 2]) addRelease(n);
+      forget(1);
       connections.sendReleases();
       expect(released()).toContain(`${server} > ${lip(0)}`);
       expect(released()).toContain(`${server} > ${lip(2)}`);
+    });
+
+    it('letting a connection go leaves another client’s alone that took its place meanwhile', () => {
+      const { connections, released, addRelease, forget, track } = world(0, 1);
+      for (const n of [0, 1]) addRelease(n);
+      forget(0);
+      track(0, client(99));
+      connections.sendReleases();
+      expect(released()).toEqual([`${server} > ${lip(1)}`]);
+    });
+
+    it('an answer has the connection’s first direction', () => {
+      const { connections } = world(3);
+      const { original } = connections.find(tupleOf(3)) ?? {};
+      const { address, port } = endpoint(client(3));
+      expect(original?.sourcePort).toBe(port);
+      expect([...(original?.addresses ?? [])].slice(0, 4)).toEqual([...int32(address)]);
+      expect([...(original?.addresses ?? [])].slice(4).some(word => word !== 0)).toBe(true);
     });
   });
 }

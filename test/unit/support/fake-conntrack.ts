@@ -1,10 +1,10 @@
 /**
  * The conntrack of a FakeKernel: answers each request for a connection by a message of its own, in the order of the
- * requests, and sets marks. It knows connections by the bytes of their reply tuple alone.
+ * requests, and sets marks. It knows connections by the bytes of their two tuples alone.
  */
 import { constants } from 'node:os';
 import type { FakeKernel } from './fake-kernel.js';
-import { bytesOf, connection, notThere, tuple } from './netlink.js';
+import { bytesOf, connection, notThere, originalOf, tuple } from './netlink.js';
 import { type Octets, toHex } from './wire.js';
 
 const IPCTNL_MSG_CT_GET = 1;
@@ -52,12 +52,18 @@ export class FakeConntrack {
 
   /** Nothing for a mark that was set: NLM_F_ACK is not asked for. */
   private answer(request: Buffer): Octets {
-    const found = this.connections.get(toHex(request.subarray(20, 20 + request.readUInt16LE(20))));
+    const found = this.find(toHex(request.subarray(20, 20 + request.readUInt16LE(20))), isGet(request));
     if (found === undefined) return bytesOf(notThere(request));
     const { client, from, to, id } = found;
     if (isGet(request)) return bytesOf(connection(request.subarray(8, 12), client, from, to, id));
     this.marked.push(`${from} > ${to}`);
     return [];
+  }
+
+  /** Connections are asked for by their reply tuple, and marked by their original one. */
+  private find(key: string, byReply: boolean): Connection | undefined {
+    if (byReply) return this.connections.get(key);
+    return [...this.connections.values()].find(({ client }) => toHex(bytesOf(originalOf(client))) === key);
   }
 }
 

@@ -9,7 +9,7 @@ export const options: LoadBalancerPlanOptions = {
   tun: { name: 'uoa0', address: '192.0.2.254/32' },
   fwmark: 0x20,
   nat: 'managed',
-  marksPerFlow: 3,
+  marks: true,
   localAddresses: ['10.10.2.1'],
   services: [
     {
@@ -34,7 +34,6 @@ export function serving(name: string, forwards = false): ServingInterface {
 export const facts: LoadBalancerFacts = {
   servers: [serving('eth1')],
   clients: [serving('eth0')],
-  conntrackAcct: '0',
   forwardsEach6: false,
   ownAddresses: ['127.0.0.0/8', '127.0.0.1', '10.10.2.1', '198.51.100.10'].map(parsePrefix),
   broadcastAddresses: [parsePrefix('10.10.2.255')],
@@ -47,7 +46,7 @@ export const plan = (
   f: Partial<LoadBalancerFacts> = {},
 ): Change[] => planLoadBalancer({ ...options, ...o }, { ...facts, ...f }).changes;
 
-/** The changes of nft's tables: the NAT's, if it is ours, and the egress tables. */
+/** The changes of nft's tables. */
 export function scripts(changes: readonly Change[]): NftChange[] {
   return changes.filter(change => change.kind === 'nft');
 }

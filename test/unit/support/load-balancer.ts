@@ -8,7 +8,7 @@
  */
 import { expect } from 'vitest';
 import { BATCH } from '../../../src/codec/batch.js';
-import type { ReplyTuple } from '../../../src/codec/ctnetlink.js';
+import type { OriginalTuple, ReplyTuple } from '../../../src/codec/ctnetlink.js';
 import { NONE } from '../../../src/codec/units.js';
 import { Pipeline } from '../../../src/dataplane/pipeline.js';
 import { type FlowEntry, FlowReader } from '../../../src/flow/reader.js';
@@ -47,12 +47,18 @@ export class FakeConnections implements Connections {
   readonly releases: string[] = [];
   /** What conntrack was asked, a list for each time. */
   readonly queries: string[][] = [];
+  /** Called ahead of each release. */
+  onRelease: () => void = () => {};
   private list: string[] = [];
   /** What it answered last to the queries of a list. */
   private answers: { name: string; tracked: Tracked | undefined }[] = [];
   private readonly toBeReleased: string[] = [];
   private readonly connections = new Map<string, Tracked>();
-  private readonly connection = { client: new Int32Array(4), clientPort: 0, id: 0 };
+  private readonly original = { addresses: new Int32Array(8), sourcePort: 0, destinationPort: 0 };
+  private readonly connection = {
+    ...{ client: this.original.addresses.subarray(0, 4), clientPort: 0, id: 0 },
+    original: this.original,
+  };
   private lastId = 0;
 
   /** Whoever is named in IPv4's terms is meant in this family. */
@@ -100,25 +106,37 @@ export class FakeConnections implements Connections {
     const { connection } = this;
     this.finds.push(name);
     // What is left over from another connection must not be taken for this one's.
-    connection.client.set(words('192.0.2.66'));
-    connection.clientPort = 666;
-    connection.id = -666;
-    if (tracked === undefined) return undefined;
-    const { address, port } = endpoint(tracked.client);
-    connection.client.set(words(address));
-    connection.clientPort = port;
-    connection.id = tracked.id;
-    return connection;
+    const { client, id } = tracked ?? { client: '192.0.2.66:666', id: -666 };
+    const { address, port } = endpoint(client);
+    this.original.addresses.set([...words(address), ...words(inFamily(this.family, VIP))]);
+    this.original.sourcePort = connection.clientPort = port;
+    this.original.destinationPort = vportOf(id);
+    connection.id = id;
+    return tracked === undefined ? undefined : connection;
   }
 
-  addRelease(tuple: ReplyTuple): void {
+  addRelease(tuple: OriginalTuple): void {
     this.toBeReleased.push(describeTuple(tuple));
   }
 
   sendReleases(): void {
-    this.releases.push(...this.toBeReleased.splice(0));
+    if (this.toBeReleased.length > 0) this.onRelease();
+    for (const name of this.toBeReleased.splice(0)) {
+      const [reply] = [...this.connections].find(([, tracked]) => this.nameOf(tracked) === name) ?? [];
+      if (reply !== undefined) this.releases.push(reply);
+    }
+  }
+
+  private nameOf({ client, id }: Tracked): string {
+    const { address, port } = endpoint(client);
+    const vip = wordsAt(Int32Array.from(words(inFamily(this.family, VIP))), 0);
+    return `${formatEndpoint(wordsAt(Int32Array.from(words(address)), 0), port)} > ${formatEndpoint(vip, vportOf(id))}`;
   }
 }
+
+/** Whom everybody asks, each connection at a port of its own: so none has the same original tuple as another. */
+const VIP = '198.51.100.10';
+const vportOf = (id: number) => id & 0xffff;
 
 function describeTuple({ addresses, sourcePort, destinationPort }: ReplyTuple): string {
   return `${formatEndpoint(wordsAt(addresses, 0), sourcePort)} > ${formatEndpoint(wordsAt(addresses, 4), destinationPort)}`;

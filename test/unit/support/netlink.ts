@@ -52,11 +52,16 @@ function message(type: number, what: string, sequence: Octets, body: readonly Fi
   ];
 }
 
+/** CTA_TUPLE_ORIG of what a client asks. */
+export function originalOf(client: string): Field[] {
+  return tuple(1, client, client.startsWith('[') ? '[2001:db8:1::10]:53' : '198.51.100.10:53');
+}
+
 /** The answer to IPCTNL_MSG_CT_GET: a connection that `client` made to somewhere, and whose replies go `from` `to`. */
 export function connection(sequence: Octets, client: string, from: string, to: string, id: number): Field[] {
   return message(0x0100, 'IPCTNL_MSG_CT_NEW of NFNL_SUBSYS_CTNETLINK', sequence, [
     [client.startsWith('[') ? '0a000000' : '02000000', 'nfgen_family, version, res_id'],
-    ...tuple(1, client, client.startsWith('[') ? '[2001:db8:1::10]:53' : '198.51.100.10:53'),
+    ...originalOf(client),
     ...tuple(2, from, to),
     ...attribute(12, 'CTA_ID', toHex([id >>> 24, (id >>> 16) & 0xff, (id >>> 8) & 0xff, id & 0xff])),
   ]);

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { parsePrefix } from '../../../../src/host/addresses.js';
+import { together } from '../../../../src/host/plan/nft.js';
 import { egressTables } from '../../../../src/host/plan/nft-egress.js';
 import { natTables } from '../../../../src/host/plan/nft-nat.js';
 import { downScript, upScript } from '../../../../src/host/plan/script.js';
@@ -7,7 +8,7 @@ import { commands, options, plan, scripts, serving } from '../../support/load-ba
 
 test('the plan has these commands, up and down', () => {
   const changes = plan();
-  const [nat, egress] = scripts(changes);
+  const [tables] = scripts(changes);
   const withoutReasons = upScript(changes).replaceAll(/^#.*\n/gm, '');
   expect(withoutReasons).toBe(`set -e
 ip tuntap add dev uoa0 mode tun vnet_hdr
@@ -17,28 +18,30 @@ ip link set dev uoa0 addrgenmode none
 ip link set dev uoa0 mtu 65535 txqueuelen 8192 up
 sysctl -q -w net.ipv4.conf.uoa0.forwarding=1
 nft -f - <<'END'
-${nat.up}
+${tables.up}
 END
 sysctl -q -w net.ipv4.conf.eth0.forwarding=1
 sysctl -q -w net.ipv4.conf.eth1.forwarding=1
-sysctl -q -w net.netfilter.nf_conntrack_acct=1
-nft -f - <<'END'
-${egress.up}
-END
 `);
   expect(downScript(changes)).toBe(`# What takes it all back.
 set +e
-nft -f - <<'END'
-${egress.down}
-END
-sysctl -q -w net.netfilter.nf_conntrack_acct=0
 sysctl -q -w net.ipv4.conf.eth1.forwarding=0
 sysctl -q -w net.ipv4.conf.eth0.forwarding=0
 nft -f - <<'END'
-${nat.down}
+${tables.down}
 END
 ip tuntap del dev uoa0 mode tun
 `);
+});
+
+test('all tables are one transaction, the NAT last, and the NAT is taken away first', () => {
+  const [{ tables, up, down }, ...others] = scripts(plan());
+  expect(others).toEqual([]);
+  expect(tables).toEqual(['table ip uoa_uoa0', 'table netdev uoa_uoa0', 'table ip uoa_uoa0_nat']);
+  const made = [...up.matchAll(/^(table \S+ \S+) \{$/gm)].map(([, id]) => id);
+  expect(made).toEqual(tables);
+  const unmade = [...down.matchAll(/^delete (.*)$/gm)].map(([, id]) => id);
+  expect(unmade[0]).toBe('table ip uoa_uoa0_nat');
 });
 
 test('with an external NAT no NAT and no forwarding is planned', () => {
@@ -46,7 +49,9 @@ test('with an external NAT no NAT and no forwarding is planned', () => {
   expect(commands(changes)).toEqual(
     commands(plan()).filter(command => !/conf\.eth\d\.forwarding/.test(command)),
   );
-  expect(scripts(changes)).toEqual(scripts(plan()).slice(1));
+  const [{ up, tables }] = scripts(changes);
+  expect(tables).toEqual(['table ip uoa_uoa0', 'table netdev uoa_uoa0']);
+  expect(scripts(plan())[0].up.startsWith(`${up}\n`)).toBe(true);
 });
 
 test('with an external NAT, no services and no local addresses, the egress tables are for all flows and all own addresses', () => {
@@ -66,32 +71,30 @@ test('with an external NAT, no services and no local addresses, the egress table
       // A prefix that the host answers for and its loopback are no sources of what it sends.
       localAddresses: ['10.10.2.1', '10.10.3.1', '198.51.100.10'],
       services: [],
-      marksPerFlow: 3,
+      marks: true,
       fwmark: 0x20,
     }).up,
   );
 });
 
-test('the tables are those for the TUN, fwmark, marks per flow, interfaces and addresses of the options', () => {
+test('the tables are those for the TUN, fwmark, marks, interfaces and addresses of the options', () => {
   const localAddresses = ['10.10.2.1', '198.51.100.10'];
   const tun = { name: 'uoa1', address: '192.0.2.250/32' };
   const servers = [serving('eth1', true), serving('eth2', true)];
-  const [nat, marks] = scripts(plan({ tun, fwmark: 0x100, marksPerFlow: 0, localAddresses }, { servers }));
+  const [tables] = scripts(plan({ tun, fwmark: 0x100, marks: false, localAddresses }, { servers }));
   const { services } = options;
-  expect(nat).toMatchObject(
-    natTables({ tun: 'uoa1', localAddresses, services, guarded: [{ name: 'eth0', family: 4 }] }),
-  );
-  expect(marks).toMatchObject(
-    egressTables({
-      tun: 'uoa1',
-      servers: ['eth1', 'eth2'],
-      families: [4],
-      localAddresses,
-      services,
-      marksPerFlow: 0,
-      fwmark: 0x100,
-    }),
-  );
+  const marks = egressTables({
+    tun: 'uoa1',
+    servers: ['eth1', 'eth2'],
+    families: [4],
+    localAddresses,
+    services,
+    marks: false,
+    fwmark: 0x100,
+  });
+  const guarded = [{ name: 'eth0', family: 4 as const }];
+  const nat = natTables({ tun: 'uoa1', localAddresses, services, guarded });
+  expect(tables).toMatchObject(together(marks, nat));
 });
 
 test.each<[string, boolean, boolean, string[]]>([
@@ -125,12 +128,6 @@ test('an interface that is on both sides is switched on and guarded once', () =>
     'sysctl -q -w net.ipv4.conf.eth0/5.forwarding=1',
   ]);
   expect(scripts(changes)[0].up).toContain('iifname { "eth0.5" } drop');
-});
-
-test('accounting that is on already is not changed', () => {
-  expect(commands(plan({}, { conntrackAcct: '1' }))).toEqual(
-    commands(plan()).filter(command => !command.includes('nf_conntrack_acct')),
-  );
 });
 
 test('a host without IPv6 gets no change about IPv6 addresses', () => {

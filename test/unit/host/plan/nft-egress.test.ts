@@ -10,7 +10,7 @@ const four: EgressOptions = {
   families: [4],
   localAddresses: ['10.10.2.1'],
   services: [{ vip: '198.51.100.10', port: 53 }],
-  marksPerFlow: 3,
+  marks: true,
   fwmark: 0x20,
 };
 
@@ -52,9 +52,9 @@ delete table ip uoa_uoa0
 table netdev uoa_uoa0
 delete table netdev uoa_uoa0
 table ip uoa_uoa0 {
-	chain first {
+	chain divert {
 		type filter hook postrouting priority 300; policy accept;
-		oifname { "eth1" } meta l4proto udp ct direction original ct status dnat ct status snat ct original ip daddr 198.51.100.10 ct original proto-dst 53 ct mark & 0x20 == 0 ct original packets >= 1 ct original packets <= 3 meta mark set meta mark | 0x40
+		oifname { "eth1" } meta l4proto udp ct direction original ct status dnat ct status snat ct original ip daddr 198.51.100.10 ct original proto-dst 53 ct mark & 0x20 == 0 meta mark set meta mark | 0x40
 		oifname { "eth1" } meta l4proto udp ct direction original ct status snat ip hdrlength > 5 meta mark set meta mark | 0x40
 		oifname { "eth1" } meta l4proto 248 ct status snat drop
 	}
@@ -97,8 +97,8 @@ table netdev uoa_uoa0 {
 
   it('divert by a rule for each service, which differ in VIP and port only', () => {
     const services = [53, 123, 443].map(port => ({ vip: `198.51.100.${port % 256}`, port }));
-    const [one, ...others] = rules({}, 'first');
-    expect(rules({ services }, 'first')).toEqual([
+    const [one, ...others] = rules({}, 'divert');
+    expect(rules({ services }, 'divert')).toEqual([
       ...services.map(({ vip, port }) =>
         one.replace('198.51.100.10', vip).replace('proto-dst 53', `proto-dst ${port}`),
       ),
@@ -106,14 +106,14 @@ table netdev uoa_uoa0 {
     ]);
   });
 
-  it.each([1, 3, 100])('divert the first %s packets of a flow where so many get marks', marksPerFlow => {
-    expect(rules({ marksPerFlow }, 'first')[0]).toMatch(
-      new RegExp(` ct original packets >= 1 ct original packets <= ${marksPerFlow} meta mark set `),
-    );
+  it('divert a flow’s packets by its bit in conntrack’s mark alone, whatever their number', () => {
+    const [rule] = rules({}, 'divert');
+    expect(rule).toContain(' ct mark & 0x20 == 0 meta mark set ');
+    expect(rule).not.toContain('packets');
   });
 
   it('divert only packets with options, to have clients’ own marks taken out, where no flow gets marks', () => {
-    expect(rules({ marksPerFlow: 0 }, 'first')).toEqual(rules({}, 'first').slice(1));
+    expect(rules({ marks: false }, 'divert')).toEqual(rules({}, 'divert').slice(1));
   });
 
   it('have two chains for each interface, with the rules of one interface alone', () => {
@@ -133,7 +133,7 @@ table netdev uoa_uoa0 {
         expect(netdev[`${chain}_${i}`].hook).toContain(` hook ${hook} device "${name}" `);
         expect(netdev[`${chain}_${i}`].rules).toEqual(rules({}, `${chain}_0`));
       }
-    for (const rule of [...others.ip.first.rules, ...others.ip.acks.rules])
+    for (const rule of [...others.ip.divert.rules, ...others.ip.acks.rules])
       expect(rule).toMatch(/^[io]ifname \{ "eth1", "eth2\.7", "wg-0" \} /);
   });
 
@@ -191,7 +191,7 @@ describe('nft itself', () => {
   it.each<[string, EgressOptions]>([
     ['for one service', four],
     ['for whatever is NATed', { ...four, services: [] }],
-    ['without marks', { ...four, marksPerFlow: 0 }],
+    ['without marks', { ...four, marks: false }],
     [
       'on several interfaces, for several services and addresses',
       { ...four, servers: ['eth1', 'eth2', 'eth3'], services, localAddresses: addresses, fwmark: 0x40000000 },

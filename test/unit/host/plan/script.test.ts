@@ -23,10 +23,10 @@ test('a shell that runs the script gives nft its rules to the letter, and runs n
         clients: [serving('END`reboot`')],
       },
     );
-    const [nat, marks] = scripts(changes);
+    const [tables] = scripts(changes);
     for (const [script, expected] of [
-      [upScript(changes), [nat.up, marks.up]],
-      [downScript(changes), [marks.down, nat.down]],
+      [upScript(changes), [tables.up]],
+      [downScript(changes), [tables.down]],
     ] as const) {
       const log = join(directory, 'log');
       const { status, stderr } = spawnSync('/bin/sh', [], {
