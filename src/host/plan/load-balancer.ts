@@ -30,6 +30,12 @@ export interface LoadBalancerPlanOptions {
 }
 
 /**
+ * Packets that wait in the TUN. All packets of new flows do, and they can't go past it, or they would arrive ahead of their
+ * marks: a burst of flows has to fit. It takes a second to mark so many, and 50 MB of the kernel's memory to hold them.
+ */
+const QUEUE_PACKETS = 65_536;
+
+/**
  * The changes that take unreleased flows, and the ACKs, through the TUN. Throws an OperatorError if a
  * configured local address is not this host's, or if IPv6 can't be forwarded as it has to be.
  */
@@ -43,7 +49,7 @@ export function planLoadBalancer(options: LoadBalancerPlanOptions, facts: LoadBa
     );
   const closed = options.nat === 'managed' ? closedInterfaces(facts) : [];
   const changes = [
-    ...tunDevice(options.tun, facts.hasIpv6, familiesOf(options, facts).includes(6)),
+    ...tunDevice(options.tun, facts.hasIpv6, familiesOf(options, facts).includes(6), QUEUE_PACKETS),
     ...forwardingFromTun(options, facts),
     tables(options, facts, closed),
     ...closed.flatMap(forwarding =>

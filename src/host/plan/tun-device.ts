@@ -14,7 +14,12 @@ export interface TunOptions {
 const QUEUE_PACKETS = 8192;
 
 /** The changes that make the TUN ready. None has to be undone: they go with the device. */
-export function tunDevice(tun: TunOptions, hasIpv6: boolean, carriesIpv6: boolean): Change[] {
+export function tunDevice(
+  tun: TunOptions,
+  hasIpv6: boolean,
+  carriesIpv6: boolean,
+  queuePackets = QUEUE_PACKETS,
+): Change[] {
   const changes: Change[] = [
     { kind: 'tun', key: `tun ${tun.name}`, name: tun.name, reason: 'the TUN device' },
     {
@@ -47,7 +52,7 @@ export function tunDevice(tun: TunOptions, hasIpv6: boolean, carriesIpv6: boolea
   changes.push({
     kind: 'ip',
     key: `ip link dev ${tun.name} mtu txqueuelen up`,
-    up: words(`link set dev ${tun.name} mtu ${MAX_PACKET} txqueuelen ${QUEUE_PACKETS} up`),
+    up: words(`link set dev ${tun.name} mtu ${MAX_PACKET} txqueuelen ${queuePackets} up`),
     reason: 'packets of any size pass, and a burst fits the queue',
   });
   return changes;

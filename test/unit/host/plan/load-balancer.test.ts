@@ -15,7 +15,7 @@ ip tuntap add dev uoa0 mode tun vnet_hdr
 sysctl -q -w net.ipv4.conf.uoa0.rp_filter=2
 ip -4 address add 192.0.2.254/32 dev uoa0
 ip link set dev uoa0 addrgenmode none
-ip link set dev uoa0 mtu 65535 txqueuelen 8192 up
+ip link set dev uoa0 mtu 65535 txqueuelen 65536 up
 sysctl -q -w net.ipv4.conf.uoa0.forwarding=1
 nft -f - <<'END'
 ${tables.up}
