@@ -29,7 +29,7 @@ export const ACKED = 0x0080;
 export const RELEASED = 0x0100;
 
 /** All of them, likewise. */
-export const LOAD_BALANCER_FLAGS = MARKS_SENT | ACKED;
+export const LOAD_BALANCER_FLAGS = MARKS_SENT | ACKED | RELEASED;
 
 export function isAcked(flags: number): boolean {
   return (flags & ACKED) !== 0;
