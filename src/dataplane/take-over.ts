@@ -37,9 +37,12 @@ export function takeOver(
   if (old.fault !== undefined) news.warn(`flows of the run before: the file is ${old.fault}`);
   const file = newFile(native, path, owner, options, old.words, news);
   const now = native.clock();
-  const table = FlowTable.create(buffer, options, now, file?.flows);
+  const table = FlowTable.create(buffer, options, now);
   if (old.words !== undefined) tell(restoreFlows(table, old.words, plausibilityFor(role), now), news);
-  if (file !== undefined) putInPlace(path);
+  if (file !== undefined) {
+    FlowTable.open(buffer, options, file.flows).saveAll();
+    putInPlace(path);
+  }
   return file;
 }
 

@@ -53,7 +53,7 @@ function serve(setup: DataPlaneSetup, port: MessagePort): void {
       configure(received.message as RoleSettings);
   }
   for (let turns = LAST_TURNS; turns > 0 && pipeline.turn(0) > 0; turns--);
-  if (file !== undefined) flows.stampAll();
+  if (file !== undefined) flows.saveAll();
   close();
   device.close();
 }

@@ -68,9 +68,10 @@ export function restoreFlows(
     const lastReply = tickOf(words[at + REPLY_STAMP]);
     if (lastInbound === undefined || lastReply === undefined) return 'damaged';
     if (!isWhole(words, at, seed) || !isPossible(words, at, knownFlags)) return 'damaged';
-    const silentMs = [(now - lastInbound) >>> 0, (now - lastReply) >>> 0];
-    if (Math.max(...silentMs) >= 2 ** 31) return 'damaged';
-    if (Math.min(...silentMs) >= table.timeoutMs) return 'expired';
+    const silentMs = (now - lastInbound) >>> 0;
+    const unansweredMs = (now - lastReply) >>> 0;
+    if (Math.max(silentMs, unansweredMs) >= 2 ** 31) return 'damaged';
+    if (Math.min(silentMs, unansweredMs) >= table.timeoutMs) return 'expired';
     if (!isWanted(words, at)) return 'unwanted';
     if (table.count === table.maxFlows) return 'superfluous';
     const other = table.findFlow(words, at + LIP, at + SERVER, words[at + PORTS]);
@@ -84,7 +85,13 @@ export function restoreFlows(
     copyAddress(words, at + CLIENT, client.words, 0);
     client.port = last >>> 16;
     const flow = table.restore(
-      ...([words, at + LIP, at + SERVER, words[at + PORTS], client, last & ROLE_FLAGS, lastInbound] as const),
+      words,
+      at + LIP,
+      at + SERVER,
+      words[at + PORTS],
+      client,
+      last & ROLE_FLAGS,
+      lastInbound,
     );
     if (words[at + TAG] !== 0) table.records.setTag(flow, words[at + TAG]);
     table.restoreState(flow, last, lastReply, now);
@@ -134,7 +141,10 @@ function routeReplies(table: FlowTable, routed: readonly boolean[], now: Ticks):
       if (!records.isLive(flow) || routed[flow] !== sign) continue;
       const at = records.addressAt(flow, SERVER);
       const other = table.findReply(
-        ...([records.words, at, records.addressAt(flow, CLIENT), records.replyPorts(flow)] as const),
+        records.words,
+        at,
+        records.addressAt(flow, CLIENT),
+        records.replyPorts(flow),
       );
       const isBehind = other !== NONE && routed[other] === sign;
       if (!isBehind || records.idleMs(other, now) > records.idleMs(flow, now)) table.routeReplies(flow);

@@ -349,8 +349,8 @@ export class FlowTable {
     records.setLasting(flow, (portAndFlags & LASTING) !== 0);
   }
 
-  /** Has the keeper keep exactly when each flow was used last. */
-  stampAll(): void {
+  /** Has the keeper keep all flows as they are now, their times included. */
+  saveAll(): void {
     for (let flow = 0; flow < this.extent; flow++) if (this.records.isLive(flow)) this.records.save(flow);
   }
 

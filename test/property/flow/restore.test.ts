@@ -121,7 +121,7 @@ describe('a flow that is saved', () => {
         const { table, words } = saving(optionsOf(64), begin);
         const now = play(table, all, begin);
         // As long as none has timed out meanwhile.
-        table.stampAll();
+        table.saveAll();
         const after = restored(words, { ...optionsOf(64), timeoutMs: 2 ** 30 }, now);
         const [before, again] = [routes(table), routes(after.table)];
         for (const [i, flow] of before.entries()) if (flow !== undefined) expect(again[i]).toBe(flow);

@@ -34,7 +34,7 @@ const OWNER = ownerWords(1, BOOT, 0x1_0000_0002n);
 const ROLE: RoleSettings = { name: 'real-server', options: OPTIONS };
 const KEY = flowKey('10.10.1.1:40000 > 10.10.1.2:53');
 const CLIENT = endpoint('198.51.100.7:5555');
-const SIZE = { maxFlows: 40_000, timeoutMs: 360_000 };
+const SIZE = { maxFlows: 10_000, timeoutMs: 360_000 };
 const TABLE = { ...SIZE, routesReplies: true, seed: 7 };
 
 let directory: string;
@@ -125,25 +125,25 @@ describe('the file of flows', () => {
 
   it('grows with the number of flows, ahead of them, up to the most', () => {
     const file = create();
-    expect([file.flows.room, statSync(`${path}.new`).size]).toEqual([16_384, savedBytes(16_384)]);
-    expect(file.makeRoom(16_384 - 1024)).toBe(true);
-    expect(file.flows.room).toBe(16_384);
-    expect(file.makeRoom(16_384 - 1023)).toBe(true);
-    expect([file.flows.room, statSync(`${path}.new`).size]).toEqual([32_768, savedBytes(32_768)]);
-    expect(file.makeRoom(40_000)).toBe(true);
-    expect([file.flows.room, statSync(`${path}.new`).size]).toEqual([40_000, savedBytes(40_000)]);
-    expect(file.makeRoom(40_000)).toBe(true);
+    expect([file.flows.room, statSync(`${path}.new`).size]).toEqual([4096, savedBytes(4096)]);
+    expect(file.makeRoom(4096 - 1024)).toBe(true);
+    expect(file.flows.room).toBe(4096);
+    expect(file.makeRoom(4096 - 1023)).toBe(true);
+    expect([file.flows.room, statSync(`${path}.new`).size]).toEqual([8192, savedBytes(8192)]);
+    expect(file.makeRoom(10_000)).toBe(true);
+    expect([file.flows.room, statSync(`${path}.new`).size]).toEqual([10_000, savedBytes(10_000)]);
+    expect(file.makeRoom(10_000)).toBe(true);
   });
 
   it('has room for what is there from the beginning', () => {
-    expect(create(20_000).flows.room).toBe(32_768);
+    expect(create(5000).flows.room).toBe(8192);
   });
 
   it('says once that there is no more room, and goes on with what it has', () => {
     const { shared } = create();
     const file = new File(full, shared);
-    expect([file.makeRoom(16_384), file.makeRoom(16_385)]).toEqual([false, true]);
-    expect(file.flows.room).toBe(16_384);
+    expect([file.makeRoom(4096), file.makeRoom(4097)]).toEqual([false, true]);
+    expect(file.flows.room).toBe(4096);
   });
 
   it('takes the place of the old one where there is no room for both', () => {

@@ -169,7 +169,7 @@ describe('a saved flow', () => {
     expect(stamps()).toEqual([8200, 5000].map(stampOf));
     table.recordInbound(flow, 11_000);
     table.recordReply(flow, 8191);
-    table.stampAll();
+    table.saveAll();
     expect(stamps()).toEqual([11_000, 8191].map(stampOf));
   });
 });
@@ -221,7 +221,7 @@ describe('another size', () => {
   it('of the file saves the flows that it has room for, and writes nothing behind them', () => {
     const { table, words } = saving(OPTIONS, 0, 1, 2);
     for (let port = 1; port <= 8; port++) heard(table, flowKey(`10.10.1.1:${port} > 10.10.1.2:53`));
-    table.stampAll();
+    table.saveAll();
     table.forget(7);
     expect(words.subarray(savedAt(2)).every(word => word === 0)).toBe(true);
     expect(restored(words, OPTIONS, 0).restored.kept).toBe(2);
