@@ -102,6 +102,7 @@ export const schema = {
     nat: text('who makes the NAT rules', 'managed', choice(['managed', 'external'])),
     localAddresses: list('sources towards the real servers', localAddresses),
     services: list('what is balanced', virtualServices),
+    conntrackTimeout: truth('conntrack keeps flows for flowTimeout; by itself: with managed NAT', null),
     flowTimeout: number('seconds without a packet until a flow is forgotten', 360, timeout),
     maxFlows: number('flows at most', 1_048_576, flows),
   },
@@ -115,7 +116,7 @@ function number(doc: string, fallback: number, rule: ValueRule): Key {
   return { doc, default: fallback, format: 'whole-number', rule };
 }
 
-function truth(doc: string, fallback: boolean): Key {
+function truth(doc: string, fallback: boolean | null): Key {
   return { doc, default: fallback, format: 'truth', rule: trueOrFalse };
 }
 

@@ -89,6 +89,8 @@ export interface LoadBalancerConfig {
   localAddresses: string[];
   /** With `external` there may be none; if there are any, only their flows get marks. */
   services: VirtualService[];
+  /** Whether conntrack keeps these flows for `flowTimeoutSeconds` without a packet, answered or not. */
+  conntrackTimeout: boolean;
   flowTimeoutSeconds: number;
   maxFlows: number;
 }

@@ -31,6 +31,7 @@ export interface Values {
   loadBalancer: Pick<LoadBalancerConfig, 'carrier' | 'maxTrails' | 'interface' | 'nat' | 'maxFlows'> & {
     localAddresses: string[] | null;
     services: WrittenService[] | null;
+    conntrackTimeout: boolean | null;
     flowTimeout: number;
   };
 }
@@ -106,6 +107,7 @@ function completeLoadBalancer(values: Values['loadBalancer']): LoadBalancerConfi
         weight,
       })),
     })),
+    conntrackTimeout: values.conntrackTimeout ?? values.nat === 'managed',
     flowTimeoutSeconds: values.flowTimeout,
     maxFlows: values.maxFlows,
   };

@@ -17,7 +17,8 @@ export const loadBalancerKit: RoleKit = {
     await requireInterfaces(loadBalancer.interface);
     const facts = await readLoadBalancerFacts({ ...loadBalancer, tun: tun.name });
     const { maxFlows, flowTimeoutSeconds, maxTrails } = loadBalancer;
-    const options = { ...loadBalancer, tun, fwmark: routing.fwmark, marks: maxTrails > 0 };
+    const timeoutSeconds = loadBalancer.conntrackTimeout ? flowTimeoutSeconds : undefined;
+    const options = { ...loadBalancer, tun, fwmark: routing.fwmark, marks: maxTrails > 0, timeoutSeconds };
     return {
       ...planLoadBalancer(options, facts),
       localRules: [],

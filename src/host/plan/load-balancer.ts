@@ -25,6 +25,8 @@ export interface LoadBalancerPlanOptions {
   nat: 'managed' | 'external';
   /** Whether flows get marks. */
   marks: boolean;
+  /** Seconds without a packet for which conntrack keeps a flow; undefined: as the host has it. */
+  timeoutSeconds: number | undefined;
   localAddresses: readonly string[];
   services: readonly BalancedService[];
 }
@@ -106,6 +108,7 @@ function egress(options: LoadBalancerPlanOptions, facts: LoadBalancerFacts): Nft
     localAddresses: localAddresses(options, facts),
     services: options.services,
     marks: options.marks,
+    timeoutSeconds: options.timeoutSeconds,
     fwmark: options.fwmark,
   });
 }

@@ -20,6 +20,8 @@ export interface EgressOptions {
   services: readonly { vip: string; port: number }[];
   /** Whether flows get marks. */
   marks: boolean;
+  /** Seconds without a packet for which conntrack keeps a flow, answered or not; undefined: as the host has it. */
+  timeoutSeconds: number | undefined;
   /** The SO_MARK of what the shim sends. The same bits in conntrack's mark say that a flow is released. */
   fwmark: number;
 }
@@ -55,6 +57,7 @@ function familyTable(options: EgressOptions, dialect: Dialect): Table {
   const fwmark = hex(options.fwmark);
   const acksFrom = `iifname ${set(options.servers.map(quote))} ${toLocal(options, dialect)}`;
   return tableFor(options.tun, dialect.ip, [
+    ...(options.timeoutSeconds === undefined ? [] : [flowTimeout(dialect, options.timeoutSeconds)]),
     chain('divert', 'type filter hook postrouting priority 300', diverting(options, dialect)),
     chain('ours', 'type filter hook output priority raw', [`meta mark & ${fwmark} == ${fwmark} notrack`]),
     // If nothing reads the TUN, these ACKs end here: no client may see one.
@@ -63,6 +66,18 @@ function familyTable(options: EgressOptions, dialect: Dialect): Table {
       `${acksFrom} udp length 8 ${dialect.mark} drop`,
     ]),
   ]);
+}
+
+/** The name of the time-out policy, in each table. */
+const FLOWS = quote('flows');
+
+function flowTimeout({ ip }: Dialect, seconds: number): string {
+  const lines = [
+    'protocol udp',
+    `l3proto ${ip}`,
+    `policy = { unreplied : ${seconds}, replied : ${seconds} }`,
+  ];
+  return `\tct timeout flows {\n${lines.map(line => `\t\t${line}`).join('\n')}\n\t}`;
 }
 
 function diverting(options: EgressOptions, dialect: Dialect): string[] {
@@ -74,10 +89,13 @@ function diverting(options: EgressOptions, dialect: Dialect): string[] {
   const toServices = options.services
     .filter(({ vip }) => familyOf(vip) === dialect.family)
     .map(({ vip, port }) => `ct original ${ip} daddr ${vip} ct original proto-dst ${port} `);
-  const unreleased = (options.services.length === 0 ? [''] : toServices).map(
-    toService => `${natted} ${toService}${isUnreleased} ${divert}`,
-  );
+  const wanted = options.services.length === 0 ? [''] : toServices;
+  const unreleased = wanted.map(toService => `${natted} ${toService}${isUnreleased} ${divert}`);
+  // A real server's shim must not remember a client for longer than its LIP:lport is its own. Conntrack takes a policy
+  // only for a connection that is not confirmed yet: for one's first packet.
+  const lasting = wanted.map(toService => `${natted} ${toService}ct state new ct timeout set ${FLOWS}`);
   return [
+    ...(options.timeoutSeconds === undefined ? [] : lasting),
     ...(options.marks ? unreleased : []),
     // Real servers trust the marks of what has our address as its source. So the shim takes marks of clients' own out
     // of the options, and the other carrier, which only the shim may send, is dropped.

@@ -89,8 +89,9 @@ function sourceNat(
   { ip }: Dialect,
 ): string {
   const match = `meta l4proto udp ct status dnat ct original ${ip} daddr ${vip} ct original proto-dst ${port}`;
-  if (localAddresses.length === 1) return `${match} snat to ${localAddresses[0]}`;
+  // The kernel prefers the client's own port, and would give it to the next client with that port as soon as it is free.
+  if (localAddresses.length === 1) return `${match} snat to ${localAddresses[0]} fully-random`;
   const shares = localAddresses.map((address, i) => `${i} : ${address}`);
   const choice = `jhash ${ip} saddr . udp sport mod ${localAddresses.length} seed 0x1`;
-  return `${match} snat ${ip} to ${choice} map ${set(shares)}`;
+  return `${match} snat ${ip} to ${choice} map ${set(shares)} fully-random`;
 }

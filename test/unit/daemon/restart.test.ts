@@ -18,6 +18,7 @@ function config(): Config {
       nat: 'managed',
       localAddresses: [],
       services: [],
+      conntrackTimeout: true,
       ...limits,
     },
   };

@@ -54,6 +54,7 @@ export const GOOD = {
         realServers: [{ address: '10.10.2.2', port: 53, weight: 1 }],
       },
     ],
+    conntrackTimeout: true,
     flowTimeout: 360,
     maxFlows: 1048576,
   },

@@ -10,6 +10,7 @@ export const options: LoadBalancerPlanOptions = {
   fwmark: 0x20,
   nat: 'managed',
   marks: true,
+  timeoutSeconds: 360,
   localAddresses: ['10.10.2.1'],
   services: [
     {

@@ -52,7 +52,9 @@ export function load({ up, down }: { up: string; down: string }, devices: readon
 export function countRules(text: string): number {
   return text
     .split('\n')
-    .filter(line => / (drop|accept|notrack|fwd .*|dnat .*|snat .*|meta mark set .*)$/.test(line)).length;
+    .filter(line =>
+      / (drop|accept|notrack|fwd .*|dnat .*|snat .*|meta mark set .*|ct timeout set .*)$/.test(line),
+    ).length;
 }
 
 /** A chain as a script has it. */
@@ -62,7 +64,7 @@ export interface ScriptChain {
   rules: string[];
 }
 
-/** The tables of a script by their ids, and their chains by name. Throws if a line of it belongs to neither. */
+/** The tables of a script by their ids, and their chains by name, without other objects. Throws if a line belongs to none. */
 export function tablesOf({ up }: { up: string }): Record<string, Record<string, ScriptChain>> {
   const tables: Record<string, Record<string, ScriptChain>> = {};
   let chains: Record<string, ScriptChain> = {};
@@ -74,7 +76,8 @@ export function tablesOf({ up }: { up: string }): Record<string, Record<string, 
     else if (chain !== undefined) {
       rules = [];
       chains[chain] = { hook: '', rules };
-    } else if (/^\t\t/.test(line) && rules !== undefined) rules.push(line.trim());
+    } else if (/^\tct timeout \S+ \{$/.test(line)) rules = [];
+    else if (/^\t\t/.test(line) && rules !== undefined) rules.push(line.trim());
     else if (!/^(\t?\}|(delete )?table \S+ \S+)$/.test(line)) throw new Error(`no rule of a chain: ${line}`);
   }
   for (const each of Object.values(tables).flatMap(Object.values) as ScriptChain[])

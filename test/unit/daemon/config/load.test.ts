@@ -81,6 +81,7 @@ test('defaults fill what a file leaves out', () => {
       nat: 'managed',
       localAddresses: [],
       services: [],
+      conntrackTimeout: true,
       flowTimeoutSeconds: 360,
       maxFlows: 1048576,
     },
@@ -186,9 +187,22 @@ loadBalancer:
         realServers: [{ address: 'fd00:2::2', port: 53, weight: 1 }],
       },
     ],
+    conntrackTimeout: false,
     flowTimeoutSeconds: 20,
     maxFlows: 32,
   });
+});
+
+test.each([
+  ['nat: managed', true],
+  ['nat: external', false],
+  ['nat: managed, conntrackTimeout: false', false],
+  ['nat: external, conntrackTimeout: true', true],
+])('with %s conntrack keeps flows for flowTimeout: %s', (written, conntrackTimeout) => {
+  const lists =
+    'localAddresses: [10.10.2.1], services: [{ vip: 198.51.100.10, port: 53, realServers: [{ address: 10.10.2.2 }] }]';
+  const { loadBalancer } = load(`{ role: load-balancer, loadBalancer: { ${written}, ${lists} } }`);
+  expect(loadBalancer.conntrackTimeout).toBe(conntrackTimeout);
 });
 
 test('the lists of the role that is not configured are empty', () => {

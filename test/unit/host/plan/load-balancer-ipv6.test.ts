@@ -68,6 +68,7 @@ test('a plan for IPv6 alone has tables of IPv6 only, and switches forwarding on 
     families: [6],
     ...options6,
     marks: true,
+    timeoutSeconds: 360,
     fwmark: 0x20,
   });
   const nat = natTables({ tun: 'uoa0', ...options6, guarded });
@@ -121,6 +122,7 @@ test('a plan for both families switches on and guards each, and has the tables o
     families: [4, 6],
     ...both,
     marks: true,
+    timeoutSeconds: 360,
     fwmark: 0x20,
   });
   const nat = natTables({ tun: 'uoa0', ...both, guarded });
@@ -133,7 +135,15 @@ test('without services and local addresses the egress tables are for both famili
   );
   expect(marks.up).toBe(
     egressTables({
-      ...{ tun: 'uoa0', servers: ['eth1'], families: [4, 6], services: [], marks: true, fwmark: 0x20 },
+      ...{
+        tun: 'uoa0',
+        servers: ['eth1'],
+        families: [4, 6],
+        services: [],
+        marks: true,
+        timeoutSeconds: 360,
+        fwmark: 0x20,
+      },
       localAddresses: ['10.10.2.1', 'fd00:2::1', '2001:db8::10'],
     }).up,
   );

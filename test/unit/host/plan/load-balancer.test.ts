@@ -72,6 +72,7 @@ test('with an external NAT, no services and no local addresses, the egress table
       localAddresses: ['10.10.2.1', '10.10.3.1', '198.51.100.10'],
       services: [],
       marks: true,
+      timeoutSeconds: 360,
       fwmark: 0x20,
     }).up,
   );
@@ -81,7 +82,9 @@ test('the tables are those for the TUN, fwmark, marks, interfaces and addresses 
   const localAddresses = ['10.10.2.1', '198.51.100.10'];
   const tun = { name: 'uoa1', address: '192.0.2.250/32' };
   const servers = [serving('eth1', true), serving('eth2', true)];
-  const [tables] = scripts(plan({ tun, fwmark: 0x100, marks: false, localAddresses }, { servers }));
+  const [tables] = scripts(
+    plan({ tun, fwmark: 0x100, marks: false, timeoutSeconds: 300, localAddresses }, { servers }),
+  );
   const { services } = options;
   const marks = egressTables({
     tun: 'uoa1',
@@ -90,6 +93,7 @@ test('the tables are those for the TUN, fwmark, marks, interfaces and addresses 
     localAddresses,
     services,
     marks: false,
+    timeoutSeconds: 300,
     fwmark: 0x100,
   });
   const guarded = [{ name: 'eth0', family: 4 as const }];

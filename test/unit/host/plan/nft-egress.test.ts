@@ -11,6 +11,7 @@ const four: EgressOptions = {
   localAddresses: ['10.10.2.1'],
   services: [{ vip: '198.51.100.10', port: 53 }],
   marks: true,
+  timeoutSeconds: undefined,
   fwmark: 0x20,
 };
 
@@ -112,6 +113,28 @@ table netdev uoa_uoa0 {
     expect(rule).not.toContain('packets');
   });
 
+  it('give new flows a time-out of their own, of a policy in each table', () => {
+    const timed = { ...both, timeoutSeconds: 300 };
+    const policy = (l3proto: string) => `\tct timeout flows {
+\t\tprotocol udp
+\t\tl3proto ${l3proto}
+\t\tpolicy = { unreplied : 300, replied : 300 }
+\t}
+`;
+    const { up } = egressTables(timed);
+    for (const ip of ['ip', 'ip6'])
+      expect(up).toContain(`table ${ip} uoa_uoa0 {\n${policy(ip)}\tchain divert`);
+    const [lasting, diverted, ...others] = rules({ timeoutSeconds: 300 }, 'divert');
+    expect([diverted, ...others]).toEqual(rules({}, 'divert'));
+    const [match] = diverted.split(' ct mark ');
+    expect(lasting).toBe(`${match} ct state new ct timeout set "flows"`);
+    // Marks or not, and of all flows that would get some.
+    expect(rules({ timeoutSeconds: 300, marks: false }, 'divert')).toEqual([lasting, ...others]);
+    expect(rules({ timeoutSeconds: 300, services: [] }, 'divert')[0]).toBe(
+      lasting.replace(/ct original ip daddr \S+ ct original proto-dst 53 /, ''),
+    );
+  });
+
   it('divert only packets with options, to have clients’ own marks taken out, where no flow gets marks', () => {
     expect(rules({ marks: false }, 'divert')).toEqual(rules({}, 'divert').slice(1));
   });
@@ -203,6 +226,7 @@ describe('nft itself', () => {
     ['for one IPv6 service', six],
     ['for whatever IPv6 is NATed', { ...six, services: [] }],
     ['of both families', both],
+    ['of both families with time-outs', { ...both, timeoutSeconds: 86_400 }],
     [
       'of both families on several interfaces, for several addresses',
       { ...both, servers: ['eth1', 'eth2'], localAddresses: [...addresses, 'fd00:2::1', 'fd00:2::4'] },

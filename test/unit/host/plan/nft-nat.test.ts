@@ -69,7 +69,8 @@ const rules = (options: Partial<NatOptions>, chain: string): string[] =>
 
 /** What a rule sends new flows to: by which choice out of how many numbers, and the owner of each number. */
 function choiceOf(rule: string) {
-  const [, choice, modulus, map] = / to (.+) mod (\d+) (?:seed 0x1 )?map \{ (.*) \}$/.exec(rule) ?? [];
+  const [, choice, modulus, map] =
+    / to (.+) mod (\d+) (?:seed 0x1 )?map \{ (.*) \}(?: fully-random)?$/.exec(rule) ?? [];
   const owners = map.split(', ').flatMap(entry => {
     const [numbers, to] = entry.split(' : ');
     const [first, last = first] = numbers.split('-').map(Number);
@@ -93,7 +94,7 @@ table ip uoa_uoa0_nat {
 	}
 	chain postrouting {
 		type nat hook postrouting priority srcnat; policy accept;
-		meta l4proto udp ct status dnat ct original ip daddr 198.51.100.10 ct original proto-dst 53 snat to 10.10.2.1
+		meta l4proto udp ct status dnat ct original ip daddr 198.51.100.10 ct original proto-dst 53 snat to 10.10.2.1 fully-random
 	}
 	chain forward {
 		type filter hook forward priority filter; policy accept;
@@ -181,6 +182,15 @@ describe('the real servers of a service', () => {
 });
 
 describe('the local addresses', () => {
+  it.each([four, six])('give new flows ports at random, whether there is one address or several', options => {
+    const several = {
+      ...options,
+      localAddresses: [...options.localAddresses, inIpv6('10.10.2.4'), '10.10.2.4'],
+    };
+    for (const each of [options, several])
+      for (const rule of rules(each, 'postrouting')) expect(rule).toMatch(/ snat .* fully-random$/);
+  });
+
   it.each<[Family, NatOptions, string[]]>([
     [4, four, ['10.10.2.1', '10.10.2.4', '10.10.2.5']],
     [6, six, ['fd00:2::1', 'fd00:2::4']],
