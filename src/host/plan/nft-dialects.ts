@@ -12,7 +12,8 @@ export interface Dialect {
   options: string;
   /** Packets that may have a mark among their options. */
   mark: string;
-  moreThanOneHop: string;
+  /** Gives a packet one hop more if it has only one: a match and a statement. */
+  anotherHop: string;
   /** Packets that may hold UDP for a real server: both carriers, and all fragments. Each is a match of its own. */
   carried: readonly string[];
   /** ICMP errors, and no other ICMP. */
@@ -34,7 +35,7 @@ export const DIALECTS: Readonly<Record<Family, Dialect>> = {
     ofFamily: 'meta protocol ip',
     options: 'ip hdrlength > 5',
     mark: `ip hdrlength > 5 @nh,160,8 ${UOA_OPTION}`,
-    moreThanOneHop: 'ip ttl > 1',
+    anotherHop: 'ip ttl 1 ip ttl set 2',
     carried: ['ip protocol { 17, 248 }'],
     errors: 'icmp type { 3, 11, 12 }',
     tooBigForMark: `icmp type 3 icmp code 4 @th,68,4 > 5 @th,224,8 ${UOA_OPTION}`,
@@ -47,7 +48,7 @@ export const DIALECTS: Readonly<Record<Family, Dialect>> = {
     ofFamily: 'meta protocol ip6',
     options: 'exthdr dst exists',
     mark: 'exthdr dst exists',
-    moreThanOneHop: 'ip6 hoplimit > 1',
+    anotherHop: 'ip6 hoplimit 1 ip6 hoplimit set 2',
     // If a mark stands in front of UDP, later fragments are fragments of destination options.
     carried: ['meta l4proto { 17, 248 }', 'frag nexthdr 60'],
     errors: 'icmpv6 type { 1, 2, 3, 4 }',

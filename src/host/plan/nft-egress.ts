@@ -109,8 +109,10 @@ function leaving({ tun, fwmark }: EgressOptions, dialect: Dialect): string[] {
   // Others may set that bit as well. On packets that the shim can't handle it is without effect.
   const diverted = `${dialect.ofFamily} meta l4proto udp meta mark & ${divert} == ${divert}`;
   return [
-    `${diverted} ${dialect.moreThanOneHop} ${intoTun(tun, dialect)}`,
-    // Nothing can look for a mark among these options: the TUN is not read, or no hop is left for the way into it.
+    // The way into the TUN takes a hop, which the shim gives back: such a packet goes one hop further than it would.
+    `${diverted} ${dialect.anotherHop}`,
+    `${diverted} ${intoTun(tun, dialect)}`,
+    // Nothing can look for a mark among these options: there is no such TUN.
     `${diverted} ${dialect.options} drop`,
   ];
 }

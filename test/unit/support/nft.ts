@@ -53,7 +53,9 @@ export function countRules(text: string): number {
   return text
     .split('\n')
     .filter(line =>
-      / (drop|accept|notrack|fwd .*|dnat .*|snat .*|meta mark set .*|ct timeout set .*)$/.test(line),
+      / (drop|accept|notrack|fwd .*|dnat .*|snat .*|meta mark set .*|ct timeout set .*|(ttl|hoplimit) set 2)$/.test(
+        line,
+      ),
     ).length;
 }
 

@@ -36,7 +36,7 @@ const hex = (value: number): string => `0x${value.toString(16)}`;
 
 /** Text about IPv4 as it is about IPv6. */
 function inIpv6(text: string): string {
-  const words = ['ofFamily', 'mark', 'options', 'moreThanOneHop', 'tooBigForMark', 'tooBigForOpp'] as const;
+  const words = ['ofFamily', 'mark', 'options', 'anotherHop', 'tooBigForMark', 'tooBigForOpp'] as const;
   const translated = words.reduce((sum, word) => sum.replaceAll(DIALECTS[4][word], DIALECTS[6][word]), text);
   return translated
     .replaceAll(/\bip (?=daddr|to |uoa_)/g, 'ip6 ')
@@ -72,7 +72,8 @@ table ip uoa_uoa0 {
 table netdev uoa_uoa0 {
 	chain out_0 {
 		type filter hook egress device "eth1" priority 0; policy accept;
-		meta protocol ip meta l4proto udp meta mark & 0x40 == 0x40 ip ttl > 1 fwd ip to 192.0.2.253 device "uoa0"
+		meta protocol ip meta l4proto udp meta mark & 0x40 == 0x40 ip ttl 1 ip ttl set 2
+		meta protocol ip meta l4proto udp meta mark & 0x40 == 0x40 fwd ip to 192.0.2.253 device "uoa0"
 		meta protocol ip meta l4proto udp meta mark & 0x40 == 0x40 ip hdrlength > 5 drop
 	}
 	chain in_0 {
