@@ -15,7 +15,7 @@ import { switchOn } from './forwarding.js';
 import type { HostPlan } from './host-plan.js';
 import { type NftScripts, together } from './nft.js';
 import { egressTables } from './nft-egress.js';
-import { type BalancedService, natTables } from './nft-nat.js';
+import { type BalancedService, natTables, refusalTables } from './nft-nat.js';
 import { type TunOptions, tunDevice } from './tun-device.js';
 
 export interface LoadBalancerPlanOptions {
@@ -53,6 +53,7 @@ export function planLoadBalancer(options: LoadBalancerPlanOptions, facts: LoadBa
   const changes = [
     ...tunDevice(options.tun, facts.hasIpv6, familiesOf(options, facts).includes(6), QUEUE_PACKETS),
     ...forwardingFromTun(options, facts),
+    ...(options.nat === 'managed' ? [refusal(options)] : []),
     tables(options, facts, closed),
     ...closed.flatMap(forwarding =>
       switchOn(forwarding, 'balanced packets are forwarded packets; a rule above drops all others', ''),
@@ -79,6 +80,11 @@ function closedInterfaces({ clients, servers }: LoadBalancerFacts): Forwarding[]
     all.filter(({ off }) => off !== undefined),
     ({ interface: device, family }) => `${device} ${family}`,
   );
+}
+
+function refusal({ tun, services }: LoadBalancerPlanOptions): Change {
+  const tables = refusalTables({ tun: tun.name, services });
+  return { kind: 'nft', ...tables, reason: 'no flow begins without NAT while the rules for it are made' };
 }
 
 /** All tables in one transaction, the NAT last: no flow begins before there are marks for it. */

@@ -32,6 +32,22 @@ export function natTables(options: NatOptions): NftScripts {
   return scripts([...families].map(family => familyTable(options, DIALECTS[family])));
 }
 
+/**
+ * A table for each family that drops what is for a service and has not been balanced. It has to be there before the NAT
+ * is, and after it: hooks are in force a moment before their rules, and a connection that begins meanwhile would stay
+ * without NAT for as long as its client makes no pause. Conntrack keeps none whose first packet was dropped.
+ */
+export function refusalTables({ tun, services }: Pick<NatOptions, 'tun' | 'services'>): NftScripts {
+  const families = new Set(services.map(({ vip }) => familyOf(vip)));
+  return scripts([...families].map(family => refusalTable(tun, services, DIALECTS[family])));
+}
+
+function refusalTable(tun: string, services: readonly BalancedService[], { family, ip }: Dialect): Table {
+  const ours = services.filter(({ vip }) => familyOf(vip) === family);
+  const drops = ours.map(({ vip, port }) => `${ip} daddr ${vip} udp dport ${port} drop`);
+  return tableFor(tun, ip, [chain('input', 'type filter hook input priority filter', drops)], 'refusal');
+}
+
 function familyTable(options: NatOptions, dialect: Dialect): Table {
   const { family, ip } = dialect;
   const services = options.services.filter(({ vip }) => familyOf(vip) === family);

@@ -225,13 +225,12 @@ describe.skipIf(missing() !== undefined || !canForceForwarding())(
       await bench.shim.start();
       const tables = async () =>
         (await bench.lab.snapshot()).filter(line => line.startsWith('nft: table')).map(line => line.slice(5));
-      const only6 = ['table ip6 uoa_uoa0_nat {', 'table ip6 uoa_uoa0 {', 'table netdev uoa_uoa0 {'];
+      const of = (ip: string) => ['', '_nat', '_refusal'].map(purpose => `table ${ip} uoa_uoa0${purpose} {`);
+      const only6 = [...of('ip6'), 'table netdev uoa_uoa0 {'];
       expect((await tables()).sort()).toEqual([...only6].sort());
       await bench.reload({});
       await serves();
-      expect((await tables()).sort()).toEqual(
-        [...only6, 'table ip uoa_uoa0_nat {', 'table ip uoa_uoa0 {'].sort(),
-      );
+      expect((await tables()).sort()).toEqual([...only6, ...of('ip')].sort());
       await bench.reload({ localAddresses: [LIP6], services: [service6()] });
       expect((await tables()).sort()).toEqual([...only6].sort());
       expect(await bench.shim.stop()).toBe(0);

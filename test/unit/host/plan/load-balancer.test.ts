@@ -8,7 +8,7 @@ import { commands, options, plan, scripts, serving } from '../../support/load-ba
 
 test('the plan has these commands, up and down', () => {
   const changes = plan();
-  const [tables] = scripts(changes);
+  const [refusal, tables] = scripts(changes);
   const withoutReasons = upScript(changes).replaceAll(/^#.*\n/gm, '');
   expect(withoutReasons).toBe(`set -e
 ip tuntap add dev uoa0 mode tun vnet_hdr
@@ -17,6 +17,9 @@ ip -4 address add 192.0.2.254/32 dev uoa0
 ip link set dev uoa0 addrgenmode none
 ip link set dev uoa0 mtu 65535 txqueuelen 65536 up
 sysctl -q -w net.ipv4.conf.uoa0.forwarding=1
+nft -f - <<'END'
+${refusal.up}
+END
 nft -f - <<'END'
 ${tables.up}
 END
@@ -30,12 +33,15 @@ sysctl -q -w net.ipv4.conf.eth0.forwarding=0
 nft -f - <<'END'
 ${tables.down}
 END
+nft -f - <<'END'
+${refusal.down}
+END
 ip tuntap del dev uoa0 mode tun
 `);
 });
 
 test('all tables are one transaction, the NAT last, and the NAT is taken away first', () => {
-  const [{ tables, up, down }, ...others] = scripts(plan());
+  const [, { tables, up, down }, ...others] = scripts(plan());
   expect(others).toEqual([]);
   expect(tables).toEqual(['table ip uoa_uoa0', 'table netdev uoa_uoa0', 'table ip uoa_uoa0_nat']);
   const made = [...up.matchAll(/^(table \S+ \S+) \{$/gm)].map(([, id]) => id);
@@ -51,7 +57,7 @@ test('with an external NAT no NAT and no forwarding is planned', () => {
   );
   const [{ up, tables }] = scripts(changes);
   expect(tables).toEqual(['table ip uoa_uoa0', 'table netdev uoa_uoa0']);
-  expect(scripts(plan())[0].up.startsWith(`${up}\n`)).toBe(true);
+  expect(scripts(plan())[1].up.startsWith(`${up}\n`)).toBe(true);
 });
 
 test('with an external NAT, no services and no local addresses, the egress tables are for all flows and all own addresses', () => {
@@ -82,7 +88,7 @@ test('the tables are those for the TUN, fwmark, marks, interfaces and addresses 
   const localAddresses = ['10.10.2.1', '198.51.100.10'];
   const tun = { name: 'uoa1', address: '192.0.2.250/32' };
   const servers = [serving('eth1', true), serving('eth2', true)];
-  const [tables] = scripts(
+  const [, tables] = scripts(
     plan({ tun, fwmark: 0x100, marks: false, timeoutSeconds: 300, localAddresses }, { servers }),
   );
   const { services } = options;
@@ -117,12 +123,12 @@ test.each<[string, boolean, boolean, string[]]>([
   expect(commands(changes).filter(command => /conf\.eth\d\.forwarding/.test(command))).toEqual(
     closed.map(name => `sysctl -q -w net.ipv4.conf.${name}.forwarding=1`),
   );
-  const guard = / *iifname \{ (.*) \} drop/.exec(scripts(changes)[0].up)?.[1];
+  const guard = / *iifname \{ (.*) \} drop/.exec(scripts(changes)[1].up)?.[1];
   expect(guard).toBe(closed.length === 0 ? undefined : closed.map(name => `"${name}"`).join(', '));
   // First the guard, then the forwarding.
   const kinds = changes.map(change => (change.kind === 'sysctl' ? change.key : change.kind));
   for (const name of closed)
-    expect(kinds.indexOf('nft')).toBeLessThan(kinds.indexOf(`net.ipv4.conf.${name}.forwarding`));
+    expect(kinds.lastIndexOf('nft')).toBeLessThan(kinds.indexOf(`net.ipv4.conf.${name}.forwarding`));
 });
 
 test('an interface that is on both sides is switched on and guarded once', () => {
@@ -131,7 +137,7 @@ test('an interface that is on both sides is switched on and guarded once', () =>
   expect(commands(changes).filter(command => /conf\.eth0/.test(command))).toEqual([
     'sysctl -q -w net.ipv4.conf.eth0/5.forwarding=1',
   ]);
-  expect(scripts(changes)[0].up).toContain('iifname { "eth0.5" } drop');
+  expect(scripts(changes)[1].up).toContain('iifname { "eth0.5" } drop');
 });
 
 test('a host without IPv6 gets no change about IPv6 addresses', () => {

@@ -6,6 +6,7 @@ import {
   type NatOptions,
   natTables,
   type RealServerTarget,
+  refusalTables,
 } from '../../../../src/host/plan/nft-nat.js';
 import { countRules, load, ODD_NAMES, obstacle, rulesOf, tablesOf } from '../../support/nft.js';
 
@@ -132,6 +133,30 @@ table ip uoa_uoa0_nat {
       rules({ services }, chain).map(rule => pattern.exec(rule)?.[1]);
     expect(portsBy('prerouting', /udp dport (\d+)/)).toEqual(ports);
     expect(portsBy('postrouting', /proto-dst (\d+)/)).toEqual(ports);
+  });
+});
+
+describe('the tables that refuse what is not balanced', () => {
+  it('have this text', () => {
+    const { up, down } = refusalTables(four);
+    expect(up).toBe(`table ip uoa_uoa0_refusal
+delete table ip uoa_uoa0_refusal
+table ip uoa_uoa0_refusal {
+	chain input {
+		type filter hook input priority filter; policy accept;
+		ip daddr 198.51.100.10 udp dport 53 drop
+	}
+}`);
+    expect(down).toBe('table ip uoa_uoa0_refusal\ndelete table ip uoa_uoa0_refusal');
+  });
+
+  it('of IPv6 are those of IPv4 in the words of IPv6, and both stand side by side', () => {
+    expect(refusalTables(six).up).toBe(inIpv6(refusalTables(four).up));
+    const both4and6 = refusalTables(both);
+    expect(tablesOf(both4and6)).toEqual({
+      ...tablesOf(refusalTables(four)),
+      ...tablesOf(refusalTables(six)),
+    });
   });
 });
 

@@ -23,10 +23,10 @@ test('a shell that runs the script gives nft its rules to the letter, and runs n
         clients: [serving('END`reboot`')],
       },
     );
-    const [tables] = scripts(changes);
+    const [refusal, tables] = scripts(changes);
     for (const [script, expected] of [
-      [upScript(changes), [tables.up]],
-      [downScript(changes), [tables.down]],
+      [upScript(changes), [refusal.up, tables.up]],
+      [downScript(changes), [tables.down, refusal.down]],
     ] as const) {
       const log = join(directory, 'log');
       const { status, stderr } = spawnSync('/bin/sh', [], {
