@@ -42,7 +42,7 @@ export function makeKit(family: Family = 4): Kit {
   const prefix = { words: [...NETWORK[family], LIP_NETWORK], length: 96 + 8 };
   const server = [...NETWORK[family], RIP];
   const options = {
-    loadBalancers: [{ prefix, ack: true, deliverEmpty: false, timeout }],
+    loadBalancers: [{ prefix, ack: true, ask: true, deliverEmpty: false, timeout }],
     services: [{ words: server, from: RPORT, to: RPORT }],
     ownAddresses: [],
     wildcardSources: [server],

@@ -25,6 +25,38 @@ export function writeAck(packet: Packet, out: DataView, offset: ByteOffset): num
   return end;
 }
 
+/** Names nobody: what an ask has in the place of a client. */
+const NOBODY = [false, true].map(v6 => ({ v6, words: [0, 0, 0, 0], port: 0 }));
+
+/**
+ * Writes, at `offset` in `out`, the real server's question for the client of a flow, and gives its length in bytes,
+ * MAX_STANDALONE at most: from RIP:rport to LIP:lport, UDP length 8, an option whose address and port are 0. `serverAt` says
+ * which end of `packet` is the real server, SOURCE_AT or DESTINATION_AT.
+ */
+export function writeAsk(
+  packet: Packet,
+  carrier: Carrier,
+  serverAt: WordIndex,
+  out: DataView,
+  offset: ByteOffset,
+): number {
+  const nobody = NOBODY[packet.v6 ? 1 : 0];
+  const optionLength = writeOption(out, optionOffset(packet, carrier, offset), nobody, carrier);
+  return writeAround(packet, carrier, out, offset, optionLength, serverAt);
+}
+
+/** Writes the answer to an ask, likewise: a standalone that goes back to its sender, and names `client`. */
+export function writeAnswer(
+  ask: Packet,
+  carrier: Carrier,
+  client: uoa.Client,
+  out: DataView,
+  offset: ByteOffset,
+): number {
+  const optionLength = writeOption(out, optionOffset(ask, carrier, offset), client, carrier);
+  return writeAround(ask, carrier, out, offset, optionLength, DESTINATION_AT);
+}
+
 /**
  * Writes, at `offset` in `out`, the standalone that goes ahead of `packet` when the mark finds no room in it: same
  * addresses and ports, naming `client`. Gives its length in bytes, MAX_STANDALONE at most.

@@ -27,6 +27,8 @@ export const REAL_SERVER_COUNTERS = [
   'fragments_held',
   'fragments_dropped',
   'uoa_replaced',
+  'asks_sent',
+  'asks_answered',
 ] as const;
 
 export type RealServerCounter = (typeof REAL_SERVER_COUNTERS)[number];
@@ -49,6 +51,8 @@ export const LOAD_BALANCER_COUNTERS = [
   'flows_evicted',
   'lookup_success',
   'lookup_miss',
+  'asks_received',
+  'asks_unknown',
 ] as const;
 
 export type Counters = Float64Array;

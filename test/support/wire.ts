@@ -161,6 +161,11 @@ export class Wire extends JsonProgram<Seen> {
   }
 }
 
+/** Whether a marked packet from a real server is an ACK. An ask names nobody. */
+export function isAck({ mark }: Seen): boolean {
+  return Boolean(mark) && mark?.port !== 0;
+}
+
 /** Text as a payload. */
 export function text(value: string): string {
   return Buffer.from(value).toString('hex');

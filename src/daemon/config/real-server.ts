@@ -18,12 +18,12 @@ const timeout: ValueRule = (key, value) => {
 
 export const loadBalancers = list(
   mapping(
-    { prefix, ack: trueOrFalse, deliverEmpty: trueOrFalse, timeout },
-    ['ack', 'deliverEmpty', 'timeout'],
+    { prefix, ack: trueOrFalse, ask: trueOrFalse, deliverEmpty: trueOrFalse, timeout },
+    ['ack', 'ask', 'deliverEmpty', 'timeout'],
     '{ prefix: 10.10.1.0/24 }',
   ),
   'a list of the load balancers, at least one, such as [{ prefix: 10.10.1.0/24 }]',
-  repeatedPrefixes,
+  (key, items) => [...repeatedPrefixes(key, items), ...impossibleAsks(key, items)],
 );
 
 const address = unicastAddress(
@@ -44,6 +44,16 @@ function repeatedPrefixes(key: string, items: unknown[]): Fault[] {
     value: prefixes[index],
     allowed: `a prefix that ${key}[${first}] doesn't have`,
   }));
+}
+
+/** A load balancer without ACKs passes asks on to clients, and with deliverEmpty the application gets the answers. */
+function impossibleAsks(key: string, items: unknown[]): Fault[] {
+  return items.flatMap((item, index) => {
+    if (valueIn(item, 'ask') !== true) return [];
+    const reason = valueIn(item, 'ack') === false ? 'ack is false' : 'deliverEmpty is true';
+    const canAsk = valueIn(item, 'ack') !== false && valueIn(item, 'deliverEmpty') !== true;
+    return canAsk ? [] : [{ key: `${key}[${index}].ask`, value: true, allowed: `false, as ${reason}` }];
+  });
 }
 
 function sharedPorts(key: string, items: unknown[]): Fault[] {

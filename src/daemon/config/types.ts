@@ -59,6 +59,8 @@ export interface LoadBalancerSource {
   /** `a.b.c.d/length` or `x:x::x/length`, no bits set behind the length. */
   prefix: string;
   ack: boolean;
+  /** Never without `ack`, and never with `deliverEmpty`. */
+  ask: boolean;
   deliverEmpty: boolean;
   /** Seconds after which it may give a flow's LIP:lport to another client; the same in both phases for most of them. */
   timeout: { unansweredSeconds: number; answeredSeconds: number };

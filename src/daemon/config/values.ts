@@ -39,6 +39,7 @@ export interface Values {
 interface WrittenSource {
   prefix: string;
   ack?: boolean;
+  ask?: boolean;
   deliverEmpty?: boolean;
   timeout?: number | { unanswered: number; answered: number };
 }
@@ -83,11 +84,18 @@ function completeSource({
   prefix,
   ack = true,
   deliverEmpty = false,
+  ask = ack && !deliverEmpty,
   timeout = DEFAULT_TIMEOUT_SECONDS,
 }: WrittenSource): LoadBalancerSource {
   const [unansweredSeconds, answeredSeconds] =
     typeof timeout === 'number' ? [timeout, timeout] : [timeout.unanswered, timeout.answered];
-  return { prefix: withLength(prefix), ack, deliverEmpty, timeout: { unansweredSeconds, answeredSeconds } };
+  return {
+    prefix: withLength(prefix),
+    ack,
+    ask,
+    deliverEmpty,
+    timeout: { unansweredSeconds, answeredSeconds },
+  };
 }
 
 function completeLoadBalancer(values: Values['loadBalancer']): LoadBalancerConfig {

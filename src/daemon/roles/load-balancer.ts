@@ -1,6 +1,7 @@
 import { isMapped } from '../../codec/addresses.js';
 import { carrierName, carrierOfFamily } from '../../codec/carriers.js';
 import type { RoleSettings } from '../../dataplane/make-role.js';
+import { parseAddress } from '../../host/addresses.js';
 import { loadBalancerWarnings } from '../../host/advice/warnings.js';
 import { readLoadBalancerFacts, requireInterfaces } from '../../host/facts/load-balancer.js';
 import { planLoadBalancer } from '../../host/plan/load-balancer.js';
@@ -51,11 +52,16 @@ export const loadBalancerKit: RoleKit = {
 };
 
 function roleSettings(
-  { carrier, maxTrails }: LoadBalancerConfig,
+  { carrier, maxTrails, services }: LoadBalancerConfig,
   { ownAddresses }: LocalAddresses,
 ): RoleSettings {
   return {
     name: 'load-balancer',
-    options: { carrier, marksPerFlow: maxTrails, ownAddresses },
+    options: {
+      carrier,
+      marksPerFlow: maxTrails,
+      ownAddresses,
+      services: services.map(({ vip, port }) => ({ words: parseAddress(vip), port })),
+    },
   };
 }

@@ -61,9 +61,10 @@ function roleSettings(
   { ownAddresses, broadcastAddresses }: LocalAddresses,
 ): RoleSettings {
   const options = {
-    loadBalancers: loadBalancers.map(({ prefix, ack, deliverEmpty, timeout }) => ({
+    loadBalancers: loadBalancers.map(({ prefix, ack, ask, deliverEmpty, timeout }) => ({
       prefix: parsePrefix(prefix),
       ack,
+      ask,
       deliverEmpty,
       timeout: {
         unansweredMs: timeout.unansweredSeconds * 1000,

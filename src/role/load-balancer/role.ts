@@ -6,7 +6,7 @@
  *   1. which way: to a real server, or from one to an address of this host
  *   2. to a real server: whose flow it is (flow-finder.ts), whether it still wants a mark (marking.ts), and whether that
  *      was all (releases.ts)
- *   3. from a real server: an ACK, which is never let through (acks.ts)
+ *   3. from a real server: an ACK (acks.ts) or an ask (asks.ts), neither of which is ever let through
  *   4. an ICMP error about a packet that the mark made too big
  */
 import * as icmp from '../../codec/icmp.js';
@@ -18,6 +18,7 @@ import type { FlowTable } from '../../flow/table.js';
 import { type Counters, LbCounter } from '../counters.js';
 import { EXPIRY_BUDGET, type Outbox, type Role, Verdict } from '../role.js';
 import { Acks } from './acks.js';
+import { Asks } from './asks.js';
 import type { Connections } from './connections.js';
 import { FlowFinder } from './flow-finder.js';
 import { Marking, type PathMtuOf } from './marking.js';
@@ -30,6 +31,7 @@ export class LoadBalancerRole implements Role {
   private readonly marking: Marking;
   private readonly acks: Acks;
   private readonly releases: Releases;
+  private readonly asks: Asks;
 
   constructor(
     options: LoadBalancerOptions,
@@ -44,6 +46,7 @@ export class LoadBalancerRole implements Role {
     this.marking = new Marking(this.settings, flows, counters, pathMtu, seed);
     this.acks = new Acks(this.settings, flows, counters);
     this.releases = new Releases(this.settings, flows, counters, connections);
+    this.asks = new Asks(this.settings, flows, counters, connections);
   }
 
   /** Takes other options from the next packet on; flows stay. */
@@ -85,7 +88,9 @@ export class LoadBalancerRole implements Role {
         counters[LbCounter.packets_ignored]++;
         return Verdict.drop;
       default:
-        return packet.isInbound ? this.fromRealServer(packet, now) : this.toRealServer(packet, now, outbox);
+        return packet.isInbound
+          ? this.fromRealServer(packet, now, outbox)
+          : this.toRealServer(packet, now, outbox);
     }
   }
 
@@ -112,14 +117,15 @@ export class LoadBalancerRole implements Role {
 
   // ---- 3. from a real server -----------------------------------------------------------------------------
 
-  private fromRealServer(packet: Packet, now: Ticks): Verdict {
+  private fromRealServer(packet: Packet, now: Ticks, outbox: Outbox): Verdict {
     if (packet.kind === Kind.udp && packet.payloadLength > 0) {
       // No ACK has a payload: an application's answer, with an option that no client should see.
       strip(packet);
       this.counters[LbCounter.packets_unmarked]++;
       return Verdict.deliver;
     }
-    this.acks.receive(packet, now);
+    if (this.asks.isAsk(packet)) this.asks.answer(packet, now, outbox);
+    else this.acks.receive(packet, now);
     return Verdict.drop;
   }
 

@@ -3,7 +3,7 @@
  * the client go back to the load balancer. Stages, in the order of a packet's way:
  *
  *   1. which way: from a load balancer to a service, or from the application
- *   2. from a load balancer: learn from the mark (learning.ts), ACK
+ *   2. from a load balancer: learn from the mark (learning.ts), ACK; ask where there is none (asks.ts)
  *   3. deliver it: mark off, the client's address as source
  *   4. from the application: find the flow by its client (replies.ts), turn the reply to LIP:lport
  *   5. later fragments follow the first one, either way (fragments.ts)
@@ -21,6 +21,7 @@ import { CLIENT, flowPorts, LIP, replyPorts, SERVER } from '../../flow/records.j
 import type { FlowTable } from '../../flow/table.js';
 import { Counter, type Counters } from '../counters.js';
 import { EXPIRY_BUDGET, type Outbox, type Role, Verdict } from '../role.js';
+import { Asks } from './asks.js';
 import { ClientMtus, type TellPathMtu } from './client-mtus.js';
 import { Fragments } from './fragments.js';
 import { IcmpErrors } from './icmp-errors.js';
@@ -28,13 +29,14 @@ import { Learning } from './learning.js';
 import { Nat64 } from './nat64.js';
 import { Prefetch } from './prefetch.js';
 import { Replies } from './replies.js';
-import { type RealServerOptions, RealServerSettings, type TrustedLoadBalancer } from './settings.js';
+import { type KnownLoadBalancer, type RealServerOptions, RealServerSettings } from './settings.js';
 import { Validity } from './validity.js';
 
 export class RealServerRole implements Role {
   private readonly settings: RealServerSettings;
   private readonly ahead: Prefetch;
   private readonly validity: Validity;
+  private readonly asks: Asks;
   private readonly learning: Learning;
   private readonly nat64: Nat64;
   private readonly replies: Replies;
@@ -52,6 +54,7 @@ export class RealServerRole implements Role {
     this.ahead = new Prefetch(flows);
     this.validity = new Validity(flows);
     this.learning = new Learning(this.settings, flows, this.validity, counters);
+    this.asks = new Asks(this.settings, flows, counters);
     this.nat64 = new Nat64(this.settings, flows);
     this.replies = new Replies(this.settings, flows);
     this.fragments = new Fragments(seed);
@@ -82,7 +85,7 @@ export class RealServerRole implements Role {
     const { counters, errors } = this;
     switch (packet.kind) {
       case Kind.udp:
-        return packet.isInbound ? this.receive(packet, now, outbox) : this.reply(packet, now);
+        return packet.isInbound ? this.receive(packet, now, outbox) : this.reply(packet, now, outbox);
       case Kind.fragment:
         return this.follow(packet, now);
       case Kind.malformed:
@@ -121,7 +124,7 @@ export class RealServerRole implements Role {
       : this.receiveFrom(packet, lb, now, outbox);
   }
 
-  private receiveFirst(packet: Packet, lb: TrustedLoadBalancer, now: Ticks, outbox: Outbox): Verdict {
+  private receiveFirst(packet: Packet, lb: KnownLoadBalancer, now: Ticks, outbox: Outbox): Verdict {
     const { fragments } = this;
     if (packet.carrier === Carrier.opp) return this.gather(packet, now);
     const first = fragments.note(packet);
@@ -130,11 +133,13 @@ export class RealServerRole implements Role {
     return verdict;
   }
 
-  private receiveFrom(packet: Packet, lb: TrustedLoadBalancer, now: Ticks, outbox: Outbox): Verdict {
+  private receiveFrom(packet: Packet, lb: KnownLoadBalancer, now: Ticks, outbox: Outbox): Verdict {
     const isMarked = packet.mark === Mark.found;
     const flow = isMarked ? this.learning.learn(packet, now) : this.findFlow(packet, lb, now);
     if (flow !== NONE) this.validity.hear(flow, lb.timeout, now);
     if (flow !== NONE) this.flows.recordInbound(flow, now, packet.datagrams);
+    if (isMarked) this.asks.hearMark(packet, lb, now);
+    else if (flow === NONE) this.asks.askAbout(packet, lb, now, outbox);
     if (isMarked && flow !== NONE && lb.ack) outbox.add(writeAck(packet, packet.view, outbox.offset));
     if (isMarked && packet.payloadLength === 0 && !lb.deliverEmpty) {
       this.counters[Counter.uoa_standalone]++;
@@ -144,7 +149,7 @@ export class RealServerRole implements Role {
   }
 
   /** The flow of a packet without a mark, or with a broken one; NONE too if it may be another client's by now. */
-  private findFlow(packet: Packet, lb: TrustedLoadBalancer, now: Ticks): FlowId {
+  private findFlow(packet: Packet, lb: KnownLoadBalancer, now: Ticks): FlowId {
     const { counters, flows } = this;
     const isBroken = packet.mark === Mark.broken;
     counters[isBroken ? Counter.uoa_invalid : Counter.uoa_none] += packet.datagrams;
@@ -174,7 +179,7 @@ export class RealServerRole implements Role {
 
   // ---- 4. from the application ---------------------------------------------------------------------------
 
-  private reply(packet: Packet, now: Ticks): Verdict {
+  private reply(packet: Packet, now: Ticks, outbox: Outbox): Verdict {
     const { flows, counters, fragments } = this;
     const ports = replyPorts(packet.destinationPort, packet.sourcePort);
     const flow = this.replies.find(packet.addresses, SOURCE_AT, DESTINATION_AT, ports, packet.hint);
@@ -189,6 +194,7 @@ export class RealServerRole implements Role {
       return Verdict.drop;
     }
     if (first !== undefined) fragments.lead(first, packet, now);
+    this.asks.renew(packet, flow, now, outbox);
     counters[Counter.replies_translated] += packet.datagrams;
     return Verdict.emit;
   }
@@ -230,10 +236,15 @@ export class RealServerRole implements Role {
 
   // ---- beside the packets --------------------------------------------------------------------------------
 
-  account(acksSent: number, acksRefused: number, refused: number): void {
-    this.counters[Counter.uoa_ack_sent] += acksSent;
-    this.counters[Counter.uoa_ack_fail] += acksRefused;
-    this.counters[Counter.dropped_io] += refused;
+  account(added: number, addedRefused: number, refused: number): void {
+    const { counters } = this;
+    const asks = this.asks.takeAdded();
+    // Which ones were refused is not known. ACKs are taken to be those, as far as there were some.
+    const asksSent = Math.min(asks, added);
+    counters[Counter.asks_sent] += asksSent;
+    counters[Counter.uoa_ack_sent] += added - asksSent;
+    counters[Counter.uoa_ack_fail] += addedRefused - (asks - asksSent);
+    counters[Counter.dropped_io] += refused + asks - asksSent;
   }
 
   takeHeld(bytes: Uint8Array, offset: ByteOffset): number {

@@ -1,16 +1,19 @@
 /** What a real server is told: who its load balancers are, and what it serves. */
+import { Carrier } from '../../codec/carriers.js';
 import { DESTINATION_AT, type Packet, SOURCE_AT } from '../../codec/packet.js';
-import { NONE, type WordIndex } from '../../codec/units.js';
+import { NONE, type Ticks, type WordIndex } from '../../codec/units.js';
 import { type Prefix, PrefixList } from '../../flow/prefixes.js';
 import { CLIENT, LIP, PORTS, SERVER } from '../../flow/records.js';
+import { type Service, ServiceList } from '../services.js';
 import { isImpossible } from './clients.js';
-import { type Service, ServiceList } from './services.js';
 
 /** A load balancer whose marks count. */
 export interface TrustedLoadBalancer {
   prefix: Prefix;
   /** Whether it understands ACKs. */
   ack: boolean;
+  /** Whether it is asked for clients of flows. */
+  ask: boolean;
   /** Whether it puts marks into empty datagrams, so that those aren't standalone packets. */
   deliverEmpty: boolean;
   timeout: FlowTimeout;
@@ -21,6 +24,15 @@ export interface FlowTimeout {
   unansweredMs: number;
   /** Of a flow whose packets go both ways. */
   answeredMs: number;
+}
+
+/** What is known of a load balancer beside that; it starts anew with each configuration. */
+export interface KnownLoadBalancer extends TrustedLoadBalancer {
+  /** That of its last mark. */
+  carrier: Carrier;
+  /** How many asks it got since its last mark. */
+  unanswered: number;
+  lastAsk: Ticks;
 }
 
 /** Plain data: it goes from thread to thread. */
@@ -41,7 +53,9 @@ export class RealServerSettings {
   ownAddresses!: PrefixList;
   wildcardSources!: PrefixList;
   translates!: boolean;
-  private loadBalancers!: readonly TrustedLoadBalancer[];
+  /** How long after its last inbound packet a flow may be asked about, at the earliest. */
+  renewalMs!: number;
+  private loadBalancers!: readonly KnownLoadBalancer[];
   private prefixes!: PrefixList;
 
   constructor(options: RealServerOptions) {
@@ -53,13 +67,24 @@ export class RealServerSettings {
     this.ownAddresses = new PrefixList(options.ownAddresses);
     this.wildcardSources = new PrefixList(options.wildcardSources.map(words => ({ words, length: 128 })));
     this.translates = options.translates;
-    this.loadBalancers = options.loadBalancers;
+    this.loadBalancers = options.loadBalancers.map(lb => ({
+      ...lb,
+      carrier: Carrier.none,
+      unanswered: 0,
+      lastAsk: 0,
+    }));
+    this.renewalMs = Math.min(...options.loadBalancers.map(({ timeout }) => renewalMs(timeout)));
     this.prefixes = new PrefixList(options.loadBalancers.map(({ prefix }) => prefix));
   }
 
   /** The load balancer that a packet came from, or undefined. */
-  loadBalancerOf({ addresses }: Packet): TrustedLoadBalancer | undefined {
-    const position = this.prefixes.match(addresses, SOURCE_AT);
+  loadBalancerOf({ addresses }: Packet): KnownLoadBalancer | undefined {
+    return this.loadBalancerAt(addresses, SOURCE_AT);
+  }
+
+  /** The load balancer with the address at `at` in `words`, or undefined. */
+  loadBalancerAt(words: Int32Array, at: WordIndex): KnownLoadBalancer | undefined {
+    const position = this.prefixes.match(words, at);
     return position === NONE ? undefined : this.loadBalancers[position];
   }
 
@@ -86,4 +111,9 @@ export class RealServerSettings {
   isServed({ addresses, destinationPort }: Packet): boolean {
     return this.services.has(addresses, DESTINATION_AT, destinationPort);
   }
+}
+
+/** How long after its last inbound packet a flow is asked about that only replies keep alive: half of its time. */
+export function renewalMs({ unansweredMs }: FlowTimeout): number {
+  return unansweredMs / 2;
 }

@@ -35,7 +35,7 @@ const OPTION6 = `1f14${'ab'.repeat(18)}`;
 const FORGERY: Record<4 | 6, Forgery> = {
   4: {
     somebodyElse: '192.0.2.99:4242',
-    nobody: ['[2001:db8::7]:5555', '0.0.0.0:0'],
+    nobody: ['[2001:db8::7]:5555', '0.0.0.0:1'],
     stranger: '10.10.2.99',
     malformed: to => [
       // Lengths that no mark has, and a list that ends in the middle of one.
@@ -51,15 +51,22 @@ const FORGERY: Record<4 | 6, Forgery> = {
   },
   6: {
     somebodyElse: '[2001:db8::99]:4242',
-    nobody: ['192.0.2.99:4242', '[::]:0'],
+    nobody: ['192.0.2.99:4242', '[::]:1'],
     stranger: 'fd00:10:2::99',
     malformed: to => {
       const marked = { ...to, mark: mark('[2001:db8::99]:4242', 'dstopt') };
       return [
         // Lengths that no mark has, others around it, and a list that ends in the middle of one.
-        ...['1f00', '1f04cafe0102', '1f10', '1f14', '1fff', '01001f12', '1e02cafe1f12', '00001f12'].map(
-          before => ({ ...to, before: before.padEnd(44, '0') }),
-        ),
+        ...[
+          '1f00',
+          '1f04cafe0102',
+          '1f10',
+          '1f14',
+          '1fff',
+          '01001f120001',
+          '1e02cafe1f120001',
+          '00001f120001',
+        ].map(before => ({ ...to, before: before.padEnd(44, '0') })),
         { ...marked, before: '1e02cafe' },
         { ...marked, extensions: [{ type: 60, options: '1e02cafe' }] },
         { ...marked, extensions: [{ type: 0, options: '1e02cafe' }] },

@@ -16,7 +16,7 @@ import { DIRECT6, LIP, LIP6, LIP6_2, missing, planned, RIP, RIP6, RIP6_2 } from 
 import { eventually } from '../../support/process.js';
 import type { ShimOptions } from '../../support/shim.js';
 import { STEERINGS, Stage, type Steering } from '../../support/stage.js';
-import { endpoint, mark, type PacketSpec, type Seen, TO_SERVICE6 } from '../../support/wire.js';
+import { endpoint, isAck, mark, type PacketSpec, type Seen, TO_SERVICE6 } from '../../support/wire.js';
 
 const CARRIERS = ['dstopt', 'opp'] as const;
 
@@ -43,7 +43,7 @@ const options = (steering: Steering): ShimOptions => ({
   services: [RIP6, RIP6_2, RIP].map(address => ({ address, port: '7000-7009' })),
 });
 
-const acksAmong = (seen: Seen[]) => seen.filter(packet => packet.mark);
+const acksAmong = (seen: Seen[]) => seen.filter(isAck);
 
 describe.skipIf(missing() !== undefined).each(STEERINGS)('IPv6 by %s', steering => {
   let apps: Record<keyof typeof PORTS | 'wildcard4', App>;

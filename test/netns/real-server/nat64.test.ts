@@ -27,6 +27,7 @@ import { STEERINGS, Stage, type Steering } from '../../support/stage.js';
 import {
   endpoint,
   exceptIdentification,
+  isAck,
   mark,
   type PacketSpec,
   type Seen,
@@ -126,7 +127,7 @@ describe.skipIf(missing() !== undefined).each(STEERINGS)('nat64: deliver, by %s'
           expectAnswer(answer, direction, { sourcePort });
         }
 
-        const [ack, ...others] = wire.since(from).filter(seen => seen.mark);
+        const [ack, ...others] = wire.since(from).filter(isAck);
         expect(others).toEqual([]);
         expect(ack.hex).toContain(BYTES[`${carrier} ${network}`]);
         const expected = await wire.encode({
@@ -307,7 +308,7 @@ describe.skipIf(missing() !== undefined)('nat64: keep', () => {
         expect(await wire.answer(payload, from)).toMatchObject({
           ...{ source: destination, destination: source, destinationPort: sourcePort, udpChecksum: 'good' },
         });
-        const acks = wire.since(from).filter(seen => seen.mark);
+        const acks = wire.since(from).filter(isAck);
         expect(acks.map(ack => ack.mark)).toEqual(spec.mark === undefined ? [] : [spec.mark]);
       }
       expect(await shim.lookup(ends.lb, ends.server)).toBe(client);

@@ -15,7 +15,7 @@ import { freshPort, freshText } from '../../support/fresh.js';
 import { BROADCAST, DIRECT, LIP, LIP_2, LIP_3, missing, RIP } from '../../support/netns.js';
 import { eventually, must } from '../../support/process.js';
 import { canDissect, capture } from '../../support/tshark.js';
-import { exceptIdentification, mark, type PacketSpec, type Seen } from '../../support/wire.js';
+import { exceptIdentification, isAck, mark, type PacketSpec, type Seen } from '../../support/wire.js';
 
 const CARRIERS = ['ipo', 'opp'] as const;
 const CLIENT = '198.51.100.7:5555';
@@ -55,7 +55,7 @@ describe.skipIf(missing() !== undefined)('marks on the wire', () => {
     return client;
   }
 
-  const acks = (from: number): Seen[] => bench.wire.since(from).filter(seen => seen.mark);
+  const acks = (from: number): Seen[] => bench.wire.since(from).filter(isAck);
 
   describe.each(CARRIERS)('%s', carrier => {
     it('the application sees the client and the payload, and the ACK is right to the byte', async () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { Carrier, type CarrierName, MAX_STANDALONE } from '../../../src/codec/carriers.js';
-import { writeAck, writeStandalone } from '../../../src/codec/standalone.js';
+import { writeAck, writeAnswer, writeAsk, writeStandalone } from '../../../src/codec/standalone.js';
 import { load } from '../support/place.js';
 import {
   datagram,
@@ -241,5 +241,29 @@ describe('the ACK', () => {
     const bytes = written((out, offset) => writeAck(marked, out, offset));
     expect(toHex(bytes.slice(-8))).toBe('003505a30008ffff');
     expect(decode(bytes).udpChecksum).toBe(0xffff);
+  });
+});
+
+describe.each(GOLDEN)('asks and answers: $name', ({ carrier, client, standalone, from = FROM, to = TO }) => {
+  const nobody = from === FROM6 ? '[::]:0' : '0.0.0.0:0';
+  const asked = datagram({ from: to, to: from, carrier, client: nobody, dontFragment: true });
+
+  it('writeAsk asks the sender of a packet', () => {
+    const packet = load(datagram({ from, to, payload: [1, 2, 3] }));
+    const bytes = written((out, offset) => writeAsk(packet, Carrier[carrier], 4, out, offset));
+    expect(toHex(bytes)).toBe(toHex(asked));
+  });
+
+  it('writeAsk asks the receiver of a reply', () => {
+    const reply = load(datagram({ from: to, to: from, payload: [1, 2, 3] }));
+    const bytes = written((out, offset) => writeAsk(reply, Carrier[carrier], 0, out, offset));
+    expect(toHex(bytes)).toBe(toHex(asked));
+  });
+
+  it('writeAnswer writes the standalone that a packet of the flow would get', () => {
+    const address = client.startsWith('[') ? '2001:db8::7' : '203.0.113.7';
+    const named = { v6: address.includes(':'), words: words(address), port: 5555 };
+    const bytes = written((out, offset) => writeAnswer(load(asked), Carrier[carrier], named, out, offset));
+    expect(toHex(bytes)).toBe(toHex(hex(standalone)));
   });
 });

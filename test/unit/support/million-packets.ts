@@ -126,6 +126,7 @@ const realServer = new RealServerRole(
     loadBalancers: ['10.20.0.0/16', 'fd00:20::/64'].map(text => ({
       prefix: prefix(text),
       ack: true,
+      ask: true,
       deliverEmpty: false,
       timeout: { unansweredMs: 360_000, answeredMs: 360_000 },
     })),

@@ -34,12 +34,12 @@ export const TIMEOUT = { unansweredMs: 360_000, answeredMs: 360_000 };
 
 export const OPTIONS: RealServerOptions = {
   loadBalancers: [
-    { prefix: prefix('10.10.1.0/24'), ack: true, deliverEmpty: false, timeout: TIMEOUT },
-    { prefix: prefix('10.20.0.0/16'), ack: false, deliverEmpty: false, timeout: TIMEOUT },
-    { prefix: prefix('10.30.0.0/16'), ack: true, deliverEmpty: true, timeout: TIMEOUT },
-    { prefix: prefix('fd00:1::/64'), ack: true, deliverEmpty: false, timeout: TIMEOUT },
-    { prefix: prefix('fd00:20::/64'), ack: false, deliverEmpty: false, timeout: TIMEOUT },
-    { prefix: prefix('fd00:30::/64'), ack: true, deliverEmpty: true, timeout: TIMEOUT },
+    { prefix: prefix('10.10.1.0/24'), ack: true, ask: false, deliverEmpty: false, timeout: TIMEOUT },
+    { prefix: prefix('10.20.0.0/16'), ack: false, ask: false, deliverEmpty: false, timeout: TIMEOUT },
+    { prefix: prefix('10.30.0.0/16'), ack: true, ask: false, deliverEmpty: true, timeout: TIMEOUT },
+    { prefix: prefix('fd00:1::/64'), ack: true, ask: false, deliverEmpty: false, timeout: TIMEOUT },
+    { prefix: prefix('fd00:20::/64'), ack: false, ask: false, deliverEmpty: false, timeout: TIMEOUT },
+    { prefix: prefix('fd00:30::/64'), ack: true, ask: false, deliverEmpty: true, timeout: TIMEOUT },
   ],
   services: [
     { words: words('10.10.1.2'), from: 53, to: 53 },
@@ -57,6 +57,12 @@ export const OPTIONS: RealServerOptions = {
   ].map(prefix),
   wildcardSources: [words('10.10.1.2'), words('fd00:1::2')],
   translates: false,
+};
+
+/** The same load balancers, and those that can be asked are asked. */
+export const ASKING: RealServerOptions = {
+  ...OPTIONS,
+  loadBalancers: OPTIONS.loadBalancers.map(lb => ({ ...lb, ask: lb.ack && !lb.deliverEmpty })),
 };
 
 export interface Output {

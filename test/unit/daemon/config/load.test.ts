@@ -68,7 +68,7 @@ test('defaults fill what a file leaves out', () => {
     routing: { table: 248, priority: 21, localPriority: 100, fwmark: 0x20, steering: 'policy-routing' },
     realServer: {
       interface: '',
-      loadBalancers: [{ prefix: '10.10.1.0/24', ack: true, deliverEmpty: false, timeout }],
+      loadBalancers: [{ prefix: '10.10.1.0/24', ack: true, ask: true, deliverEmpty: false, timeout }],
       services: [{ address: '10.10.1.2', from: 53, to: 53 }],
       flowTimeoutSeconds: 360,
       maxFlows: 1048576,
@@ -142,10 +142,10 @@ loadBalancer:
   expect(config.realServer).toEqual({
     interface: 'eth1',
     loadBalancers: [
-      { prefix: '10.10.1.0/24', ack: false, deliverEmpty: true, timeout },
-      { prefix: '10.10.2.9/32', ack: true, deliverEmpty: false, timeout },
-      { prefix: 'fd00:1::/64', ack: true, deliverEmpty: false, timeout },
-      { prefix: 'fd00:2::9/128', ack: true, deliverEmpty: false, timeout },
+      { prefix: '10.10.1.0/24', ack: false, ask: false, deliverEmpty: true, timeout },
+      { prefix: '10.10.2.9/32', ack: true, ask: true, deliverEmpty: false, timeout },
+      { prefix: 'fd00:1::/64', ack: true, ask: true, deliverEmpty: false, timeout },
+      { prefix: 'fd00:2::9/128', ack: true, ask: true, deliverEmpty: false, timeout },
     ],
     services: [
       { address: '10.10.1.2', from: 5000, to: 5999 },
@@ -292,7 +292,7 @@ test('a whole configuration can come from the environment, lists included', () =
   };
   const config = load('', { env });
   expect(config.realServer).toMatchObject({
-    loadBalancers: [{ prefix: '10.1.0.0/16', ack: false, deliverEmpty: false, timeout }],
+    loadBalancers: [{ prefix: '10.1.0.0/16', ack: false, ask: false, deliverEmpty: false, timeout }],
     services: [{ address: '10.1.0.2', from: 0, to: 65535 }],
     flowTimeoutSeconds: 30,
   });

@@ -94,6 +94,7 @@ const REFUSED: [string, unknown[], string][] = [
   ['realServer.loadBalancers[0].prefix', ['fd00::/129', 'fd00:/64', 'fd00::/64/64', 'fd00::/'], PREFIX],
   ['realServer.loadBalancers[0].ack', ['yes', 'true', 1, null], 'true or false'],
   ['realServer.loadBalancers[0].deliverEmpty', ['no'], 'true or false'],
+  ['realServer.loadBalancers[0].ask', ['no', null], 'true or false'],
   [
     'realServer.loadBalancers[0].timeout',
     [4, 86_401, 30.5, '30', null],
@@ -149,6 +150,17 @@ test.each(LB_REFUSED)('%s refuses %j on a load balancer', (key, values, allowed)
     expect(faultsOf(changedLb({ [key]: value }))).toEqual([
       `${key}: ${JSON.stringify(value)} is not allowed; allowed: ${allowed}`,
     ]);
+});
+
+test('only a load balancer that knows ACKs and puts no marks into empty datagrams can be asked', () => {
+  const key = 'realServer.loadBalancers[0]';
+  expect(faultsOf(changed({ [`${key}.ask`]: true, [`${key}.ack`]: false }))).toEqual([
+    `${key}.ask: true is not allowed; allowed: false, as ack is false`,
+  ]);
+  expect(faultsOf(changed({ [`${key}.ask`]: true, [`${key}.deliverEmpty`]: true }))).toEqual([
+    `${key}.ask: true is not allowed; allowed: false, as deliverEmpty is true`,
+  ]);
+  expect(faultsOf(changed({ [`${key}.ask`]: true }))).toEqual([]);
 });
 
 test('both of a load balancer’s time-outs must be allowed, and there', () => {

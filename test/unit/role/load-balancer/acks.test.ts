@@ -141,7 +141,8 @@ describe.each(CARRIERS)('ACKs by %s, IPv%i', (carrier, family) => {
   it.each<[string, Octets]>([
     ['with another client address', ackOf({ client: '203.0.113.8:5555' })],
     ['with another client port', ackOf({ client: '203.0.113.7:5556' })],
-    ['with no client', ackOf({ client: '0.0.0.0:0' })],
+    ['with no address', ackOf({ client: '0.0.0.0:5555' })],
+    ['with no port', ackOf({ client: '203.0.113.7:0' })],
     ['with a client of the other family', ackOf({ named: CLIENTS_OF_OTHER_FAMILY[family] })],
     [
       'with an option of the other family’s length that begins the same',

@@ -150,7 +150,13 @@ describe.each(FAMILIES)('configure, IPv%i', family => {
     rig.role.configure({
       ...OPTIONS,
       loadBalancers: [
-        { prefix: prefix(network('10.10.1.1/32')), ack: false, deliverEmpty: false, timeout: TIMEOUT },
+        {
+          prefix: prefix(network('10.10.1.1/32')),
+          ack: false,
+          ask: false,
+          deliverEmpty: false,
+          timeout: TIMEOUT,
+        },
       ],
     });
     expect(rig.send(inbound()).delivered).toEqual([asHex({ from: CLIENT })]);
@@ -163,8 +169,20 @@ describe.each(FAMILIES)('configure, IPv%i', family => {
     rig.role.configure({
       ...OPTIONS,
       loadBalancers: [
-        { prefix: prefix(network('10.0.0.0/8')), ack: false, deliverEmpty: true, timeout: TIMEOUT },
-        { prefix: prefix(network('10.10.1.1/32')), ack: true, deliverEmpty: false, timeout: TIMEOUT },
+        {
+          prefix: prefix(network('10.0.0.0/8')),
+          ack: false,
+          ask: false,
+          deliverEmpty: true,
+          timeout: TIMEOUT,
+        },
+        {
+          prefix: prefix(network('10.10.1.1/32')),
+          ack: true,
+          ask: false,
+          deliverEmpty: false,
+          timeout: TIMEOUT,
+        },
       ],
     });
     const empty = { carrier: 'ipo', client: CLIENT, payload: [] } as const;

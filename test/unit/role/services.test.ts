@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
-import { ServiceList } from '../../../../src/role/real-server/services.js';
-import { words } from '../../support/wire.js';
+import { ServiceList } from '../../../src/role/services.js';
+import { words } from '../support/wire.js';
 
 const list = new ServiceList([
   { words: words('10.10.1.2'), from: 53, to: 53 },

@@ -1,6 +1,6 @@
 /** The services: addresses and ports of the application's sockets. */
-import { ADDRESS_WORDS, isMapped, sameAddress } from '../../codec/addresses.js';
-import { NONE, type Port, type WordIndex } from '../../codec/units.js';
+import { ADDRESS_WORDS, isMapped, sameAddress } from '../codec/addresses.js';
+import { NONE, type Port, type WordIndex } from '../codec/units.js';
 
 export interface Service {
   /** Four 32-bit words, IPv4 as ::ffff:a.b.c.d. */
