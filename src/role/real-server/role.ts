@@ -136,16 +136,25 @@ export class RealServerRole implements Role {
   private receiveFrom(packet: Packet, lb: KnownLoadBalancer, now: Ticks, outbox: Outbox): Verdict {
     const isMarked = packet.mark === Mark.found;
     const flow = isMarked ? this.learning.learn(packet, now) : this.findFlow(packet, lb, now);
+    const isToBeAsked = flow === NONE || this.isTakenOver(flow);
     if (flow !== NONE) this.validity.hear(flow, lb.timeout, now);
     if (flow !== NONE) this.flows.recordInbound(flow, now, packet.datagrams);
     if (isMarked) this.asks.hearMark(packet, lb, now);
-    else if (flow === NONE) this.asks.askAbout(packet, lb, now, outbox);
+    else if (isToBeAsked) this.asks.askAbout(packet, lb, now, outbox);
     if (isMarked && flow !== NONE && lb.ack) outbox.add(writeAck(packet, packet.view, outbox.offset));
     if (isMarked && packet.payloadLength === 0 && !lb.deliverEmpty) {
       this.counters[Counter.uoa_standalone]++;
       return Verdict.drop;
     }
     return this.deliver(packet, flow);
+  }
+
+  /**
+   * Whether a flow was restored, and is heard for the first time since. A mark that named another client may have come while no
+   * shim was here. So its client counts, as the load balancer keeps it for as long, but the load balancer is asked once.
+   */
+  private isTakenOver(flow: FlowId): boolean {
+    return this.flows.records.packetCount(flow) === 0;
   }
 
   /** The flow of a packet without a mark, or with a broken one; NONE too if it may be another client's by now. */

@@ -1,9 +1,12 @@
 /** When the real server asks for the client of a flow, and that it does so within bounds (PROTOCOL: LB 5). */
 import { beforeEach, describe, expect, it } from 'vitest';
+import { restoreFlows } from '../../../../src/flow/restore.js';
 import { CARRIERS, FAMILIES } from '../../support/families.js';
+import { flowKey, learn } from '../../support/flow-model.js';
 import { ASKING, OPTIONS, Rig } from '../../support/real-server.js';
-import { CLIENT, LB, PAYLOAD, packetsIn } from '../../support/real-server-packets.js';
-import { decode, fragment, hex, toHex } from '../../support/wire.js';
+import { CLIENT, LB, PAYLOAD, packetsIn, SERVER } from '../../support/real-server-packets.js';
+import { ANY, saving } from '../../support/saved.js';
+import { decode, endpoint, fragment, hex, toHex } from '../../support/wire.js';
 
 let rig: Rig;
 
@@ -160,5 +163,38 @@ describe.each(FAMILIES)('asks, IPv%i', family => {
     rig.device.refusing = true;
     rig.send(inbound());
     expect(rig.counts()).toEqual({ uoa_none: 1, uoa_miss: 1, packets_delivered: 1, dropped_io: 2 });
+  });
+});
+
+describe('a flow that was restored', () => {
+  const { inbound, asHex, ackFor, reply } = packetsIn(4);
+  const ask = ackFor({ client: '0.0.0.0:0', to: LB });
+  const options = { maxFlows: 100, timeoutMs: 60_000, routesReplies: true, seed: 3 };
+
+  beforeEach(() => {
+    const { table, words } = saving(options, 0);
+    const { flow: known } = learn(table, flowKey(`${LB} > ${SERVER}`), endpoint(CLIENT), 900);
+    table.recordInbound(known, 900);
+    restoreFlows(rig.flows, words, ANY, rig.device.clock[0]);
+  });
+
+  it('has its client at once, and the load balancer is asked whether it still is, once', () => {
+    expect(rig.send(inbound())).toEqual({ delivered: [asHex({ from: CLIENT })], emitted: [ask] });
+    rig.wait(5000);
+    expect(rig.send(inbound())).toEqual({ delivered: [asHex({ from: CLIENT })], emitted: [] });
+  });
+
+  it('has another client from the answer on, if one came while no shim was there', () => {
+    const other = '198.51.100.9:1';
+    rig.send(inbound());
+    rig.send(inbound({ client: other, payload: [] }));
+    expect(rig.send(inbound()).delivered).toEqual([asHex({ from: other })]);
+    expect(rig.counts()).toMatchObject({ asks_sent: 1, asks_answered: 1, uoa_replaced: 1 });
+  });
+
+  it('is not asked about if its first packet has a mark, nor for a reply', () => {
+    expect(rig.send(reply()).emitted).toHaveLength(1);
+    expect(rig.send(inbound({ client: CLIENT })).emitted).toEqual([ackFor({})]);
+    expect(rig.send(inbound()).emitted).toEqual([]);
   });
 });
