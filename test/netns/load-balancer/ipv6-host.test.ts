@@ -111,7 +111,10 @@ describe.skipIf(missing() !== undefined)('external IPv6 NAT', () => {
       const counted = await bench.shim.counted(async () => {
         expect(await bench.clients.talk([plain], TARGET6, { rounds: 5 })).toMatchObject({ answered: 5 });
       });
-      expect(counted).toEqual({});
+      // Only what the real servers ask, in vain, comes to the shim.
+      const asks = expect.any(Number);
+      expect(counted).toEqual({ packets_seen: asks, asks_received: asks, asks_unknown: asks });
+      expect(counted.asks_unknown).toBe(counted.packets_seen);
       expect(await bench.clients.talk([marked], `[${VIP6}]:7001`, { rounds: 5 })).toMatchObject({
         answered: 5,
       });
