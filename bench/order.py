@@ -30,6 +30,8 @@ import tempfile
 import time
 
 MAIN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "dist", "cli", "main.js")
+# The saved flows of a namespace that goes are of no use to anybody: each shim has a run directory of its own.
+ALONE = ("sh", "-ec", 'mkdir -p /run/uoa-shim; mount -t tmpfs none /run/uoa-shim; exec "$@"', "sh")
 VIP, PORT = "198.51.100.10", 7000
 LIPS = ["10.10.2.%d" % n for n in range(101, 105)]
 RIP = "10.10.2.2"
@@ -89,7 +91,7 @@ class Scene:
         control = self.path("%s.sock" % role)
         with open(config, "w") as file:
             json.dump({"role": "load-balancer" if role == "lb" else "real-server", "control": {"socket": control}, **section}, file)
-        shim = self.start(role, "node", MAIN, "run", "--config", config)
+        shim = self.start(role, *ALONE, "node", MAIN, "run", "--config", config)
         shim.config = config
         wait_for("the shim in %s" % role, lambda: self.ask(shim, "status", quiet=True), shim)
         return shim
