@@ -5,8 +5,7 @@
  *     records      what is known of each flow (records.ts)
  *     flow index   finds a record by LIP:lport -> RIP:rport (flow-index.ts)
  *     reply index  finds it by RIP:rport -> client:cport (reply-index.ts); only where replies come through here
- *     wheels       which records have been idle longest (idle-wheel.ts): those that were only ever marked in one, the
- *                  established ones in the other
+ *     idle flows   which records have been idle longest (idle-flows.ts)
  *
  * A SharedArrayBuffer lets another thread read the table (reader.ts). One thread writes. Readers elsewhere check
  * `version`, which is odd during a change.
@@ -14,7 +13,7 @@
 import { type FlowId, NONE, type Ticks, type WordIndex } from '../codec/units.js';
 import { FlowIndex } from './flow-index.js';
 import { HashIndex } from './hash-index.js';
-import { IdleLinks, IdleWheel } from './idle-wheel.js';
+import { IdleFlows } from './idle-flows.js';
 import {
   ESTABLISHED,
   type FlowClient,
@@ -31,25 +30,14 @@ const VERSION = 0;
 const COUNT = 1;
 const EXTENT = 2;
 const FREE = 3;
-/** How many of the flows are established. */
-const ESTABLISHED_COUNT = 4;
-/** The record that is sorted next. */
-const SORTED = 5;
 const HEADER_BYTES = 64;
 
-/** How many records of each wheel one eviction looks at before it takes the longest idle of those. */
-const EVICTION_SEARCH = 64;
 /**
- * Near its end the table sorts so many records with each new flow: it moves them to where their last packet belongs. It begins
- * when a sixteenth of the records are left, so all have been sorted twice before the first eviction. As many as
- * its budget are sorted by `expire`, for tables that stay full with few new flows.
+ * How many records are sorted by their last use with each new flow, when the table is nearly full. In a full table each is
+ * sorted once per maxFlows / SORTED_PER_FLOW new flows. `expire` sorts as many as its budget, for tables that stay full
+ * with few new flows.
  */
 const SORTED_PER_FLOW = 32;
-const SORTING_FROM = 16;
-/** An established flow is not evicted for a flow that was only ever marked before it has been idle for so long, */
-const IDLE_MS = 10_000;
-/** nor when those take more than this part of the table. */
-const MARKED_PART = 8;
 
 export interface TableSize {
   maxFlows: number;
@@ -82,9 +70,7 @@ export class FlowTable {
   readonly flowIndex: FlowIndex;
   readonly replyIndex: ReplyIndex | undefined;
   private readonly header: Int32Array;
-  /** Flows that were only ever marked. */
-  private readonly marked: IdleWheel;
-  private readonly established: IdleWheel;
+  private readonly idle: IdleFlows;
   readonly maxFlows: number;
   readonly timeoutMs: number;
   private readonly learned = { flow: NONE, outcome: LearnOutcome.refreshed as LearnOutcome, evicted: false };
@@ -92,8 +78,8 @@ export class FlowTable {
   /** Bytes that a table takes. */
   static byteLength({ maxFlows, timeoutMs, routesReplies }: TableOptions): number {
     const indexes = (routesReplies ? 2 : 1) * HashIndex.byteLength(maxFlows);
-    const wheels = IdleLinks.byteLength(maxFlows) + 2 * IdleWheel.byteLength(timeoutMs);
-    return HEADER_BYTES + FlowRecords.byteLength(maxFlows) + indexes + wheels;
+    const idle = IdleFlows.byteLength(maxFlows, timeoutMs);
+    return HEADER_BYTES + FlowRecords.byteLength(maxFlows) + indexes + idle;
   }
 
   /**
@@ -102,7 +88,7 @@ export class FlowTable {
    */
   static create(buffer: ArrayBufferLike, options: TableOptions, now: Ticks, keeper?: FlowKeeper): FlowTable {
     const table = new FlowTable(buffer, options, keeper);
-    table.clearWheels(now);
+    table.idle.clear(now);
     table.header[FREE] = NONE;
     return table;
   }
@@ -129,11 +115,7 @@ export class FlowTable {
       this.replyIndex = new ReplyIndex(buffer, offset, maxFlows, this.records, seed | 0);
       offset += HashIndex.byteLength(maxFlows);
     }
-    const links = new IdleLinks(buffer, offset, maxFlows);
-    offset += IdleLinks.byteLength(maxFlows);
-    this.marked = new IdleWheel(buffer, offset, links, timeoutMs);
-    offset += IdleWheel.byteLength(timeoutMs);
-    this.established = new IdleWheel(buffer, offset, links, timeoutMs);
+    this.idle = new IdleFlows(buffer, offset, maxFlows, timeoutMs, this.records);
   }
 
   get count(): number {
@@ -202,28 +184,19 @@ export class FlowTable {
   /** Counts a packet the other way, of so many datagrams, and refreshes its flow. */
   recordReply(flow: FlowId, now: Ticks, datagrams = 1): void {
     this.records.addReplies(flow, now, datagrams);
-    if (!this.records.isEstablished(flow)) this.establish(flow, now);
+    this.establish(flow, now);
   }
 
   /** Says that a flow has been more than marks: from now on others are evicted before it. */
   establish(flow: FlowId, now: Ticks): void {
-    const { records, header } = this;
-    if (records.isEstablished(flow)) return;
-    this.marked.remove(flow);
-    records.setEstablished(flow);
-    this.established.append(flow, records.lastUsed(flow, now));
-    header[ESTABLISHED_COUNT]++;
-  }
-
-  private wheelOf(flow: FlowId): IdleWheel {
-    return this.records.isEstablished(flow) ? this.established : this.marked;
+    if (!this.records.isEstablished(flow)) this.idle.establish(flow, now);
   }
 
   // ---- changes -------------------------------------------------------------------------------------------
 
   /**
    * Learns the client of the flow between the addresses at `lipAt` and `serverAt` in `words`, with the role's `flags`
-   * (ROLE_FLAGS). A flow that is not known yet pushes another one out if the table is full (`evict`).
+   * (ROLE_FLAGS). A flow that is not known yet pushes another one out if the table is full (`IdleFlows.victim`).
    *
    * This is no packet of the flow: one that is known is not refreshed, and replies go by a new flow or to a new client
    * only from `recordInbound` on. What is returned is one object, the next call's too.
@@ -237,11 +210,11 @@ export class FlowTable {
     flags: number,
     now: Ticks,
   ): Learned {
-    const { learned } = this;
+    const { learned, idle } = this;
     const known = this.flowIndex.find(words, lipAt, serverAt, ports);
     learned.evicted = known === NONE && this.count >= this.maxFlows;
-    if (known === NONE) this.sort(now, SORTED_PER_FLOW);
-    if (learned.evicted) this.evict(now);
+    if (known === NONE) idle.sort(now, SORTED_PER_FLOW, this.count, this.extent);
+    if (learned.evicted) this.forget(idle.victim(now));
     if (known === NONE) {
       learned.flow = this.add(words, lipAt, serverAt, ports, client, flags, now);
       learned.outcome = LearnOutcome.added;
@@ -267,7 +240,7 @@ export class FlowTable {
     records.begin(flow, words, lipAt, serverAt, ports, now);
     records.setClient(flow, client, flags);
     this.flowIndex.add(flow);
-    this.marked.append(flow, now);
+    this.idle.add(flow, now);
     header[COUNT]++;
     this.endChange();
     return flow;
@@ -291,8 +264,7 @@ export class FlowTable {
     // In this order: the other way round it takes a quarter longer (measured), for the record is written in between.
     this.flowIndex.remove(flow);
     if (replyIndex !== undefined) replyIndex.unroute(flow);
-    this.wheelOf(flow).remove(flow);
-    if (records.isEstablished(flow)) header[ESTABLISHED_COUNT]--;
+    this.idle.remove(flow);
     records.end(flow, header[FREE]);
     header[FREE] = flow;
     header[COUNT]--;
@@ -319,12 +291,7 @@ export class FlowTable {
 
   /** To be called while the table is empty: flows may come that were used last up to a timeout ago. */
   beginRestore(now: Ticks): void {
-    this.clearWheels((now - this.timeoutMs) | 0);
-  }
-
-  private clearWheels(now: Ticks): void {
-    this.marked.clear(now);
-    this.established.clear(now);
+    this.idle.clear((now - this.timeoutMs) | 0);
   }
 
   /** Adds a flow that is not in the table, which is not full. Replies go by it from `routeReplies` on. */
@@ -344,7 +311,7 @@ export class FlowTable {
   restoreState(flow: FlowId, portAndFlags: number, lastReply: Ticks, now: Ticks): void {
     const { records } = this;
     records.setLastReply(flow, lastReply);
-    this.marked.move(flow, records.lastUsed(flow, now));
+    this.idle.place(flow, now);
     if ((portAndFlags & ESTABLISHED) !== 0) this.establish(flow, now);
     records.setLasting(flow, (portAndFlags & LASTING) !== 0);
   }
@@ -358,82 +325,21 @@ export class FlowTable {
 
   /** Looks at up to `budget` records or empty buckets, forgets those idle too long, and says how many; sorts as many. */
   expire(now: Ticks, budget: number): number {
-    const { records, timeoutMs } = this;
-    this.sort(now, budget);
+    const { idle } = this;
+    idle.sort(now, budget, this.count, this.extent);
+    idle.catchUp(now);
     let expired = 0;
-    let left = budget;
-    for (let wheel = this.marked; ; wheel = this.established) {
-      wheel.catchUp(now);
-      for (; left > 0 && wheel.isDue(now); left--) {
-        const flow = wheel.head(wheel.hand);
-        if (flow === NONE) wheel.advance();
-        else if (records.idleMs(flow, now) >= timeoutMs) {
-          this.forget(flow);
-          expired++;
-        } else wheel.move(flow, records.lastUsed(flow, now));
-      }
-      if (wheel === this.established) return expired;
+    for (let left = budget; left > 0 && idle.isDue(now); left--) {
+      const flow = idle.examine(now);
+      if (flow === NONE) continue;
+      this.forget(flow);
+      expired++;
     }
+    return expired;
   }
 
   /** Whether `expire` has something to look at. A flow may outlive its timeout by a bucket of the wheel, 1.024 s. */
   isExpiryDue(now: Ticks): boolean {
-    return this.marked.isDue(now) || this.established.isDue(now);
-  }
-
-  /**
-   * Forgets the flow that has been idle longest. One that was only ever marked goes before an established one that was used in
-   * the last IDLE_MS, and before any if such flows take more than their part of the table: a flood of marks pushes
-   * out its own. A part of the table is left to them, so that a new flow has time to be answered.
-   */
-  private evict(now: Ticks): void {
-    const { records, header, count, maxFlows } = this;
-    const establishedCount = header[ESTABLISHED_COUNT];
-    const markedCount = count - establishedCount;
-    if (markedCount > maxFlows / MARKED_PART || establishedCount === 0) {
-      this.forget(this.longestIdle(this.marked, now));
-      return;
-    }
-    const established = this.longestIdle(this.established, now);
-    const marked = markedCount === 0 ? NONE : this.longestIdle(this.marked, now);
-    const idleMs = records.idleMs(established, now);
-    const isMarkedNext = marked !== NONE && (idleMs < IDLE_MS || idleMs < records.idleMs(marked, now));
-    this.forget(isMarkedNext ? marked : established);
-  }
-
-  /**
-   * The longest idle record of a wheel that is not empty. Exact where the oldest bucket holds up to EVICTION_SEARCH
-   * records; beyond that the longest idle of as many, so that an eviction never takes long. As records are sorted, none of
-   * them has been used much later than the bucket's time.
-   */
-  private longestIdle(wheel: IdleWheel, now: Ticks): FlowId {
-    const { records } = this;
-    wheel.catchUp(now);
-    let longest: FlowId = NONE;
-    let left = EVICTION_SEARCH;
-    do {
-      while (wheel.head(wheel.hand) === NONE) wheel.advance();
-      for (let flow = wheel.head(wheel.hand); flow !== NONE && left > 0; left--) {
-        const following = wheel.after(flow);
-        if (longest === NONE || records.idleMs(flow, now) > records.idleMs(longest, now)) longest = flow;
-        wheel.moveOn(flow, records.lastUsed(flow, now));
-        flow = following;
-      }
-    } while (left > 0 && wheel.isAhead(records.lastUsed(longest, now)));
-    return longest;
-  }
-
-  /**
-   * Sorts the next records if the table is nearly full. They are taken in the order of memory, which costs far less than
-   * following links. In a full table each is sorted once per maxFlows / SORTED_PER_FLOW new flows, if not earlier.
-   */
-  private sort(now: Ticks, budget: number): void {
-    const { records, header, count, extent, maxFlows } = this;
-    if (count < maxFlows - maxFlows / SORTING_FROM) return;
-    for (let left = Math.min(budget, maxFlows); left > 0; left--) {
-      const flow = header[SORTED] < extent ? header[SORTED] : 0;
-      header[SORTED] = flow + 1;
-      if (records.isLive(flow)) this.wheelOf(flow).moveOn(flow, records.lastUsed(flow, now));
-    }
+    return this.idle.isDue(now);
   }
 }
