@@ -1,7 +1,7 @@
 /**
- * When a load balancer may be asked. Everything is bounded: how often a flow is asked about, how often a load balancer that gives no answers is asked, how
- * many asks leave in all, and the memory. Of the flows that share a slot only one is asked about at a time. An answer makes
- * its slot free at once.
+ * When a load balancer may be asked. Everything is bounded: how often a flow is asked about, how often a load balancer is
+ * asked that gives no answers, how many asks leave in all, and the memory. Of the flows that share a slot only one is asked
+ * about at a time. An answer makes its slot free at once.
  */
 import type { Ticks } from '../../codec/units.js';
 import { TokenBucket } from '../token-bucket.js';
@@ -34,7 +34,7 @@ export class AskLimits {
 
   /** Whether the flow with this hash is to be asked about now. If so, that counts as done. */
   isTime(lb: KnownLoadBalancer, hash: number, now: Ticks): boolean {
-    if (!lb.ask || !this.isPatient(lb, now)) return false;
+    if (!this.isPatient(lb, now)) return false;
     const slot = hash & (SLOTS - 1);
     const sinceMs = (now - this.asked[slot]) >>> 0;
     const isFree = this.counts[slot] === 0 || sinceMs >= FORGOTTEN_MS;

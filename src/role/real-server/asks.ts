@@ -1,6 +1,6 @@
 /**
- * Asks: the load balancer is asked for the client of a flow whose mark was lost or forgotten, and again for that of a flow that only
- * replies keep alive (PROTOCOL: LB 5). The answer is a standalone mark like any other.
+ * Asks: the load balancer is asked for the client of a flow whose mark was lost or forgotten, and again for that of a flow
+ * that only replies keep alive (PROTOCOL: LB 5). The answer is a standalone mark like any other.
  */
 import { Carrier } from '../../codec/carriers.js';
 import { DESTINATION_AT, Mark, type Packet, SOURCE_AT } from '../../codec/packet.js';
@@ -15,7 +15,7 @@ import { type KnownLoadBalancer, type RealServerSettings, renewalMs } from './se
 
 export class Asks {
   private readonly limits = new AskLimits();
-  /** How many are in the outbox of the batch that is handled. */
+  /** Asks in the outbox of the batch that is being handled. */
   private added = 0;
 
   constructor(
@@ -24,15 +24,10 @@ export class Asks {
     private readonly counters: Counters,
   ) {}
 
-  /** About a packet from a load balancer that has neither a mark nor a client. It goes on as it is, the next one may have one. */
+  /** About a packet from a load balancer that has neither a mark nor a client. It goes on as it is; later ones get a client. */
   askAbout(packet: Packet, lb: KnownLoadBalancer, now: Ticks, outbox: Outbox): void {
     if (!lb.ask || packet.mark === Mark.broken || !this.settings.isServed(packet)) return;
-    const hash = this.hash(
-      packet,
-      SOURCE_AT,
-      DESTINATION_AT,
-      flowPorts(packet.sourcePort, packet.destinationPort),
-    );
+    const hash = this.inboundHash(packet);
     if (this.limits.isTime(lb, hash, now)) this.add(packet, lb, DESTINATION_AT, outbox);
   }
 
@@ -52,16 +47,11 @@ export class Asks {
     lb.carrier = packet.carrier;
     lb.unanswered = 0;
     if (!this.limits.areOpen) return;
-    const hash = this.hash(
-      packet,
-      SOURCE_AT,
-      DESTINATION_AT,
-      flowPorts(packet.sourcePort, packet.destinationPort),
-    );
+    const hash = this.inboundHash(packet);
     if (this.limits.answer(hash, now)) this.counters[Counter.asks_answered]++;
   }
 
-  /** How many the batch has added that is accounted for. */
+  /** How many asks were added since the last call. */
   takeAdded(): number {
     const { added } = this;
     this.added = 0;
@@ -71,6 +61,10 @@ export class Asks {
   private add(packet: Packet, lb: KnownLoadBalancer, serverAt: WordIndex, outbox: Outbox): void {
     outbox.add(writeAsk(packet, carrierFor(lb, packet.v6), serverAt, packet.view, outbox.offset));
     this.added++;
+  }
+
+  private inboundHash(packet: Packet): number {
+    return this.hash(packet, SOURCE_AT, DESTINATION_AT, flowPorts(packet.sourcePort, packet.destinationPort));
   }
 
   private hash({ addresses }: Packet, lipAt: WordIndex, serverAt: WordIndex, ports: FlowPorts): number {
